@@ -1,0 +1,215 @@
+"""What environments.yaml means, as frozen values. Nothing here reads a file, a secret or the network."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from pgops.errors import UsageError
+from pgops.secrets import SecretRef
+
+ServerKind = Literal["docker", "embedded", "auto"]
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a file; line and column count from 1."""
+
+    file: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeConnection:
+    """``compose: {service: db}``: everything else comes from docker-compose.yml."""
+
+    service: str
+    server: ServerKind = "auto"
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostConnection:
+    """``host:`` and its neighbours, in libpq's words. A host that starts with ``/`` is a socket directory."""
+
+    host: str
+    dbname: str
+    user: str
+    port: int = 5432
+    password: SecretRef | None = None
+    sslmode: str = "prefer"
+    sslrootcert: Path | None = None
+    sslcert: Path | None = None
+    sslkey: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConnection:
+    """``service: name``: a section of pg_service.conf; ``dbname`` and ``user`` may override it."""
+
+    service: str
+    dbname: str | None = None
+    user: str | None = None
+    password: SecretRef | None = None
+    sslmode: str | None = None
+    sslrootcert: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UrlConnection:
+    """``url: {env: DATABASE_URL}``: a whole libpq URL behind a secret reference."""
+
+    url: SecretRef
+    sslmode: str | None = None
+    sslrootcert: Path | None = None
+
+
+Connection = ComposeConnection | HostConnection | ServiceConnection | UrlConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. ``lock``, ``statement`` and ``idle_in_transaction`` become server settings of a run."""
+
+    connect: float = 5.0
+    lock: float = 2.0
+    statement: float = 900.0
+    idle_in_transaction: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Retention policy in restic's words; ``None`` where not given. ``within`` in seconds."""
+
+    last: int | None = None
+    hourly: int | None = None
+    daily: int | None = None
+    weekly: int | None = None
+    monthly: int | None = None
+    yearly: int | None = None
+    within: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """How to reach an S3-compatible bucket; keys are secret references, else the SDK's own chain."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    access_key: SecretRef | None = None
+    secret_key: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """age encryption of what is stored: public recipients, and where the identity is for reading back."""
+
+    recipients: tuple[str, ...]
+    identity: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where backups live: ``file:./backups`` or ``s3://bucket/prefix``; relative paths are already absolute."""
+
+    name: str
+    url: str
+    s3: S3Settings | None = None
+    encrypt: Encryption | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPolicy:
+    """``jobs`` 0 means: as many as there are processors, at most 4."""
+
+    store: Store
+    keep: Keep = Keep()
+    required_before: frozenset[str] = frozenset()
+    jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AlembicSettings:
+    """How this team's Alembic is reached, without editing its env.py."""
+
+    config: Path
+    name: str | None = None
+    x: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class HazardSettings:
+    """When a hazard blocks: a table of ``large_rows`` rows or ``large_bytes`` bytes is large; ``exclude`` names rules."""
+
+    large_rows: int = 100_000
+    large_bytes: int = 100 * 1024 * 1024
+    exclude: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One named target. Nothing later than :meth:`Project.environment` knows an alias."""
+
+    name: str
+    aliases: tuple[str, ...]
+    protected: bool
+    connection: Connection
+    timeouts: Timeouts
+    backups: BackupPolicy
+    alembic: AlembicSettings
+    hazards: HazardSettings
+    project: Path
+    position: Position
+    promoted_from: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """A compose environment: its server is one that ``db.up`` starts."""
+        return isinstance(self.connection, ComposeConnection)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A whole environments.yaml: ``file`` is the file, ``root`` the directory of the project (of tasks.py)."""
+
+    file: Path
+    root: Path
+    environments: Mapping[str, Environment]
+    default: str | None
+    promotion: tuple[str, ...]
+    stores: Mapping[str, Store]
+
+    def environment(self, name: str | None = None) -> Environment:
+        """The environment of that name or alias; the default one for ``None``.
+
+        :raises UsageError: no such environment (with did-you-mean), or no default to fall back on.
+        """
+        if name is None:
+            if self.default is None:
+                raise UsageError(
+                    f"{self.file.name} names no default environment",
+                    untouched="nothing was touched",
+                    hint=f"--env=<{'|'.join(self.environments)}>",
+                )
+            name = self.default
+        for environment in self.environments.values():
+            if name == environment.name or name in environment.aliases:
+                return environment
+        known = [known for each in self.environments.values() for known in (each.name, *each.aliases)]
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"there is no environment {name!r} in {self.file.name}{meant}",
+            untouched="nothing was touched",
+            hint=f"--env=<{'|'.join(self.environments)}>",
+        )
