@@ -100,10 +100,21 @@ class SecretError(PgopsError):
 
 
 class UnreachableError(PgopsError):
-    """The server (or the Docker engine, or the bucket) did not answer, or did not let us in."""
+    """The server (or the Docker engine, or the bucket) did not answer, or did not let us in.
+
+    :param kind: why, as one stable word for code that decides by it: for PostgreSQL one of
+        ``refused, closed, starting, timeout, dns, password, database, role, hba, tls, full, other``.
+    """
 
     exit_code = ExitCode.UNREACHABLE
     code = "unreachable"
+
+    def __init__(self, message: str, *, kind: str = "other", untouched: str = "", hint: str = "") -> None:
+        super().__init__(message, untouched=untouched, hint=hint)
+        self.kind = kind
+
+    def as_dict(self) -> dict[str, object]:
+        return {**super().as_dict(), "kind": self.kind}
 
 
 class PendingError(PgopsError):

@@ -1,0 +1,217 @@
+"""Connecting, waiting until a server is ready, and running single statements."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+from pgops.errors import UnreachableError
+from pgops.postgres.target import Target, connection_keywords
+from pgops.redaction import redact
+
+Connection = psycopg2.extensions.connection
+DatabaseError = psycopg2.Error
+"""What a statement raises; ``pgcode`` holds the SQLSTATE. For callers that must not import the driver."""
+
+_POLL = 0.05
+_TRANSIENT = frozenset(["refused", "closed", "starting", "timeout"])
+
+# psycopg2 gives no SQLSTATE for a failed connection, so the text decides. First match wins.
+_KINDS: tuple[tuple[str, str], ...] = (
+    ("password authentication failed", "password"),
+    ("no password supplied", "password"),
+    ("fe_sendauth", "password"),
+    ("SASL authentication failed", "password"),
+    ("the database system is starting up", "starting"),
+    ("the database system is not yet accepting connections", "starting"),
+    ("the database system is shutting down", "starting"),
+    ("the database system is in recovery mode", "starting"),
+    ("no pg_hba.conf entry", "hba"),
+    ("too many clients already", "full"),
+    ("too many connections", "full"),
+    ("remaining connection slots are reserved", "full"),
+    ("Connection refused", "refused"),
+    ("No such file or directory", "refused"),
+    ("closed the connection unexpectedly", "closed"),
+    ("Connection reset by peer", "closed"),
+    ("timeout expired", "timeout"),
+    ("Connection timed out", "timeout"),
+    ("No route to host", "timeout"),
+    ("could not translate host name", "dns"),
+    ("certificate", "tls"),
+    ("SSL", "tls"),
+    ("does not exist", "missing"),
+)
+
+
+def classify(text: str) -> str:
+    """One word for why a connection failed, from libpq's message; see :class:`UnreachableError`."""
+    for needle, kind in _KINDS:
+        if needle in text:
+            if kind == "missing":
+                return "role" if "role " in text else "database"
+            return kind
+    return "other"
+
+
+def _explain(target: Target, text: str) -> UnreachableError:
+    kind = classify(text)
+    name, place = target.environment, f"{target.host}:{target.port}"
+    said = redact(" ".join(text.split()))
+    check = f"invoke env.check --env={name}"
+    message, hint = {
+        "password": (
+            f"{place} refuses the password of user {target.user!r}",
+            f"check {name}.password in environments.yaml",
+        ),
+        "database": (
+            f"there is no database {target.dbname!r} on {place}",
+            f"createdb it, or fix {name}.dbname",
+        ),
+        "role": (f"there is no role {target.user!r} on {place}", f"check {name}.user in environments.yaml"),
+        "refused": (
+            f"nothing accepts connections on {place}",
+            "is the server running? for a local one: invoke db.up",
+        ),
+        "starting": (f"the server on {place} is starting up or shutting down", "try again in a moment"),
+        "timeout": (
+            f"{place} did not answer within {target.connect_timeout:g} s",
+            "network, firewall or VPN? " + check,
+        ),
+        "dns": (f"the host name {target.host!r} is not known", f"check {name}.host in environments.yaml"),
+        "hba": (f"{place} has no pg_hba.conf entry that lets {target.user!r} in", f"server said: {said}"),
+        "tls": (f"no TLS connection to {place} with sslmode={target.sslmode}", f"server said: {said}"),
+        "full": (f"{place} has no free connection slot", "end idle sessions, or try again"),
+        "closed": (f"{place} closed the connection", f"server said: {said}"),
+    }.get(kind, (f"no connection to {place}: {said}", check))
+    return UnreachableError(f"{name}: {message}", kind=kind, untouched="nothing was touched", hint=hint)
+
+
+def connect(
+    target: Target,
+    *,
+    application_name: str = "pgops",
+    settings: Mapping[str, str] | None = None,
+) -> Connection:
+    """Open a connection in autocommit mode; the caller closes it (``with contextlib.closing(…)``).
+
+    :param settings: server settings for the session, e.g. ``{"lock_timeout": "2s"}``; set by
+        ``set_config`` after connecting, because poolers refuse them at start-up.
+    :raises UnreachableError: with ``kind`` and the next step.
+    :raises SecretError: the password's reference gives no value.
+    """
+    keywords: dict[str, Any] = dict(connection_keywords(target))
+    keywords.setdefault("keepalives_idle", 30)
+    keywords.setdefault("keepalives_interval", 10)
+    keywords.setdefault("keepalives_count", 3)
+    keywords.setdefault("tcp_user_timeout", 60_000)
+    keywords["application_name"] = application_name
+    try:
+        connection: Connection = psycopg2.connect("", **keywords)
+    except (UnicodeDecodeError, psycopg2.Error) as error:
+        # The cause is dropped on purpose: a driver's traceback shows the keywords, and they hold a password.
+        raise _explain(target, str(error)) from None
+    connection.autocommit = True
+    if settings:
+        with connection.cursor() as cursor:
+            for key, value in settings.items():
+                cursor.execute("SELECT set_config(%s, %s, false)", (key, value))
+    return connection
+
+
+@contextlib.contextmanager
+def connected(
+    target: Target,
+    *,
+    application_name: str = "pgops",
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Connection]:
+    """:func:`connect`, closed at the end of the block."""
+    connection = connect(target, application_name=application_name, settings=settings)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def execute(connection: Connection, sql: str, parameters: Sequence[Any] | None = None) -> None:
+    """Run one statement that returns nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
+def fetch_all(
+    connection: Connection, sql: str, parameters: Sequence[Any] | None = None
+) -> list[tuple[Any, ...]]:
+    """Run one query and give all its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
+def fetch_one(
+    connection: Connection, sql: str, parameters: Sequence[Any] | None = None
+) -> tuple[Any, ...] | None:
+    """Run one query and give its first row, or ``None``."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchone()
+
+
+def fetch_value(connection: Connection, sql: str, parameters: Sequence[Any] | None = None) -> Any:
+    """Run one query and give the first column of its first row, or ``None``."""
+    row = fetch_one(connection, sql, parameters)
+    return None if row is None else row[0]
+
+
+def identifier(*names: str) -> str:
+    """Quote a (qualified) name for SQL text."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def literal(text: str) -> str:
+    """Quote a string for SQL text where a parameter can't stand; independent of standard_conforming_strings."""
+    quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
+    return " E" + quoted if "\\" in text else quoted
+
+
+def wait_until_ready(
+    target: Target,
+    timeout: float,
+    *,
+    still_alive: Callable[[], None] = lambda: None,
+) -> None:
+    """Return when ``SELECT 1`` works over the target's own host and port as its own user.
+
+    Polls every 50 ms until ``timeout`` seconds have passed. Only what passes by itself is waited for
+    (refused, closed, starting up); a wrong password or a missing database fails at once.
+
+    :param still_alive: called between polls; raises when waiting is pointless (the container died).
+    :raises UnreachableError: with what was last seen.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with connected(target) as connection:
+                execute(connection, "SELECT 1")
+                return
+        except UnreachableError as error:
+            if error.kind not in _TRANSIENT:
+                raise
+            last = error
+        except psycopg2.OperationalError as error:
+            last = _explain(target, str(error))
+        still_alive()
+        if time.monotonic() >= deadline:
+            raise UnreachableError(
+                f"{target.environment}: not ready after {timeout:g} s; last seen: {last.message}",
+                kind=last.kind,
+                untouched=last.untouched,
+                hint="invoke db.logs" if target.loopback else last.hint,
+            ) from last
+        time.sleep(_POLL)

@@ -1,0 +1,314 @@
+"""A target: which host, port and database, as whom. Resolved from an environment; the password is still a reference."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import ipaddress
+import math
+import os
+import tempfile
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
+
+from pgops.environments import HostConnection, ServiceConnection, UrlConnection
+from pgops.errors import ConfigurationError, SecretError
+from pgops.secrets import LiteralSecret, PassfileSecret, Secret, SecretRef, check_private, resolve
+
+_OWN_KEYS = frozenset(
+    ["host", "hostaddr", "port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Everything a connection needs. ``str()`` names it for people: ``user@host:port/dbname``.
+
+    ``extra`` holds libpq keywords that came with a URL or a service and have no field of their own.
+    """
+
+    environment: str
+    host: str
+    port: int
+    dbname: str
+    user: str
+    password: SecretRef | None = None
+    sslmode: str = "prefer"
+    sslrootcert: Path | None = None
+    sslcert: Path | None = None
+    sslkey: Path | None = None
+    connect_timeout: float = 5.0
+    extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.place}"
+
+    @property
+    def place(self) -> str:
+        """``host:port/dbname``, what a person has to recognise before anything is touched."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}/{self.dbname}"
+
+    @property
+    def loopback(self) -> bool:
+        """A Unix socket or an address of this machine's loopback."""
+        return is_loopback(self.host)
+
+    def with_database(self, dbname: str) -> Target:
+        """The same server and user, another database."""
+        return replace(self, dbname=dbname)
+
+    def secret(self) -> Secret | None:
+        """The password's value, fetched now.
+
+        :raises SecretError: the reference gives none.
+        """
+        if self.password is None or isinstance(self.password, PassfileSecret):
+            return None
+        fill = {"host": self.host, "port": str(self.port), "user": self.user, "dbname": self.dbname}
+        return resolve(self.password, what=f"{self.environment}.password", fill=fill)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is a socket directory, ``localhost`` or a loopback address."""
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def from_connection(
+    environment: str,
+    connection: HostConnection | ServiceConnection | UrlConnection,
+    *,
+    connect_timeout: float,
+) -> Target:
+    """Resolve what environments.yaml says about a server that pgops does not start.
+
+    :raises ConfigurationError: the service does not exist, or the URL is not a PostgreSQL one.
+    :raises SecretError: the URL's reference gives no value.
+    """
+    match connection:
+        case HostConnection():
+            return Target(
+                environment=environment,
+                host=connection.host,
+                port=connection.port,
+                dbname=connection.dbname,
+                user=connection.user,
+                password=connection.password,
+                sslmode=connection.sslmode,
+                sslrootcert=connection.sslrootcert,
+                sslcert=connection.sslcert,
+                sslkey=connection.sslkey,
+                connect_timeout=connect_timeout,
+            )
+        case ServiceConnection():
+            keywords = dict(_service_section(connection.service))
+            if connection.dbname is not None:
+                keywords["dbname"] = connection.dbname
+            if connection.user is not None:
+                keywords["user"] = connection.user
+            found = _from_keywords(environment, keywords, connect_timeout)
+            return replace(
+                found,
+                password=connection.password or found.password,
+                sslmode=connection.sslmode or found.sslmode,
+                sslrootcert=connection.sslrootcert or found.sslrootcert,
+            )
+        case UrlConnection():
+            value = resolve(connection.url, what=f"{environment}.url").reveal()
+            found = _from_keywords(environment, _url_keywords(environment, value), connect_timeout)
+            return replace(
+                found,
+                sslmode=connection.sslmode or found.sslmode,
+                sslrootcert=connection.sslrootcert or found.sslrootcert,
+            )
+
+
+def _url_keywords(environment: str, url: str) -> dict[str, str]:
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme.split("+", 1)[0] in {"postgresql", "postgres"}:
+        url = f"postgresql://{rest}"
+    try:
+        return {str(key): str(value) for key, value in parse_dsn(url).items()}
+    except ProgrammingError:
+        # libpq repeats part of the string in its complaint, and the string holds a password.
+        raise SecretError(
+            f"{environment}.url: its value is not a PostgreSQL URL",
+            untouched="no connection was made",
+            hint="postgresql://user:password@host:5432/database, special characters percent-encoded",
+        ) from None
+
+
+def _from_keywords(environment: str, keywords: Mapping[str, str], connect_timeout: float) -> Target:
+    host = keywords.get("host") or keywords.get("hostaddr") or "localhost"
+    user = keywords.get("user") or os.environ.get("PGUSER") or os.environ.get("USER") or "postgres"
+    if "," in host or "," in keywords.get("port", ""):
+        raise ConfigurationError(
+            f"{environment}: names several hosts; an operation must know the one server it touches",
+            hint="name the primary alone",
+        )
+    try:
+        port = int(keywords.get("port") or 5432)
+    except ValueError as error:
+        raise ConfigurationError(f"{environment}: port {keywords['port']!r} is not a number") from error
+
+    def path_of(key: str) -> Path | None:
+        return Path(keywords[key]) if keywords.get(key) else None
+
+    return Target(
+        environment=environment,
+        host=host,
+        port=port,
+        dbname=keywords.get("dbname") or user,
+        user=user,
+        password=LiteralSecret(Secret(keywords["password"])) if keywords.get("password") else None,
+        sslmode=keywords.get("sslmode", "prefer"),
+        sslrootcert=path_of("sslrootcert"),
+        sslcert=path_of("sslcert"),
+        sslkey=path_of("sslkey"),
+        connect_timeout=connect_timeout,
+        extra=MappingProxyType({key: value for key, value in keywords.items() if key not in _OWN_KEYS}),
+    )
+
+
+def _service_files() -> list[Path]:
+    named = os.environ.get("PGSERVICEFILE")
+    user = Path(named) if named else Path.home() / ".pg_service.conf"
+    system = Path(os.environ.get("PGSYSCONFDIR", "/etc/postgresql-common")) / "pg_service.conf"
+    return [user, system]
+
+
+def _service_section(service: str) -> dict[str, str]:
+    """Look a service up where libpq does: https://www.postgresql.org/docs/current/libpq-pgservice.html"""
+    looked = _service_files()
+    for file in looked:
+        parser = configparser.RawConfigParser(interpolation=None, strict=False, delimiters=("=",))
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+        try:
+            parser.read(file, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError, OSError) as error:
+            raise ConfigurationError(f"{file}: cannot be read: {error}") from error
+        if parser.has_section(service):
+            return dict(parser.items(service))
+    raise ConfigurationError(
+        f"there is no service {service!r} in {' or '.join(map(str, looked))}",
+        hint="PGSERVICEFILE names another file",
+    )
+
+
+def connection_keywords(target: Target) -> dict[str, str | int]:
+    """libpq keywords for this target, the password included: for a connection only, never for a text.
+
+    :raises SecretError: the password's reference gives no value.
+    """
+    keywords: dict[str, str | int] = dict(target.extra)
+    keywords |= {
+        "host": target.host,
+        "port": target.port,
+        "dbname": target.dbname,
+        "user": target.user,
+        "sslmode": target.sslmode,
+        # libpq takes whole seconds and treats 1 as 2.
+        "connect_timeout": max(2, math.ceil(target.connect_timeout)),
+    }
+    for key, path in (
+        ("sslrootcert", target.sslrootcert),
+        ("sslcert", target.sslcert),
+        ("sslkey", target.sslkey),
+    ):
+        if path is not None:
+            keywords[key] = str(path)
+    if isinstance(target.password, PassfileSecret):
+        check_private(target.password.path, f"{target.environment}.password")
+        keywords["passfile"] = str(target.password.path)
+    elif (secret := target.secret()) is not None:
+        keywords["password"] = secret.reveal()
+    return keywords
+
+
+def libpq_url(target: Target, *, password: str | None = None) -> str:
+    """The target as a URL that psql and other libpq programs take; ``password`` only where it was asked for."""
+    return _url("postgresql", target, password)
+
+
+def sqlalchemy_url(target: Target, *, driver: str = "psycopg2", password: str | None = None) -> str:
+    """The target as SQLAlchemy takes it. The driver is always named: bare ``postgresql://`` means psycopg 3 in 2.1."""
+    return _url(f"postgresql+{driver}", target, password)
+
+
+def _url(scheme: str, target: Target, password: str | None) -> str:
+    quoted = urllib.parse.quote
+    secret = "" if password is None else ":" + quoted(password, safe="")
+    query = dict(target.extra)
+    if target.sslmode != "prefer":
+        query["sslmode"] = target.sslmode
+    for key, path in (
+        ("sslrootcert", target.sslrootcert),
+        ("sslcert", target.sslcert),
+        ("sslkey", target.sslkey),
+    ):
+        if path is not None:
+            query[key] = str(path)
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    if target.host.startswith("/"):
+        host = ""
+        query["host"] = target.host
+    text = f"{scheme}://{quoted(target.user, safe='')}{secret}@{host}:{target.port}/{quoted(target.dbname, safe='')}"
+    return text + ("?" + urllib.parse.urlencode(query) if query else "")
+
+
+@contextlib.contextmanager
+def passfile(target: Target) -> Iterator[dict[str, str]]:
+    """Give a child's environment entries that let libpq log in: ``PGPASSFILE`` names a 0600 file, removed after.
+
+    The file has one line for this host, port and user and any database (a restore goes to a new one).
+    https://www.postgresql.org/docs/current/libpq-pgpass.html
+    """
+    if isinstance(target.password, PassfileSecret):
+        check_private(target.password.path, f"{target.environment}.password")
+        yield {"PGPASSFILE": str(target.password.path)}
+        return
+    secret = target.secret()
+    if secret is None:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
+        path = Path(directory) / "passfile"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            fields = ("*", "*", "*", target.user, secret.reveal())
+            escaped = [part.replace("\\", "\\\\").replace(":", "\\:") for part in fields]
+            stream.write(":".join(escaped) + "\n")
+        yield {"PGPASSFILE": str(path)}
+
+
+def child_environment(target: Target) -> dict[str, str]:
+    """What libpq programs need besides the password, as PG* variables; nothing secret is in it."""
+    found = {
+        "PGHOST": target.host,
+        "PGPORT": str(target.port),
+        "PGDATABASE": target.dbname,
+        "PGUSER": target.user,
+        "PGSSLMODE": target.sslmode,
+        "PGCONNECT_TIMEOUT": str(max(2, math.ceil(target.connect_timeout))),
+    }
+    for key, path in (
+        ("PGSSLROOTCERT", target.sslrootcert),
+        ("PGSSLCERT", target.sslcert),
+        ("PGSSLKEY", target.sslkey),
+    ):
+        if path is not None:
+            found[key] = str(path)
+    if "options" in target.extra:
+        found["PGOPTIONS"] = target.extra["options"]
+    return found

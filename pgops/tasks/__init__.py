@@ -1,0 +1,22 @@
+"""The Invoke namespace of pgops. A project's tasks.py needs one line: ``from pgops.tasks import namespace``."""
+
+from __future__ import annotations
+
+import importlib
+
+from invoke.collection import Collection
+
+# Order is the order of `--list`. Modules, not task objects: Collection.from_module would also collect
+# every Task a module imports.
+_COLLECTIONS = ("db", "env", "migrate", "backup", "restore")
+_TOP_LEVEL = ("status", "completion")
+
+namespace = Collection()
+for _name in _COLLECTIONS:
+    namespace.add_collection(
+        Collection.from_module(importlib.import_module(f"pgops.tasks.{_name}"), name=_name)
+    )
+for _name in _TOP_LEVEL:
+    namespace.add_task(getattr(importlib.import_module(f"pgops.tasks.{_name}"), _name))
+
+__all__ = ["namespace"]

@@ -1,0 +1,156 @@
+"""The task decorator: shared flags, the one place where errors become exit codes, signals, dry runs."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+
+from pgops.errors import ExitCode, InterruptedRunError, PgopsError
+
+if TYPE_CHECKING:
+    from pgops.console import Console
+    from pgops.environments import Environment, Project
+
+SHORT_FLAGS: Mapping[str, str] = {"env": "e", "yes": "y", "json": "j", "message": "m", "follow": "f"}
+
+SHARED_HELP: Mapping[str, str] = {
+    "env": "environment (name or alias) from environments.yaml; its default when not given",
+    "yes": "answer yes; never enough for a protected environment",
+    "confirm": "name of the environment, instead of typing it when asked",
+    "dry_run": "look and show, change nothing",
+    "json": "print one JSON object on stdout",
+    "lock_wait": "seconds to wait for another run's lock",
+}
+
+
+class OpsTask(Task[Callable[..., Any]]):
+    """A task whose only short flags are the documented ones; invoke would give every flag one."""
+
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        options: dict[str, Any] = super().arg_opts(name, default, taken_names)
+        short = SHORT_FLAGS.get(name)
+        options["names"] = (name, short) if short and short not in taken_names else (name,)
+        return options
+
+
+def task(
+    *,
+    help: Mapping[str, str] | None = None,
+    name: str | None = None,
+    default: bool = False,
+    positional: Iterable[str] = (),
+    iterable: Iterable[str] = (),
+    optional: Iterable[str] = (),
+) -> Callable[[Callable[..., None]], OpsTask]:
+    """Make a task of a function ``(context, console, *, flags…)``.
+
+    ``help`` explains the flags that :data:`SHARED_HELP` does not. The function gets a
+    :class:`pgops.console.Console` as its second argument and prints through nothing else; it raises
+    :class:`PgopsError` for expected failures.
+    """
+
+    def decorate(body: Callable[..., None]) -> OpsTask:
+        import inspect
+
+        signature = inspect.signature(body)
+        flags = list(signature.parameters.values())[2:]
+        shown = {
+            each.name: text for each in flags if (text := {**SHARED_HELP, **(help or {})}.get(each.name))
+        }
+
+        @functools.wraps(body)
+        def run(context: Context, *args: Any, **given: Any) -> None:
+            _run(body, context, *args, **given)
+
+        # Invoke reads flags from the signature; ours hides the console, which is not a flag.
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[
+                inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+                *(each.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in flags),
+            ]
+        )
+        return OpsTask(
+            run,
+            name=name,
+            default=default,
+            positional=tuple(positional),
+            iterable=tuple(iterable),
+            optional=tuple(optional),
+            help=shown,
+        )
+
+    return decorate
+
+
+def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
+    from pgops.console import Console
+
+    console = Console(json_output=bool(given.get("json")))
+    if context.config.run.dry and "dry_run" in given:
+        given["dry_run"] = True
+    try:
+        with _terminated_as_interrupt():
+            body(context, console, *args, **given)
+    except PgopsError as error:
+        if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
+            logging.getLogger("invoke").debug("the failure's traceback", exc_info=error)
+        console.fail(error)
+        raise Exit(code=int(error.exit_code)) from error
+    except KeyboardInterrupt as error:
+        console.fail(InterruptedRunError("interrupted", hint="look at the state with: invoke status"))
+        raise Exit(code=int(ExitCode.INTERRUPTED)) from error
+
+
+class _terminated_as_interrupt:  # noqa: N801 - used as a context manager, like contextlib's own
+    """SIGTERM and SIGHUP unwind like Ctrl-C, so that children end and half-made things are put in order."""
+
+    def __enter__(self) -> None:
+        self._before: dict[int, Any] = {}
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @staticmethod
+    def _interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+
+def load_project(context: Context) -> Project:
+    """environments.yaml of the project that invoke's tasks.py stands in.
+
+    :raises ConfigurationError: with every mistake.
+    """
+    from pgops.environments import load
+
+    return load(root=project_root(context))
+
+
+def project_root(context: Context) -> Path:
+    """The directory of the tasks.py that invoke loaded, whatever the working directory is."""
+    # Invoke keeps the location under a private name only; a test pins it.
+    found: str | None = getattr(context.config, "_project_prefix", None)
+    return Path(found) if found else Path.cwd()
+
+
+def load_environment(context: Context, name: str | None) -> Environment:
+    """The environment a task was asked for. Nothing after this knows an alias.
+
+    :raises UsageError: no such environment.
+    :raises ConfigurationError: environments.yaml has mistakes.
+    """
+    return load_project(context).environment(name)
+
+
+__all__ = ["Console", "Context", "load_environment", "load_project", "project_root", "task"]
