@@ -1,0 +1,54 @@
+"""The project's tasks: pgops' own namespace, plus this project's test, lint and bench."""
+
+from __future__ import annotations
+
+import sys
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from pgops.tasks import namespace
+
+PYTHON = sys.executable
+
+
+@task(
+    help={
+        "args": "arguments for pytest, as one string: --args='-k restore -x'",
+        "workers": "processes to spread the tests over; 1 keeps them in this one",
+    }
+)
+def test(context: Context, args: str = "", workers: int = 2) -> None:
+    """Run the test suite; what was skipped and why is the last thing it prints."""
+    spread = f"-n {workers} --dist loadgroup " if workers > 1 else ""
+    _run(context, f"{PYTHON} -m pytest {spread}{args}")
+
+
+@task(help={"fix": "mend what can be mended first"})
+def lint(context: Context, fix: bool = False) -> None:
+    """Check style, types and the import contracts of the house."""
+    if fix:
+        context.run(f"{PYTHON} -m ruff check --fix .", warn=True)
+        context.run(f"{PYTHON} -m ruff format .", warn=True)
+    for command in ("ruff check .", "ruff format --check .", "mypy", "importlinter.cli"):
+        _run(context, f"{PYTHON} -m {command}" if command != "importlinter.cli" else f"{_beside('lint-imports')}")
+
+
+def _beside(program: str) -> str:
+    from pathlib import Path
+
+    return str(Path(PYTHON).with_name(program))
+
+
+def _run(context: Context, command: str) -> None:
+    # The child's exit code is ours; invoke's own report of a failed command would bury its output.
+    done = context.run(command, warn=True, pty=sys.stdout.isatty())
+    if done is not None and not done.ok:
+        raise Exit(code=done.exited)
+
+
+namespace.add_task(test)
+namespace.add_task(lint)
+
+__all__ = ["namespace"]

@@ -1,0 +1,180 @@
+"""Fixtures every test may use: a real server, fresh databases, the Docker engine, a project to run tasks in.
+
+Nothing of the developer's machine leaks in: PG* variables, pgops' own and secrets are scrubbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pgops import postgres
+from pgops.postgres import Target
+from pgops.secrets import LiteralSecret, Secret
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_SCRUBBED = ("PG", "PGOPS_ENVIRONMENTS", "DATABASE_URL", "COMPOSE_", "INVOKE_", "ALEMBIC_")
+_KEPT = ("PGOPS_TEST_",)
+
+
+def _is_leak(name: str) -> bool:
+    return name.startswith(_SCRUBBED) and not name.startswith(_KEPT)
+
+
+for _name in [name for name in os.environ if _is_leak(name)]:
+    del os.environ[_name]
+os.environ["NO_COLOR"] = "1"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A real PostgreSQL of this session's own: the superuser's target on its ``postgres`` database."""
+    from pgops.local import embedded
+
+    with embedded.scratch_server(tmp_path_factory.mktemp("server")) as state:
+        yield Target(
+            environment="test",
+            host=state.host,
+            port=state.port,
+            dbname="postgres",
+            user=state.user,
+            password=LiteralSecret(Secret(state.password)) if state.password else None,
+        )
+
+
+@contextlib.contextmanager
+def fresh_database(server: Target, prefix: str = "test") -> Iterator[Target]:
+    """An empty database, dropped afterwards together with whoever is still connected to it."""
+    name = f"{prefix}_{secrets.token_hex(6)}"
+    with postgres.connected(server) as connection:
+        postgres.execute(connection, f"CREATE DATABASE {postgres.identifier(name)}")
+    try:
+        yield server.with_database(name)
+    finally:
+        with postgres.connected(server) as connection:
+            postgres.execute(connection, f"DROP DATABASE IF EXISTS {postgres.identifier(name)} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(server: Target) -> Iterator[Target]:
+    """A fresh, empty database on the session's server."""
+    with fresh_database(server) as target:
+        yield target
+
+
+@pytest.fixture
+def make_database(server: Target) -> Iterator[Callable[[], Target]]:
+    """As many fresh databases as a test asks for."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(fresh_database(server))
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> str:
+    """The Docker engine's version; skips with the reason where none answers.
+
+    With PGOPS_TEST_REQUIRE_DOCKER=1 (CI) an engine that does not answer is a failure.
+    """
+    import docker
+    import docker.errors
+
+    try:
+        client = docker.from_env(timeout=10)
+        with contextlib.closing(client):
+            return str(client.version()["Version"])
+    except docker.errors.DockerException as error:
+        reason = f"no Docker engine answers: {error}"
+        if os.environ.get("PGOPS_TEST_REQUIRE_DOCKER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Both streams, for a look at everything a person saw."""
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class ProjectDirectory:
+    """A directory with tasks.py and environments.yaml to run real ``invoke`` commands in."""
+
+    path: Path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file below the directory, its parents made."""
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def environment_yaml(self, **targets: Target) -> None:
+        """environments.yaml with one unprotected environment for each target; passwords by environment variable."""
+        lines = ["version: 1", f"default: {next(iter(targets))}", "stores:", '  local: {url: "file:./backups"}']
+        lines += ["defaults:", "  backups: {store: local}", "environments:"]
+        for name, target in targets.items():
+            lines += [
+                f"  {name}:",
+                f"    host: {target.host}",
+                f"    port: {target.port}",
+                f"    dbname: {target.dbname}",
+                f"    user: {target.user}",
+                "    protected: false",
+            ]
+            if target.password is not None:
+                lines.append("    password: {env: TEST_PASSWORD}")
+        self.write("environments.yaml", "\n".join(lines) + "\n")
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, environ: dict[str, str] | None = None, timeout: float = 120
+    ) -> Ran:
+        """Run ``invoke ARGUMENTS`` here as a real process without a terminal."""
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("invoke")), *arguments],
+            cwd=self.path,
+            env={**os.environ, **(environ or {})},
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: Target, monkeypatch: pytest.MonkeyPatch) -> ProjectDirectory:
+    """An empty project: tasks.py with pgops' namespace; TEST_PASSWORD is the test server's password."""
+    if (secret := server.secret()) is not None:
+        monkeypatch.setenv("TEST_PASSWORD", secret.reveal())
+    directory = ProjectDirectory(tmp_path / "project")
+    directory.write("tasks.py", "from pgops.tasks import namespace\n\n__all__ = ['namespace']\n")
+    return directory
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped and why is the last thing a run prints."""
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        where = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[where.removeprefix("Skipped: ")] = reasons.get(where.removeprefix("Skipped: "), 0) + 1
+    terminalreporter.section("not run here")
+    if not reasons:
+        terminalreporter.line("nothing was skipped")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"{count} skipped: {reason}")
