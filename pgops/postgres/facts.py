@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgops.postgres.connection import Connection, execute, fetch_all, fetch_one, fetch_value
+from pgops.postgres.connection import Connection, connected, execute, fetch_all, fetch_one, fetch_value
+from pgops.postgres.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +82,31 @@ def server_facts(connection: Connection) -> ServerFacts:
     )
 
 
-def transaction_pooled(connection: Connection, *, rounds: int = 3) -> bool:
-    """Whether a transaction-pooling proxy stands between: a session setting does not stay with us.
+def behind_proxy(connection: Connection) -> bool:
+    """Whether something like PgBouncer stands between: it invents the backend pid that libpq was told at start-up."""
+    return connection.info.backend_pid != fetch_value(connection, "SELECT pg_backend_pid()")
 
-    Such a proxy gives each transaction any of its server sessions, so session locks don't hold.
-    The backend's pid is compared over several transactions, while a second transaction is kept
-    busy elsewhere by the proxy's other clients; a pid that changes is proof.
+
+def transaction_pooled(connection: Connection, target: Target, *, rounds: int = 5) -> bool:
+    """Whether a proxy gives the server session away between our transactions, so that session locks don't hold.
+
+    Without a proxy this costs one query. With one, a second client's transactions are run in turn
+    with ours: a session that changes, or that both are given, is proof of transaction pooling.
+
+    :raises UnreachableError: the second connection was not let in.
     """
-    pids = {fetch_value(connection, "SELECT pg_backend_pid()") for _ in range(rounds)}
-    if len(pids) > 1:
-        return True
-    # A proxy with one idle server session gives the same one again. libpq learned the backend's pid
-    # at start-up; PgBouncer invents that number, so it differs from what the server says.
-    return connection.info.backend_pid not in pids
+    if not behind_proxy(connection):
+        return False
+    own = {fetch_value(connection, "SELECT pg_backend_pid()")}
+    with connected(target, application_name="pgops pooling check") as other:
+        for _ in range(rounds):
+            execute(other, "BEGIN")
+            foreign = fetch_value(other, "SELECT pg_backend_pid()")
+            own.add(fetch_value(connection, "SELECT pg_backend_pid()"))
+            execute(other, "COMMIT")
+            if len(own) > 1 or foreign in own:
+                return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
