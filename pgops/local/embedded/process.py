@@ -1,0 +1,329 @@
+"""Initialising, starting, watching and stopping one PostgreSQL server; nothing here knows of projects.
+
+Whether a server lives is told by a lock, not by a process number: the server inherits a locked file
+(``alive``), every process it forks does too, and the kernel lets go of it when the last of them is
+gone. A number from ``postmaster.pid`` may belong to another process by now, or to another container;
+the lock does not lie, and it also covers the backends that a killed postmaster leaves behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pgops.errors import LockedError, PgopsError, UnreachableError
+from pgops.local.embedded.place import Cluster, give, programs_for
+
+State = Literal["absent", "stopped", "starting", "running", "stopping", "orphaned"]
+
+_POLL = 0.02
+_LOG_LIMIT = 8 * 2**20
+_LOG_KEPT = 1 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What can be seen of a server without asking it: its state, and while it lives its pid and port.
+
+    ``orphaned`` means that processes of it live but no postmaster of this machine leads them.
+    """
+
+    state: State
+    pid: int | None = None
+    port: int | None = None
+
+
+def observe(cluster: Cluster) -> Observed:
+    """Look at the data directory and the lock; nothing is changed."""
+    if not (cluster.data / "PG_VERSION").exists():
+        return Observed("absent")
+    if not _lives(cluster.alive):
+        return Observed("stopped")
+    try:
+        lines = (cluster.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return Observed("starting")
+    if not lines:
+        return Observed("starting")
+    pid = int(lines[0])
+    if not _leads(pid, cluster.data):
+        return Observed("orphaned")
+    # https://www.postgresql.org/docs/current/storage-file-layout.html: pid, directory, start, port, …, status
+    if len(lines) < 8:
+        return Observed("starting", pid)
+    states: dict[str, State] = {"ready": "running", "stopping": "stopping"}
+    return Observed(states.get(lines[7].strip(), "starting"), pid, int(lines[3]))
+
+
+def _lives(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _leads(pid: int, data: Path) -> bool:
+    """Whether ``pid`` is a process of this machine that works in ``data``; PostgreSQL changes into it."""
+    proc = Path(f"/proc/{pid}")
+    try:
+        if proc.parent.joinpath("self").exists():
+            return (proc / "cwd").samefile(data)
+        os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _members(data: Path) -> list[int]:
+    """Processes of this machine that work in ``data``; none where there is no ``/proc`` to tell."""
+    found = []
+    for cwd in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if cwd.samefile(data):
+                found.append(int(cwd.parent.name))
+    return found
+
+
+@contextlib.contextmanager
+def exclusive(lock: Path, timeout: float) -> Iterator[int]:
+    """Hold a lock file; gives its descriptor.
+
+    :raises LockedError: somebody else held it for ``timeout`` seconds.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise LockedError(
+                        f"another pgops has been busy with this server for {timeout:g} s ({lock})",
+                        untouched="nothing was started or stopped",
+                        hint="wait for it, or end it, and run the command again",
+                    ) from None
+                time.sleep(_POLL)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def initialise(
+    cluster: Cluster, *, superuser: str, password: str | None, settings: Mapping[str, str], durable: bool
+) -> None:
+    """Make the data directory: whole under its name, or not at all.
+
+    :param password: of the superuser; ``None`` lets everybody in who reaches the loopback address.
+    :param settings: written into postgresql.conf.
+    :param durable: False leaves the files to the page cache, for data that nobody will miss.
+    :raises PgopsError: initdb failed; its own words are in the message.
+    """
+    partial = cluster.home / "data.partial"
+    pwfile = cluster.home / ".password"
+    shutil.rmtree(partial, ignore_errors=True)
+    pwfile.unlink(missing_ok=True)
+    partial.mkdir(mode=0o700)
+    give(partial, cluster.user)
+    command = [
+        str(programs_for(cluster.user) / "initdb"),
+        f"--pgdata={partial}",
+        f"--username={superuser}",
+        "--encoding=UTF8",
+        # The C.UTF-8 that PostgreSQL brings itself: the same order everywhere, whatever the system has.
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+        "--locale=C",
+        "--no-instructions",
+        *(f"--set={key}={value}" for key, value in settings.items()),
+        *(() if durable else ("--no-sync",)),
+    ]
+    try:
+        if password is None:
+            command.append("--auth=trust")
+        else:
+            descriptor = os.open(pwfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(password + "\n")
+            give(pwfile, cluster.user)
+            command += ["--auth=scram-sha-256", f"--pwfile={pwfile}"]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            **_surroundings(cluster),
+        )
+    finally:
+        pwfile.unlink(missing_ok=True)
+    if done.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        said = done.stdout.decode(errors="replace")
+        raise PgopsError(
+            f"the database cannot be initialised in {cluster.home}: {last_complaint(said)}",
+            untouched="nothing was left behind",
+            hint=_advice(said) or f"initdb exited with {done.returncode}",
+        )
+    partial.rename(cluster.data)
+
+
+def start(cluster: Cluster, settings: Mapping[str, str], timeout: float) -> Observed:
+    """Start the server, detached from this process, and wait until it accepts connections.
+
+    :raises UnreachableError: it ended at once (``kind="closed"``) or did not get ready (``kind="starting"``).
+    :raises LockedError: processes of an earlier server still hold the data.
+    """
+    shrink_log(cluster.log)
+    if observe(cluster).state == "orphaned":
+        # The postmaster was killed; a backend in the middle of a long computation has not noticed yet.
+        _signal(_members(cluster.data), signal.SIGQUIT)
+    command = [str(programs_for(cluster.user) / "postgres"), "-D", str(cluster.data)]
+    for key, value in settings.items():
+        command += ["-c", f"{key}={value}"]
+    log = os.open(cluster.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        before = os.fstat(log).st_size
+        with exclusive(cluster.alive, 10) as alive:
+            # Nobody lives on this data (we hold the lock), so whatever number this file holds is stale.
+            (cluster.data / "postmaster.pid").unlink(missing_ok=True)
+            # The shell leaves at once and init inherits the server: it neither dies with us nor is our zombie.
+            subprocess.run(
+                ["/bin/sh", "-c", '"$@" &', "sh", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[alive],
+                start_new_session=True,
+                check=True,
+                **_surroundings(cluster),
+            )
+    finally:
+        os.close(log)
+    deadline = time.monotonic() + timeout
+    while True:
+        seen = observe(cluster)
+        if seen.state == "running":
+            return seen
+        if seen.state == "stopped":
+            said = tail_since(cluster.log, before)
+            raise UnreachableError(
+                f"the server ended while starting: {last_complaint(said)}",
+                kind="closed",
+                untouched="the data is untouched",
+                hint=_advice(said) or f"all it said: {cluster.log}",
+            )
+        if time.monotonic() >= deadline:
+            raise UnreachableError(
+                f"the server was started but is not ready after {timeout:g} s ({seen.state})",
+                kind="starting",
+                untouched="it goes on starting; the data is untouched",
+                hint=f"what it is doing: {cluster.log}",
+            )
+        time.sleep(_POLL)
+
+
+def stop(cluster: Cluster, timeout: float) -> None:
+    """End the server: sessions are ended and everything is written; after ``timeout`` seconds, at once.
+
+    :raises LockedError: it does not end, or it is not ours to end.
+    """
+    for number, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0)):
+        seen = observe(cluster)
+        if seen.state in ("absent", "stopped"):
+            return
+        if seen.pid is not None:
+            _signal([seen.pid], number)
+        else:
+            _signal(_members(cluster.data), signal.SIGQUIT)
+        if _gone(cluster, patience):
+            return
+    raise LockedError(
+        f"processes of the server still work on {cluster.data}",
+        untouched="the data is untouched",
+        hint="does it run in another container, or does a session hang? end it there",
+    )
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _gone(cluster: Cluster, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while _lives(cluster.alive):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def _surroundings(cluster: Cluster) -> dict[str, Any]:
+    """The working directory, environment and user of a child: nothing of ours leaks into the server."""
+    return {
+        "cwd": "/",
+        "umask": 0o077,
+        "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+        **(cluster.user.as_child() if cluster.user is not None else {}),
+    }
+
+
+def last_complaint(said: str) -> str:
+    """The line that says why, out of what initdb or the server wrote."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for word in ("PANIC:", "FATAL:", "error:", "ERROR:", "could not"):
+        for line in reversed(lines):
+            if word in line:
+                return line[line.index(word) :] if word.isupper() else line
+    return lines[-1] if lines else "it said nothing"
+
+
+def _advice(said: str) -> str:
+    if "No space left on device" in said:
+        return "the disk is full: make room and run invoke db.up again"
+    if "could not bind" in said or "could not create any TCP/IP sockets" in said:
+        return "somebody else holds the port: end it, or publish another port in docker-compose.yml"
+    if "Permission denied" in said:
+        return "a directory on the way is closed to the server's user"
+    return ""
+
+
+def tail_since(log: Path, offset: int) -> str:
+    """What the log has gained since it was ``offset`` bytes long."""
+    with log.open("rb") as stream:
+        stream.seek(offset)
+        return stream.read().decode(errors="replace")
+
+
+def shrink_log(log: Path) -> None:
+    """Keep the end of a log that has grown beyond 8 MiB as ``.1`` and empty it; a running server appends on."""
+    try:
+        size = log.stat().st_size
+    except FileNotFoundError:
+        return
+    if size > _LOG_LIMIT:
+        kept = log.with_name(log.name + ".1")
+        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with log.open("rb") as source, os.fdopen(descriptor, "wb") as target:
+            source.seek(size - _LOG_KEPT)
+            target.write(source.read())
+        os.truncate(log, 0)

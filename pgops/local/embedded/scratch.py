@@ -1,0 +1,141 @@
+"""A server for a moment: a port of its own, no durability, removed with everything in it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from pgops.errors import UnreachableError
+from pgops.local.embedded import process
+from pgops.local.embedded.place import Cluster, read_marker, server_user, version, write_marker
+from pgops.local.embedded.state import EmbeddedState
+from pgops.postgres import Target, wait_until_ready
+from pgops.secrets import LiteralSecret, Secret
+
+PREFIX = "pgops-scratch-"
+_HOST = "127.0.0.1"
+_ATTEMPTS = 5
+_FAST = MappingProxyType({"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+
+
+@contextlib.contextmanager
+def scratch_server(
+    directory: Path | None = None,
+    *,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    timeout: float = 60,
+) -> Iterator[EmbeddedState]:
+    """Run an empty server on a free port of 127.0.0.1 for the length of the block, then remove it.
+
+    The superuser is ``postgres`` with a random password; the target names its database ``postgres``.
+    A crash loses the data: for tests, trials and proofs only. What a killed pgops left behind in the same
+    directory is removed first; that its owner is dead is told by a lock that is gone.
+
+    :param directory: where its files go; the system's temporary directory by default, and where the
+        server's user can't reach the one that was named.
+    :param settings: server settings beside or instead of the fast ones.
+    :param timeout: seconds for the server to get ready.
+    :raises PgopsError: it cannot be made or started.
+    """
+    user = server_user()
+    base = directory if directory is not None else Path(tempfile.gettempdir())
+    if user is not None and not user.can("-x", base):
+        base = Path("/tmp")
+    _sweep(base)
+    home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    owner = os.open(home / "owner", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        if user is not None:
+            home.chmod(0o755)
+        write_marker(home, {"scratch": str(os.getpid())})
+        cluster = Cluster(home, user)
+        password = Secret(secrets.token_hex(16))
+        process.initialise(
+            cluster, superuser="postgres", password=password.reveal(), settings={}, durable=False
+        )
+        try:
+            yield _start(cluster, password, {**_FAST, **settings}, timeout)
+        finally:
+            process.stop(cluster, timeout=10)
+    finally:
+        shutil.rmtree(home)
+        os.close(owner)
+
+
+def _start(cluster: Cluster, password: Secret, settings: Mapping[str, str], timeout: float) -> EmbeddedState:
+    for attempt in range(_ATTEMPTS):
+        port = _free_port()
+        settings = {
+            **settings,
+            "port": str(port),
+            "listen_addresses": _HOST,
+            "unix_socket_directories": "",
+        }
+        try:
+            seen = process.start(cluster, settings, timeout)
+            break
+        except UnreachableError:
+            # Between choosing a port and binding it, somebody else may have taken it.
+            if attempt == _ATTEMPTS - 1 or not _taken(port):
+                raise
+    target = Target(
+        environment="scratch",
+        host=_HOST,
+        port=port,
+        dbname="postgres",
+        user="postgres",
+        password=LiteralSecret(password),
+        sslmode="disable",
+    )
+    wait_until_ready(target, timeout)
+    return EmbeddedState(
+        state=seen.state,
+        target=target,
+        version=version(),
+        home=cluster.home,
+        pid=seen.pid,
+        action="initialised",
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((_HOST, port)) == 0
+
+
+def _sweep(base: Path) -> None:
+    """Stop and remove the scratch servers in ``base`` whose pgops is dead."""
+    for home in base.glob(PREFIX + "*"):
+        try:
+            if home.is_symlink() or home.stat().st_uid != os.geteuid() or read_marker(home) is None:
+                continue
+            owner = os.open(home / "owner", os.O_RDWR)
+        except FileNotFoundError:
+            continue  # its owner is removing it this moment
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            data = home / "data"
+            user = server_user(data.stat().st_uid) if data.exists() else server_user()
+            process.stop(Cluster(home, user), timeout=5)
+            shutil.rmtree(home)
+        finally:
+            os.close(owner)

@@ -1,0 +1,41 @@
+"""What callers learn about the embedded server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pgops.local.embedded.process import State
+from pgops.postgres import Target
+
+Action = Literal["initialised", "started", "restarted", "adopted", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedState:
+    """One look at an embedded server.
+
+    ``target`` is how to connect to it (the password stays a reference), ``version`` the server's, for
+    example ``18.6``; ``pid`` is there while it runs. ``action`` says what the call that gave this state
+    had to do.
+    """
+
+    state: State
+    target: Target
+    version: str
+    home: Path
+    pid: int | None = None
+    action: Action = "none"
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
+
+    @property
+    def data_directory(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def log_file(self) -> Path:
+        return self.home / "server.log"
