@@ -33,6 +33,28 @@ class EmbeddedState:
         return self.state == "running"
 
     @property
+    def host(self) -> str:
+        return self.target.host
+
+    @property
+    def port(self) -> int:
+        return self.target.port
+
+    @property
+    def user(self) -> str:
+        return self.target.user
+
+    @property
+    def database(self) -> str:
+        return self.target.dbname
+
+    @property
+    def password(self) -> str | None:
+        """In clear, for a connection only."""
+        secret = self.target.secret()
+        return None if secret is None else secret.reveal()
+
+    @property
     def data_directory(self) -> Path:
         return self.home / "data"
 
