@@ -6,8 +6,11 @@ Nothing of the developer's machine leaks in: PG* variables, pgops' own and secre
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -97,6 +100,60 @@ def docker_engine() -> str:
         pytest.skip(reason)
 
 
+@pytest.fixture
+def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[[str], Target]]:
+    """A real PgBouncer before the session's server: call it with a pool mode, get the target through it."""
+    program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if program is None:
+        reason = "pgbouncer is not installed (Debian package pgbouncer)"
+        if os.environ.get("PGOPS_TEST_REQUIRE_DOCKER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(pool_mode: str) -> Target:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        secret = server.secret()
+        password = secret.reveal() if secret else ""
+        directory = tmp_path / f"pgbouncer-{port}"
+        directory.mkdir()
+        (directory / "users.txt").write_text(f'"{server.user}" "{password}"\n', encoding="utf-8")
+        lines = [
+            "[databases]",
+            f"* = host={server.host} port={server.port}",
+            "[pgbouncer]",
+            "listen_addr = 127.0.0.1",
+            f"listen_port = {port}",
+            "unix_socket_dir =",
+            "auth_type = plain",
+            f"auth_file = {directory / 'users.txt'}",
+            f"pool_mode = {pool_mode}",
+            "default_pool_size = 5",
+            "ignore_startup_parameters = extra_float_digits",
+        ]
+        (directory / "pgbouncer.ini").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        argv = [program, str(directory / "pgbouncer.ini")]
+        if os.geteuid() == 0:
+            # PgBouncer refuses to run as root; pytest's own directories are root's alone.
+            for path in [directory, *directory.iterdir()]:
+                shutil.chown(path, "nobody")
+            for parent in directory.parents:
+                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+            argv[1:1] = ["-u", "nobody"]
+        started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        target = dataclasses.replace(server, host="127.0.0.1", port=port)
+        postgres.wait_until_ready(target, 20)
+        return target
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a command ended."""
@@ -126,7 +183,12 @@ class ProjectDirectory:
 
     def environment_yaml(self, **targets: Target) -> None:
         """environments.yaml with one unprotected environment for each target; passwords by environment variable."""
-        lines = ["version: 1", f"default: {next(iter(targets))}", "stores:", '  local: {url: "file:./backups"}']
+        lines = [
+            "version: 1",
+            f"default: {next(iter(targets))}",
+            "stores:",
+            '  local: {url: "file:./backups"}',
+        ]
         lines += ["defaults:", "  backups: {store: local}", "environments:"]
         for name, target in targets.items():
             lines += [
@@ -142,7 +204,11 @@ class ProjectDirectory:
         self.write("environments.yaml", "\n".join(lines) + "\n")
 
     def run(
-        self, *arguments: str, stdin: str | None = None, environ: dict[str, str] | None = None, timeout: float = 120
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        environ: dict[str, str] | None = None,
+        timeout: float = 120,
     ) -> Ran:
         """Run ``invoke ARGUMENTS`` here as a real process without a terminal."""
         done = subprocess.run(

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgops.postgres.connection import Connection, connected, execute, fetch_all, fetch_one, fetch_value
+from pgops.postgres.connection import (
+    Connection,
+    DatabaseError,
+    connected,
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+)
 from pgops.postgres.target import Target
 
 
@@ -84,7 +92,7 @@ def server_facts(connection: Connection) -> ServerFacts:
 
 def behind_proxy(connection: Connection) -> bool:
     """Whether something like PgBouncer stands between: it invents the backend pid that libpq was told at start-up."""
-    return connection.info.backend_pid != fetch_value(connection, "SELECT pg_backend_pid()")
+    return bool(connection.info.backend_pid != fetch_value(connection, "SELECT pg_backend_pid()"))
 
 
 def transaction_pooled(connection: Connection, target: Target, *, rounds: int = 5) -> bool:
@@ -100,7 +108,11 @@ def transaction_pooled(connection: Connection, target: Target, *, rounds: int = 
     own = {fetch_value(connection, "SELECT pg_backend_pid()")}
     with connected(target, application_name="pgops pooling check") as other:
         for _ in range(rounds):
-            execute(other, "BEGIN")
+            try:
+                execute(other, "BEGIN")
+            except DatabaseError:
+                # Statement pooling ends a client that opens a transaction.
+                return True
             foreign = fetch_value(other, "SELECT pg_backend_pid()")
             own.add(fetch_value(connection, "SELECT pg_backend_pid()"))
             execute(other, "COMMIT")

@@ -1,0 +1,144 @@
+"""From environments.yaml's four ways of naming a server to one target, and back to URLs and passfiles."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from pgops.environments import HostConnection, ServiceConnection, UrlConnection
+from pgops.errors import ConfigurationError, SecretError
+from pgops.postgres import (
+    Target,
+    child_environment,
+    from_connection,
+    is_loopback,
+    libpq_url,
+    passfile,
+    sqlalchemy_url,
+)
+from pgops.secrets import EnvSecret, LiteralSecret, PassfileSecret, Secret
+
+PASSWORD = "p@ss:w%rd/\\"
+
+
+def target(**changes: object) -> Target:
+    values: dict[str, object] = {
+        "environment": "dev",
+        "host": "db",
+        "port": 5432,
+        "dbname": "app",
+        "user": "me",
+    }
+    return Target(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_host_connection() -> None:
+    found = from_connection("x", HostConnection("db.example.com", "app", "me", port=6432), connect_timeout=3)
+    assert str(found) == "me@db.example.com:6432/app"
+    assert found.connect_timeout == 3
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+asyncpg"])
+def test_url_connection_takes_sqlalchemy_schemes(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("URL", f"{scheme}://me:p%40ss@db:6000/app?sslmode=require&application_name=x")
+    found = from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+    assert (found.host, found.port, found.dbname, found.user, found.sslmode) == (
+        "db",
+        6000,
+        "app",
+        "me",
+        "require",
+    )
+    assert found.secret() == Secret("p@ss")
+    assert "p@ss" not in repr(found)
+    assert dict(found.extra) == {"application_name": "x"}
+
+
+def test_a_bad_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URL", "mysql://me:hunter22@db/app")
+    with pytest.raises(SecretError) as failed:
+        from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+    assert "hunter22" not in str(failed.value) + failed.value.hint
+    assert failed.value.__cause__ is None
+
+
+def test_several_hosts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URL", "postgresql://me@a,b/app")
+    with pytest.raises(ConfigurationError, match="names several hosts"):
+        from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+
+
+def test_service_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "pg_service.conf"
+    file.write_text("[main]\nhost=db1\nport=5433\ndbname=app\nuser=me\npassword=a%b\n", encoding="utf-8")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    found = from_connection("x", ServiceConnection("main", user="other"), connect_timeout=5)
+    assert str(found) == "other@db1:5433/app"
+    assert found.secret() == Secret("a%b")
+    with pytest.raises(ConfigurationError, match="there is no service 'nope' in"):
+        from_connection("x", ServiceConnection("nope"), connect_timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("/var/run/postgresql", True),
+        ("@abstract", True),
+        ("db", False),
+        ("10.0.0.1", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_urls_quote_everything() -> None:
+    odd = target(user="a b@c", dbname="my/db", sslmode="verify-full", sslrootcert=Path("/c a.pem"))
+    assert (
+        libpq_url(odd) == "postgresql://a%20b%40c@db:5432/my%2Fdb?sslmode=verify-full&sslrootcert=%2Fc+a.pem"
+    )
+    assert libpq_url(target(), password=PASSWORD) == "postgresql://me:p%40ss%3Aw%25rd%2F%5C@db:5432/app"
+    assert sqlalchemy_url(target(), driver="asyncpg") == "postgresql+asyncpg://me@db:5432/app"
+    assert libpq_url(target(host="/run/pg")) == "postgresql://me@:5432/app?host=%2Frun%2Fpg"
+    assert libpq_url(target(host="::1")) == "postgresql://me@[::1]:5432/app"
+
+
+def test_passfile_is_private_escaped_and_gone_afterwards() -> None:
+    with passfile(target(password=LiteralSecret(Secret(PASSWORD)))) as environ:
+        path = Path(environ["PGPASSFILE"])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.read_text(encoding="utf-8") == "*:*:*:me:p@ss\\:w%rd/\\\\\n"
+    assert not path.exists()
+
+
+def test_passfile_of_ones_own_is_passed_on_if_private(tmp_path: Path) -> None:
+    own = tmp_path / "pgpass"
+    own.write_text("*:*:*:*:x\n", encoding="utf-8")
+    own.chmod(0o600)
+    with passfile(target(password=PassfileSecret(own))) as environ:
+        assert environ == {"PGPASSFILE": str(own)}
+    own.chmod(0o644)
+    with (
+        pytest.raises(SecretError, match="can be read by others"),
+        passfile(target(password=PassfileSecret(own))),
+    ):
+        pass
+
+
+def test_child_environment_holds_no_password() -> None:
+    found = child_environment(target(password=LiteralSecret(Secret(PASSWORD)), sslmode="require"))
+    assert found == {
+        "PGHOST": "db",
+        "PGPORT": "5432",
+        "PGDATABASE": "app",
+        "PGUSER": "me",
+        "PGSSLMODE": "require",
+        "PGCONNECT_TIMEOUT": "5",
+    }

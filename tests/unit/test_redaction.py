@@ -1,0 +1,49 @@
+"""No secret gets through, in whatever form it comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgops.redaction import redact
+from pgops.secrets import Secret
+
+S = "s3cr3t/p@ss%word"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://app:s3cr3t@db.example.com:5432/app",
+        "postgresql+asyncpg://app:s3cr3t@[::1]/app",
+        "postgresql://db/app?user=app&password=s3cr3t",
+        "postgresql://app@db/app?sslmode=require&sslpassword=s3cr3t&x=1",
+        "host=db password=s3cr3t dbname=app",
+        "host=db password='s3cr3t with \\' quote' dbname=app",
+        'connection to "db" failed: PASSWORD = s3cr3t',
+        "https://user:s3cr3t@bucket.example.com/",
+        "could not parse postgresql://app:p@s3cr3t@db/app",
+    ],
+)
+def test_redacts_by_position(text: str) -> None:
+    assert "s3cr3t" not in redact(text)
+    assert "***" in redact(text)
+
+
+def test_redacts_values_it_was_given_raw_and_percent_encoded() -> None:
+    assert S not in redact(f"the server said {S}", [S])
+    assert "s3cr3t%2Fp%40ss%25word" not in redact("tried s3cr3t%2Fp%40ss%25word", [S])
+
+
+def test_redacts_every_value_revealed_so_far() -> None:
+    Secret("Revealed-once-9")
+    assert redact("token Revealed-once-9 was refused") == "token *** was refused"
+
+
+def test_leaves_plain_text_alone() -> None:
+    Secret("postgres")
+    text = "postgresql://postgres@localhost:5432/development is ready"
+    assert redact(text) == text
+    assert (
+        redact("password authentication failed for user postgres")
+        == "password authentication failed for user postgres"
+    )
