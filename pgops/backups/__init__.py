@@ -1,0 +1,40 @@
+"""Backups: made, proven, kept, restored. :func:`open_repository` is where an environment's backups are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgops.backups.manifest import Manifest, Proof
+from pgops.backups.repository import Backup, Listing, Repository, find, listing, load
+from pgops.environments import Environment
+from pgops.errors import ConfigurationError
+
+__all__ = [
+    "Backup",
+    "Listing",
+    "Manifest",
+    "Proof",
+    "Repository",
+    "find",
+    "listing",
+    "load",
+    "open_repository",
+]
+
+
+def open_repository(environment: Environment) -> Repository:
+    """The repository that ``backups.store`` of this environment names.
+
+    :raises ConfigurationError: the store's URL is of a kind pgops does not know.
+    """
+    store = environment.backups.store
+    scheme, _, rest = store.url.partition(":")
+    if scheme == "file":
+        from pgops.backups.directory import DirectoryRepository
+
+        return DirectoryRepository(Path(rest.removeprefix("//")), environment.name)
+    raise ConfigurationError(
+        f"stores.{store.name}.url: {scheme}: is not a kind of store pgops knows",
+        untouched="nothing was touched",
+        hint="file:./backups or s3://bucket/prefix",
+    )

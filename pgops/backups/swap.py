@@ -1,0 +1,170 @@
+"""The swap: two databases change names in one transaction, while the sessions in them are ended.
+
+``ALTER DATABASE … RENAME`` takes an exclusive lock on the database, which keeps new sessions waiting
+at the door, and then waits up to five seconds for those inside to leave. A second session ends them
+meanwhile, again and again, so that clients which keep reconnecting can't stop it. Everything that
+makes the swap whole (names, markers, connection limit) is in that one transaction: after a crash at
+any moment the target is either wholly the old database or wholly the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pgops.backups.siblings import database_oid
+from pgops.errors import LockedError, PgopsError
+from pgops.postgres import (
+    Connection,
+    DatabaseError,
+    Target,
+    connected,
+    execute,
+    fetch_all,
+    identifier,
+    sessions,
+)
+
+_POLL = 0.02
+_IN_USE = "55006"
+_LOCK_NOT_AVAILABLE = "55P03"
+_DEADLOCK = "40P01"
+_AGAIN = frozenset([_IN_USE, _LOCK_NOT_AVAILABLE, _DEADLOCK])
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """One rename of a swap."""
+
+    old: str
+    new: str
+
+    def statement(self) -> str:
+        """The SQL."""
+        return f"ALTER DATABASE {identifier(self.old)} RENAME TO {identifier(self.new)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """How a swap went: seconds, and how many sessions were ended for it."""
+
+    seconds: float
+    ended_sessions: int
+
+
+def swap(
+    admin: Target, renames: Sequence[Rename], statements: Sequence[str], *, wait: float = 30.0
+) -> Swapped:
+    """Do all renames and then all statements in one transaction, ending the sessions in the renamed databases.
+
+    :param admin: a database on the server that is none of the renamed ones.
+    :param statements: further SQL of the same transaction: markers, connection limits.
+    :param wait: seconds to go on trying while sessions hold out.
+    :raises LockedError: sessions could not be ended in time; nothing was renamed.
+    """
+    started = time.monotonic()
+    deadline = started + wait
+    with connected(admin, application_name="pgops swap") as connection:
+        oids = [oid for each in renames if (oid := database_oid(connection, each.old)) is not None]
+        while True:
+            with _ending_sessions(admin, oids) as ended:
+                error = _attempt(connection, renames, statements)
+            if error is None:
+                return Swapped(time.monotonic() - started, ended.count)
+            if ended.error is not None:
+                raise ended.error
+            if time.monotonic() >= deadline:
+                raise _held_up(connection, renames, oids, wait) from error
+            time.sleep(_POLL)
+
+
+def _attempt(
+    connection: Connection, renames: Sequence[Rename], statements: Sequence[str]
+) -> DatabaseError | None:
+    try:
+        execute(connection, "BEGIN")
+        # The names must be on disk when COMMIT returns, whatever the server's default is.
+        execute(connection, "SET LOCAL synchronous_commit = on")
+        execute(connection, "SET LOCAL lock_timeout = '5s'")
+        execute(connection, "SET LOCAL statement_timeout = 0")
+        for rename in renames:
+            execute(connection, rename.statement())
+        for statement in statements:
+            execute(connection, statement)
+        execute(connection, "COMMIT")
+    except DatabaseError as error:
+        if connection.closed:
+            raise
+        execute(connection, "ROLLBACK")
+        if error.pgcode in _AGAIN:
+            return error
+        raise
+    return None
+
+
+class _Ended:
+    """What the helper did. Its error matters only when the swap fails: a done swap needs no helper any more."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.error: Exception | None = None
+
+
+@contextlib.contextmanager
+def _ending_sessions(admin: Target, oids: Sequence[int]) -> Iterator[_Ended]:
+    ended, stop = _Ended(), threading.Event()
+
+    def work() -> None:
+        try:
+            with connected(admin, application_name="pgops swap: ending sessions") as connection:
+                while not stop.is_set():
+                    ended.count += end_sessions(connection, oids)
+                    stop.wait(_POLL)
+        except (PgopsError, DatabaseError) as error:
+            ended.error = error
+
+    thread = threading.Thread(target=work, name="pgops-swap", daemon=True)
+    thread.start()
+    try:
+        yield ended
+    finally:
+        stop.set()
+        thread.join()
+
+
+def end_sessions(connection: Connection, oids: Sequence[int]) -> int:
+    """End every session in these databases that we may end; gives how many were told to go."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT pg_terminate_backend(a.pid)
+          FROM pg_stat_activity AS a
+         WHERE a.datid = ANY(%s::oid[]) AND a.pid <> pg_backend_pid()
+           AND (pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))
+           AND (SELECT NOT r.rolsuper OR m.rolsuper
+                  FROM pg_roles AS r, pg_roles AS m
+                 WHERE r.oid = a.usesysid AND m.rolname = current_user)
+        """,
+        (list(oids),),
+    )
+    return sum(1 for row in rows if row[0])
+
+
+def _held_up(
+    connection: Connection, renames: Sequence[Rename], oids: Sequence[int], wait: float
+) -> LockedError:
+    rows = fetch_all(
+        connection,
+        "SELECT pid FROM pg_stat_activity WHERE datid = ANY(%s::oid[]) AND pid <> pg_backend_pid()",
+        (list(oids),),
+    )
+    held = "; ".join(str(each) for each in sessions(connection, [row[0] for row in rows]))
+    names = ", ".join(each.old for each in renames)
+    return LockedError(
+        f"the sessions in {names} could not be ended within {wait:g} s: {held or 'none is left now'}",
+        untouched="both databases have their names and their data",
+        hint="end those sessions, or run it as a role that may (pg_signal_backend)",
+    )

