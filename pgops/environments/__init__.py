@@ -1,5 +1,6 @@
 """environments.yaml -> frozen :class:`Environment` values; all mistakes at once, as ``file:line:column``."""
 
+from pgops.environments.load import FILE_NAME, load
 from pgops.environments.model import (
     AlembicSettings,
     BackupPolicy,
@@ -10,6 +11,7 @@ from pgops.environments.model import (
     HazardSettings,
     HostConnection,
     Keep,
+    Origin,
     Position,
     Project,
     S3Settings,
@@ -20,6 +22,7 @@ from pgops.environments.model import (
 )
 
 __all__ = [
+    "FILE_NAME",
     "AlembicSettings",
     "BackupPolicy",
     "ComposeConnection",
@@ -29,6 +32,7 @@ __all__ = [
     "HazardSettings",
     "HostConnection",
     "Keep",
+    "Origin",
     "Position",
     "Project",
     "S3Settings",
@@ -36,4 +40,5 @@ __all__ = [
     "Store",
     "Timeouts",
     "UrlConnection",
+    "load",
 ]

@@ -29,6 +29,14 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting was given: its dotted path in the file (``defaults.timeouts.lock``) and the place of its key."""
+
+    path: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
 class ComposeConnection:
     """``compose: {service: db}``: everything else comes from docker-compose.yml."""
 
@@ -171,6 +179,10 @@ class Environment:
     project: Path
     position: Position
     promoted_from: str | None = None
+    # Dotted setting -> where it was given; what stands nowhere is built in.
+    origins: Mapping[str, Origin] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )
 
     @property
     def local(self) -> bool:

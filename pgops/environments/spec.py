@@ -1,0 +1,386 @@
+"""What environments.yaml may hold, said once.
+
+The walker checks a file against this, and the JSON Schema for editors and the tables of
+docs/environments.md are made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgops.environments.hazard_rules import HAZARD_RULES
+from pgops.environments.model import SSL_MODES
+
+SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
+# The server keeps these as milliseconds in a signed 32-bit integer.
+LONGEST_TIMEOUT = 2_147_483.0
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text; ``pattern`` has to match the whole of it, ``what`` says so in words."""
+
+    what: str = "a text"
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A path, relative to environments.yaml unless ``of_project``; ``words`` are values that are no path."""
+
+    what: str = "a path"
+    of_project: bool = False
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole number."""
+
+    minimum: int
+    maximum: int = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """``true`` or ``false``, nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A whole number and a unit of :data:`SECONDS`; limits in seconds."""
+
+    maximum: float
+    zero: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A whole number and a unit of :data:`BYTES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list without repetitions of ``item``."""
+
+    item: Text | Choice
+    at_least: int = 0
+    unique: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping of free keys to values of one kind; ``layered``: null unsets, as in a :class:`Record`."""
+
+    key: Text
+    value: Kind
+    at_least: int = 0
+    layered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKind:
+    """A secret reference: exactly one of the sources named, each with its options."""
+
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A mapping of known keys. ``free`` allows keys that begin with ``x-``, which are not looked at.
+
+    ``layered``: null unsets what an earlier layer gave, and nothing is required before layers are merged.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    layered: bool = True
+    free: bool = False
+
+    def get(self, name: str) -> Field | None:
+        """The field of that name."""
+        return next((each for each in self.fields if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key: its kind, what it means, and what holds when it is not given.
+
+    ``own``: only in an environment itself, neither in ``defaults`` nor inherited.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: str = ""
+    required: bool = False
+    own: bool = False
+
+
+Kind = Text | File | Choice | Integer | Boolean | Duration | Size | Items | Table | SecretKind | Record
+
+ENVIRONMENT_NAME = Text("a name of letters, digits, '.', '_' and '-', at most 63", NAME)
+WORD = Text("a text without line breaks", r"[^\r\n]+")
+VARIABLE = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
+
+# The options of each secret source; docs and schema read them too.
+SECRET_SOURCES: dict[str, tuple[Field, ...]] = {
+    "env": (Field("env", VARIABLE, "name of an environment variable", required=True),),
+    "file": (
+        Field("file", File("the path of a file"), "first line of a file with mode 0600", required=True),
+    ),
+    "command": (
+        Field(
+            "command",
+            Items(Text("a text", r"[^\x00]*"), at_least=1, unique=False),
+            "program and arguments; no shell; {host}, {port}, {user} and {dbname} are filled in",
+            required=True,
+        ),
+        Field("ttl", Duration(86400.0, zero=True), "how long its value is used again in one process", "0s"),
+        Field("timeout", Duration(3600.0), "how long it may take", "10s"),
+    ),
+    "keyring": (
+        Field(
+            "keyring",
+            Record(
+                "keyring",
+                (
+                    Field("service", WORD, "name of the keyring's service", required=True),
+                    Field("username", WORD, "name of the entry", required=True),
+                ),
+                layered=False,
+            ),
+            "entry of the operating system's keyring (extra `keyring`)",
+            required=True,
+        ),
+    ),
+    "passfile": (
+        Field(
+            "passfile", File("the path of a libpq password file"), "libpq's own password file", required=True
+        ),
+    ),
+}
+
+PASSWORD = SecretKind(("env", "file", "command", "keyring", "passfile"))
+VALUE = SecretKind(("env", "file", "command", "keyring"))
+
+KEEP = Record(
+    "keep",
+    (
+        Field("last", Integer(1), "the newest so many"),
+        Field("hourly", Integer(1), "the newest of each of so many hours"),
+        Field("daily", Integer(1), "the newest of each of so many days"),
+        Field("weekly", Integer(1), "the newest of each of so many weeks"),
+        Field("monthly", Integer(1), "the newest of each of so many months"),
+        Field("yearly", Integer(1), "the newest of each of so many years"),
+        Field("within", Duration(100 * 366 * 86400.0), "all that are younger than this"),
+    ),
+)
+
+TIMEOUTS = Record(
+    "timeouts",
+    (
+        Field("connect", Duration(3600.0), "until a server has answered", "5s"),
+        Field("lock", Duration(LONGEST_TIMEOUT), "lock_timeout of a migration's statements", "2s"),
+        Field(
+            "statement",
+            Duration(LONGEST_TIMEOUT, zero=True),
+            "statement_timeout of a migration; 0s is no limit",
+            "15min",
+        ),
+        Field(
+            "idle_in_transaction",
+            Duration(LONGEST_TIMEOUT, zero=True),
+            "idle_in_transaction_session_timeout of a migration; 0s is no limit",
+            "5min",
+        ),
+    ),
+)
+
+BACKUPS = Record(
+    "backups",
+    (
+        Field(
+            "store",
+            Text("the name of a store", NAME),
+            "where backups live: a name from `stores`",
+            "the only store",
+        ),
+        Field("keep", KEEP, "retention; the rules are ORed, without any nothing is pruned"),
+        Field(
+            "required_before",
+            Items(Choice(("migrate", "restore"))),
+            "what takes a verified backup first",
+            "[]",
+        ),
+        Field("jobs", Integer(0, 64), "parallel workers; 0 is one per processor, at most 4", "0"),
+    ),
+)
+
+ALEMBIC = Record(
+    "alembic",
+    (
+        Field(
+            "config",
+            File("the path of alembic.ini or pyproject.toml"),
+            "Alembic's configuration file",
+            "alembic.ini of the project",
+        ),
+        Field("name", WORD, "section of the ini file, as `alembic -n`", "alembic"),
+        Field(
+            "x",
+            Table(Text("a name", r"[^=\s]+"), Text(), layered=True),
+            "passed as `alembic -x name=value`; {url} is filled in",
+        ),
+        Field(
+            "environ",
+            Table(VARIABLE, Text(), layered=True),
+            "environment variables for an env.py that looks there; {url} and {url:driver} are filled in",
+        ),
+    ),
+)
+
+HAZARDS = Record(
+    "hazards",
+    (
+        Field("large_rows", Integer(0), "a table of so many rows is large", "100000"),
+        Field("large_bytes", Size(), "a table of this size is large", "100MB"),
+        Field("exclude", Items(Choice(HAZARD_RULES)), "squawk rules that do not count here", "[]"),
+    ),
+)
+
+COMPOSE = Record(
+    "compose",
+    (
+        Field("service", WORD, "service in the compose file", required=True),
+        Field(
+            "file",
+            File("the path of a compose file", of_project=True),
+            "compose file, relative to the project",
+            "found as compose finds it",
+        ),
+    ),
+)
+
+# The four ways to say where a server is, and the keys that go with each.
+CONNECTIONS: dict[str, tuple[str, ...]] = {
+    "compose": ("server",),
+    "host": ("port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey"),
+    "service": ("dbname", "user", "password", "sslmode", "sslrootcert"),
+    "url": ("sslmode", "sslrootcert"),
+}
+
+ENVIRONMENT = Record(
+    "environment",
+    (
+        Field("aliases", Items(ENVIRONMENT_NAME), "other names of this environment", "[]", own=True),
+        Field("extends", ENVIRONMENT_NAME, "environment whose settings this one starts from", own=True),
+        Field(
+            "protected", Boolean(), "whether changes want the name typed", "true unless `compose`", own=True
+        ),
+        Field("compose", COMPOSE, "a service of docker-compose.yml: a local server that db.up starts"),
+        Field("server", Choice(("docker", "embedded", "auto")), "what runs the compose service", "auto"),
+        Field("host", WORD, "host name, address or socket directory"),
+        Field("port", Integer(1, 65535), "TCP port", "5432"),
+        Field("dbname", WORD, "database; required with `host`"),
+        Field("user", WORD, "role; required with `host`"),
+        Field("password", PASSWORD, "where the password is"),
+        Field(
+            "sslmode",
+            Choice(SSL_MODES),
+            "as libpq's sslmode",
+            "verify-full where protected and remote, else prefer",
+        ),
+        Field(
+            "sslrootcert",
+            File("the path of a certificate", words=("system",)),
+            "certificates to trust; `system` for the operating system's",
+        ),
+        Field("sslcert", File("the path of a certificate"), "client certificate; with `sslkey`"),
+        Field("sslkey", File("the path of a key"), "key of the client certificate"),
+        Field("service", WORD, "section of pg_service.conf"),
+        Field("url", VALUE, "where a whole libpq URL is"),
+        Field("timeouts", TIMEOUTS, "how long things may take"),
+        Field("backups", BACKUPS, "where backups go and how long they stay"),
+        Field("alembic", ALEMBIC, "how Alembic is reached"),
+        Field("hazards", HAZARDS, "when a migration counts as dangerous"),
+    ),
+)
+
+DEFAULTS = Record("defaults", tuple(each for each in ENVIRONMENT.fields if not each.own))
+
+STORE = Record(
+    "store",
+    (
+        Field(
+            "url",
+            Text("file:PATH or s3://BUCKET/PREFIX", r"(file:[^\x00]+|s3://[^/\s]+(/[^\s]*)?)"),
+            "`file:./backups` or `s3://bucket/prefix`",
+            required=True,
+        ),
+        Field(
+            "endpoint",
+            Text("an http or https URL", r"https?://[^\s/]+(/\S*)?"),
+            "address of an S3-compatible server",
+            "AWS",
+        ),
+        Field("region", WORD, "region of the bucket"),
+        Field("access_key", VALUE, "access key", "the SDK's own chain"),
+        Field("secret_key", VALUE, "secret key; with `access_key`", "the SDK's own chain"),
+        Field(
+            "encrypt",
+            Record(
+                "encrypt",
+                (
+                    Field(
+                        "recipients",
+                        Items(
+                            Text("a public key of age or ssh", r"(age1[0-9a-z]+|ssh-(ed25519|rsa) \S+.*)"),
+                            at_least=1,
+                        ),
+                        "public keys of age",
+                        required=True,
+                    ),
+                    Field("identity", VALUE, "where the private key is, to read backups back"),
+                ),
+                layered=False,
+            ),
+            "age encryption of what is stored (extra `age`)",
+        ),
+    ),
+    layered=False,
+)
+
+DOCUMENT = Record(
+    "environments.yaml",
+    (
+        Field("version", Integer(1, 1), "version of this format: 1", required=True),
+        Field("default", ENVIRONMENT_NAME, "environment when --env is not given; never a protected one"),
+        Field("promotion", Items(ENVIRONMENT_NAME), "the order in which environments take a revision", "[]"),
+        Field("defaults", DEFAULTS, "merged under every environment; lists replace, null unsets"),
+        Field(
+            "stores",
+            Table(Text("a name", NAME), STORE),
+            "places for backups, by name",
+            "local: {url: file:./backups}",
+        ),
+        Field("alembic", ALEMBIC, "the same as in an environment, beneath all of them"),
+        Field(
+            "environments",
+            Table(ENVIRONMENT_NAME, ENVIRONMENT, at_least=1),
+            "the targets, by name",
+            required=True,
+        ),
+    ),
+    layered=False,
+    free=True,
+)
