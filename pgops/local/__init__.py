@@ -1,0 +1,1 @@
+"""The database that ``db.up`` starts: the compose service in Docker, or PostgreSQL from a wheel."""
