@@ -11,20 +11,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards_rules import RULES, Level
+from pgops.migrations.hazards_rules import CLAIMED, RULES, Level
 from pgops.postgres import Connection
 
-__all__ = ["RULES", "Hazard", "Level"]
+__all__ = ["CLAIMED", "RULES", "Hazard", "Level", "find"]
 
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
     """One reason why a revision may hurt here and now.
 
-    ``line`` counts from 1 in the revision's emitted SQL; ``revision`` is ``""`` and ``line`` 0 for
-    what concerns the whole plan. ``message`` is the harm in one line, ``fix`` the safe way to write
-    it in Alembic, ready to paste (several lines). ``rows`` and ``bytes`` are the server's estimates
-    for ``table``, ``None`` where nothing is known.
+    ``line`` counts from 1 in the revision's emitted SQL, 0 where no line is known; ``revision`` is ``""``
+    for what concerns the whole plan. ``message`` is the harm in one line, ``fix`` the safe way to write
+    it in Alembic, ready to paste (several lines). ``rows`` and ``bytes`` are the server's estimates for
+    ``table``, ``None`` where nothing is known.
     """
 
     rule: str
@@ -46,3 +46,31 @@ class Hazard:
     def as_dict(self) -> dict[str, object]:
         """The hazard in ``migrate.plan --json``."""
         return asdict(self)
+
+
+def find(
+    connection: Connection,
+    sql_by_revision: Mapping[str, str | None],
+    settings: HazardSettings,
+    *,
+    lock_timeout: float = 2.0,
+) -> list[Hazard]:
+    """Every hazard of a plan against the database that ``connection`` reached; reads only.
+
+    :param connection: in autocommit mode; a read-only role and session are enough.
+    :param sql_by_revision: revision -> the SQL that Alembic emits for it on this target, in the order
+        they would run; ``None`` where it can't be known before it runs.
+    :param lock_timeout: seconds a statement of the run waits for a lock; an older transaction is a hazard.
+    :raises PgopsError: squawk is missing or gave nothing.
+    """
+    # Here, because the judging modules make Hazards.
+    from pgops.migrations import hazards_judge, hazards_sessions
+
+    plan = hazards_judge.read(connection, sql_by_revision)
+    found = [
+        *hazards_judge.judge(connection, plan, settings),
+        *hazards_sessions.judge(connection, plan, lock_timeout),
+    ]
+    order = {revision: place for place, revision in enumerate(sql_by_revision)}
+    found.sort(key=lambda hazard: (order.get(hazard.revision, -1), hazard.line))
+    return [hazard for hazard in found if hazard.rule not in settings.exclude]

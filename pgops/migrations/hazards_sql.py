@@ -212,9 +212,7 @@ def is_alembics_own(statement: Statement) -> bool:
     if statement.starts("create", "table"):
         _name, after = statement.name_at(statement.skip(2, "if", "not", "exists"))
         return [token.value for token in statement.tokens[after : after + 2]] == ["(", "version_num"]
-    return statement.starts("drop", "table") and created(statement) == [] and dropped_names(statement) == [
-        Name("alembic_version")
-    ]
+    return [name.name for name in dropped_names(statement)] == ["alembic_version"]
 
 
 def created(statement: Statement) -> list[Name]:

@@ -1,0 +1,309 @@
+"""Statements and the tables they touch -> hazards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from pgops.console import human_bytes, human_seconds
+from pgops.environments import HazardSettings
+from pgops.migrations import hazards_live as live
+from pgops.migrations import hazards_sql as sql
+from pgops.migrations import hazards_squawk
+from pgops.migrations.hazards import Hazard
+from pgops.migrations.hazards_columns import only_widens, planned_type, proven_not_null
+from pgops.migrations.hazards_rules import STATEMENT_RULES, Cost, Level, Rule
+from pgops.migrations.hazards_sql import Name, Statement
+from pgops.postgres import Connection, fetch_value, server_facts
+
+_FROM_SQUAWK_ON_ITS_OWN = "constraint-missing-not-valid"
+_MORE_EXACT = frozenset(
+    ["adding-foreign-key-constraint", "disallowed-unique-constraint", "adding-serial-primary-key-field"]
+)
+_SERIAL = frozenset(["serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"])
+_INSTANT = 0.05
+
+
+@dataclass(slots=True)
+class Plan:
+    """The statements of a plan that touch something, and what they touch.
+
+    ``touched`` holds for each statement the tables as they are called in the target before the plan
+    runs; a table that the plan itself makes is in ``fresh`` instead.
+    """
+
+    statements: list[Statement] = field(default_factory=list)
+    touched: list[list[Name]] = field(default_factory=list)
+    fresh: list[list[Name]] = field(default_factory=list)
+    unseen: list[tuple[str, int, str]] = field(default_factory=list)
+    states: dict[Name, live.TableState] = field(default_factory=dict)
+    version: str = ""
+
+
+def read(connection: Connection, sql_by_revision: Mapping[str, str | None]) -> Plan:
+    """Take the plan's SQL apart and look its tables up in the target."""
+    plan = Plan()
+    for revision, text in sql_by_revision.items():
+        if text is None:
+            plan.unseen.append((revision, 0, "reads the database while it runs, so its SQL can't be shown"))
+            continue
+        for statement in sql.statements(revision, text):
+            if statement.starts("do"):
+                plan.unseen.append((revision, statement.line, "runs a DO block, whose effect can't be read"))
+            if not sql.is_alembics_own(statement):
+                plan.statements.append(statement)
+    if not plan.statements:
+        return plan
+    facts = server_facts(connection)
+    plan.version = f"{facts.major}.{facts.version_num % 10_000}"
+    _follow_names(connection, plan)
+    plan.states = live.table_states(connection, {name for names in plan.touched for name in names})
+    return plan
+
+
+def _follow_names(connection: Connection, plan: Plan) -> None:
+    """Fill ``touched`` and ``fresh``: tables made or renamed earlier in the plan are known by it."""
+    schema = fetch_value(connection, "SELECT current_schema()")
+
+    def full(name: Name) -> Name:
+        return Name(name.name, name.schema or schema)
+
+    of_index = live.tables_of_indexes(
+        connection, {name for statement in plan.statements for name in sql.indexes(statement)}
+    )
+    made: set[Name] = set()
+    before: dict[Name, Name] = {}
+    for statement in plan.statements:
+        names = sql.tables(statement)
+        names += [of_index[name] for name in sql.indexes(statement) if name in of_index]
+        if statement.starts("drop", "schema"):
+            for dropped in statement.names_at(statement.skip(2, "if", "exists")):
+                names += live.tables_of_schema(connection, dropped.name)
+        plan.fresh.append([name for name in names if full(name) in made])
+        plan.touched.append([before.get(full(name), name) for name in names if full(name) not in made])
+        made.update(full(name) for name in sql.created(statement))
+        if (pair := sql.renamed(statement)) is not None:
+            old, new = pair
+            if full(old) in made:
+                made.add(full(new))
+            else:
+                before[full(new)] = before.get(full(old), old)
+
+
+def judge(connection: Connection, plan: Plan, settings: HazardSettings) -> Iterator[Hazard]:
+    """The hazards of the plan's statements."""
+    for revision, line, why in plan.unseen:
+        yield Hazard(
+            "unseen-sql",
+            "warning",
+            None,
+            revision,
+            line,
+            f"{why}: read the file, nothing can be said about its hazards",
+            "# data that a revision reads keeps it from being shown; move data work to a revision of its own",
+        )
+    tripped = hazards_squawk.lint(plan.statements, plan.version)
+    for place, statement in enumerate(plan.statements):
+        names = {*tripped.get(place, frozenset()), *_own(plan, place)} & {
+            *STATEMENT_RULES,
+            hazards_squawk.UNREADABLE,
+        }
+        if hazards_squawk.UNREADABLE in names:
+            yield Hazard(
+                "unseen-sql",
+                "warning",
+                None,
+                statement.revision,
+                statement.line,
+                "squawk can't read this statement: nothing can be said about its hazards",
+                "# write it in plain SQL, one statement in each op.execute()",
+            )
+        for name in sorted(_sorted_out(names, statement)):
+            if name in STATEMENT_RULES:
+                yield from _weigh(connection, plan, place, STATEMENT_RULES[name], settings)
+
+
+def _own(plan: Plan, place: int) -> Iterator[str]:
+    """The rules of ours that a statement trips."""
+    statement = plan.statements[place]
+    if (statement.starts("update") or statement.starts("delete", "from")) and not statement.has("ctid"):
+        yield "unbatched-write"
+    if statement.starts("truncate"):
+        yield "ban-truncate-cascade" if statement.has("cascade") else "truncating-table"
+    if statement.starts("refresh", "materialized", "view") and not statement.has("concurrently"):
+        yield "refreshing-materialized-view"
+    rewrites = (("set", "logged"), ("set", "unlogged"), ("set", "tablespace"), ("set", "access", "method"))
+    if (
+        sql.is_vacuum_full(statement)
+        or statement.starts("cluster")
+        or (statement.starts("alter", "table") and any(statement.has(*words) for words in rewrites))
+    ):
+        yield "rewriting-table"
+    if statement.has("validate", "constraint") and statement.transaction is not None:
+        constraint = statement.name_at(statement.after("validate", "constraint") or 0)[0]
+        for earlier in plan.statements[:place]:
+            if (
+                (earlier.revision, earlier.transaction) == (statement.revision, statement.transaction)
+                and earlier.has("not", "valid")
+                and earlier.name_at(earlier.after("add", "constraint") or 0)[0] == constraint
+            ):
+                yield _FROM_SQUAWK_ON_ITS_OWN
+
+
+def _sorted_out(names: set[str], statement: Statement) -> set[str]:
+    """Leave one finding where two rules say the same, and correct what squawk takes for another thing."""
+    if names & _MORE_EXACT:
+        names = names - {_FROM_SQUAWK_ON_ITS_OWN}
+    if "adding-required-field" in names and any(
+        token.kind == "word" and token.value in _SERIAL for token in statement.tokens
+    ):
+        # A serial has a default, nextval(), and it is computed for each row.
+        names = names - {"adding-required-field"} | {"adding-field-with-default"}
+    return names
+
+
+def _weigh(
+    connection: Connection, plan: Plan, place: int, rule: Rule, settings: HazardSettings
+) -> Iterator[Hazard]:
+    """One finding for each table that the statement changes."""
+    statement = plan.statements[place]
+    touched, fresh = plan.touched[place], plan.fresh[place]
+    if statement.starts("alter", "table"):
+        # The altered table decides; the ones it refers to are locked for as long, but not read.
+        altered = sql.altered(statement)
+        touched, fresh = ([], fresh[:1]) if altered in fresh else (touched[:1], [])
+    for name in fresh:
+        yield _hazard(rule, "note", statement, name, None, " (made by this plan)")
+    for name in touched:
+        state = plan.states.get(name)
+        if state is None:
+            yield _hazard(rule, "warning", statement, name, None, " (not in the target now)")
+            continue
+        if not state.has_rows:
+            yield _hazard(rule, "note", statement, name, state, " (empty)")
+            continue
+        level: Level = "block" if state.large(settings) else rule.small
+        if rule.name == "unbatched-write" and level == "block" and statement.has("where"):
+            level = "warning"
+        hazard = _hazard(rule, level, statement, name, state, "")
+        yield _spared(connection, plan, place, hazard, state)
+    if not touched and not fresh and not statement.starts("drop", "schema"):
+        yield _hazard(rule, "block", statement, None, None, "")
+
+
+def _spared(connection: Connection, plan: Plan, place: int, hazard: Hazard, state: live.TableState) -> Hazard:
+    """The finding, or a note in its place where PostgreSQL has less to do than it looks."""
+    statement = plan.statements[place]
+    if hazard.rule == "changing-column-type" and (changed := planned_type(statement)) is not None:
+        column, wanted = changed
+        now = live.column_types(connection, state.oid).get(column)
+        if now is not None and not statement.has("using") and only_widens(now, wanted):
+            return replace(
+                hazard,
+                level="note",
+                message=f"{column} of {state.name} goes from {now} to {wanted}: nothing is rewritten; ACCESS EXCLUSIVE for an instant",
+            )
+    if hazard.rule == "adding-not-nullable-field":
+        checks = live.not_null_checks(connection, state.oid)
+        if proven_not_null(statement, plan.statements[:place], checks):
+            return replace(
+                hazard,
+                level="note",
+                message=f"a validated CHECK spares SET NOT NULL the reading of {state.name}; ACCESS EXCLUSIVE for an instant",
+            )
+    return hazard
+
+
+def _hazard(
+    rule: Rule,
+    level: Level,
+    statement: Statement,
+    name: Name | None,
+    state: live.TableState | None,
+    remark: str,
+) -> Hazard:
+    facts = _facts(statement, name)
+    shown = facts["sql_table"] if state is None else state.name
+    text = rule.harm.format(**{**facts, "table": shown}) + remark
+    if state is not None and state.has_rows:
+        text += f" (about {state.rows:,} rows, {human_bytes(state.bytes)})"
+    if rule.blocked:
+        seconds = rule.cost.seconds(state.bytes) if state is not None else 0.0
+        text += f"; {rule.lock} blocks {rule.blocked} {_span(rule, seconds)}"
+    return Hazard(
+        rule.name,
+        level,
+        None if name is None else shown,
+        statement.revision,
+        statement.line,
+        text,
+        _recipe(rule, statement, facts),
+        lock=rule.lock,
+        rows=None if state is None else state.rows,
+        bytes=None if state is None else state.bytes,
+    )
+
+
+def _span(rule: Rule, seconds: float) -> str:
+    if rule.cost is Cost.INSTANT:
+        return "until the revision ends, and while it queues behind open transactions"
+    return f"for about {human_seconds(seconds)}" if seconds >= _INSTANT else "for an instant"
+
+
+def _recipe(rule: Rule, statement: Statement, facts: Mapping[str, str]) -> str:
+    if rule.name == _FROM_SQUAWK_ON_ITS_OWN and statement.has("exclude"):
+        return "# an EXCLUDE constraint can't be NOT VALID: build it on a new table and swap, or plan a pause of writes"
+    if rule.name == _FROM_SQUAWK_ON_ITS_OWN and statement.has("validate", "constraint"):
+        return (
+            "# in a revision of its own: the transaction that added it NOT VALID still holds its lock\n"
+            'op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {constraint}")'.format(**facts)
+        )
+    return rule.fix.format(**facts)
+
+
+def _facts(statement: Statement, name: Name | None) -> dict[str, str]:
+    """What a recipe can fill in; an ellipsis where the statement does not say."""
+    schema = f', schema="{name.schema}"' if name is not None and name.schema else ""
+    return {
+        "sql_table": str(name) if name is not None else "…",
+        "table": str(name) if name is not None else "…",
+        "args": f'"{name.name}"' if name is not None else "…",
+        "schema": schema,
+        "column": _first_name(statement, ("add", "column"), ("alter", "column"), ("drop", "column")),
+        "constraint": _first_name(statement, ("add", "constraint"), ("validate", "constraint")),
+        "index": _index(statement),
+        "other": _first_name(statement, ("references",)),
+        "columns": _columns(statement),
+        "unique": "unique=True, " if statement.has("unique") else "",
+    }
+
+
+def _first_name(statement: Statement, *places: tuple[str, ...]) -> str:
+    for words in places:
+        at = statement.after(*words)
+        if at is not None:
+            at = statement.skip(statement.skip(at, "if", "not", "exists"), "if", "exists")
+            found, _ = statement.name_at(at)
+            return str(found) if found else "…"
+    return "…"
+
+
+def _index(statement: Statement) -> str:
+    if existing := sql.indexes(statement):
+        return str(existing[0])
+    at = statement.after("index")
+    if at is None:
+        return "…"
+    at = statement.skip(statement.skip(at, "concurrently"), "if", "not", "exists")
+    found, _ = statement.name_at(at)
+    return str(found) if found else "…"
+
+
+def _columns(statement: Statement) -> str:
+    # Plain column lists only; an expression is for the author to carry over.
+    match = re.search(r"\(([\w\s,\"]+)\)", statement.text)
+    if match is None:
+        return "…"
+    names = [part.strip().strip('"') for part in match.group(1).split(",")]
+    return ", ".join(f'"{name}"' for name in names)

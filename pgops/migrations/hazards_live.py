@@ -1,0 +1,226 @@
+"""What a target is like now, read-only: how large its tables are and who is busy with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pgops.environments import HazardSettings
+from pgops.migrations.hazards_sql import Name
+from pgops.postgres import Connection, DatabaseError, execute, fetch_all, identifier
+
+_LOCK_NOT_AVAILABLE = "55P03"
+_SIZE_WAIT = "500ms"
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """A table of the target. ``rows`` is the server's estimate, ``bytes`` with indexes and TOAST.
+
+    ``has_rows`` is false only where that is certain: nothing is stored. (Rows that were deleted and not
+    vacuumed yet count as rows.)
+    """
+
+    oid: int
+    name: str
+    rows: int
+    bytes: int
+    has_rows: bool
+
+    def large(self, settings: HazardSettings) -> bool:
+        """Whether it reaches one of the thresholds."""
+        return self.has_rows and (self.rows >= settings.large_rows or self.bytes >= settings.large_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session that holds a lock on a table of the plan. ``age`` is its transaction's in seconds, ``None`` if hidden."""
+
+    table: str
+    pid: int
+    user: str
+    application: str
+    kind: str
+    query: str
+    age: float | None
+    modes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A standby as its primary sees it. ``None`` where not visible."""
+
+    name: str
+    state: str
+    synchronous: bool
+    lag_bytes: int | None
+    lag_seconds: float | None
+
+
+# Row estimates come from the catalogue and the statistics; nothing is counted. A table that was never
+# analysed has reltuples -1: its live-tuple statistics, else its pages, stand in.
+_TABLES = """
+WITH RECURSIVE named AS (
+    SELECT given, to_regclass(given)::oid AS oid FROM unnest(%s::text[]) AS given
+), member AS (
+    SELECT given, oid AS root, oid FROM named WHERE oid IS NOT NULL
+    UNION ALL
+    SELECT m.given, m.root, i.inhrelid FROM member AS m JOIN pg_inherits AS i ON i.inhparent = m.oid
+     WHERE (SELECT relkind FROM pg_class WHERE pg_class.oid = m.oid) = 'p'
+)
+SELECT m.given, m.root::bigint, m.root::regclass::text, m.oid::bigint, c.relkind::text,
+       c.reltuples::float8, c.relpages::bigint, coalesce(pg_stat_get_live_tuples(c.oid), 0),
+       current_setting('block_size')::bigint
+  FROM member AS m JOIN pg_class AS c ON c.oid = m.oid
+"""
+
+_SIZES = (
+    "SELECT oid::bigint, pg_relation_size(oid), pg_total_relation_size(oid) FROM unnest(%s::oid[]) AS oid"
+)
+
+
+def table_states(connection: Connection, names: Iterable[Name]) -> dict[Name, TableState]:
+    """The tables of these names that exist, partitions counted with their parent.
+
+    A name without a schema means what it means on the search path. Asking for a size waits for whoever
+    holds the table exclusively, so that is tried for half a second; then the catalogue's pages stand in.
+    """
+    wanted = {_quoted(name): name for name in names}
+    rows = fetch_all(connection, _TABLES, (list(wanted),)) if wanted else []
+    sizes = _sizes(connection, [row[3] for row in rows])
+    found: dict[Name, TableState] = {}
+    for given, root, shown, oid, kind, reltuples, relpages, live, block in rows:
+        main, total = sizes.get(oid, (relpages * block, relpages * block))
+        if kind == "p":
+            main = total = 0
+        estimate = _rows(reltuples, live, main)
+        before = found.get(wanted[given], TableState(root, shown, rows=0, bytes=0, has_rows=False))
+        found[wanted[given]] = TableState(
+            root, shown, before.rows + estimate, before.bytes + total, before.has_rows or main > 0
+        )
+    return found
+
+
+def _rows(reltuples: float, live: int, main_bytes: int) -> int:
+    if reltuples >= 0 or live:
+        return int(max(reltuples, live))
+    return main_bytes // 100  # never analysed: a row of 100 bytes is as good a guess as any
+
+
+def _quoted(name: Name) -> str:
+    return identifier(name.schema, name.name) if name.schema else identifier(name.name)
+
+
+def _sizes(connection: Connection, oids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    if not oids:
+        return {}
+    execute(connection, "BEGIN READ ONLY")
+    try:
+        execute(connection, "SELECT set_config('lock_timeout', %s, true)", (_SIZE_WAIT,))
+        rows = fetch_all(connection, _SIZES, (list(oids),))
+    except DatabaseError as error:
+        if error.pgcode != _LOCK_NOT_AVAILABLE:
+            raise
+        return {}
+    finally:
+        execute(connection, "ROLLBACK")
+    # A table dropped in between has no size.
+    return {oid: (main, total) for oid, main, total in rows if main is not None}
+
+
+def tables_of_indexes(connection: Connection, names: Iterable[Name]) -> dict[Name, Name]:
+    """The table that each existing index belongs to."""
+    wanted = {_quoted(name): name for name in names}
+    rows = fetch_all(
+        connection,
+        """
+        SELECT given, n.nspname, t.relname
+          FROM unnest(%s::text[]) AS given
+          JOIN pg_index AS i ON i.indexrelid = to_regclass(given)
+          JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace
+        """,
+        (list(wanted),),
+    )
+    return {wanted[given]: Name(table, schema) for given, schema, table in rows}
+
+
+def tables_of_schema(connection: Connection, schema: str) -> list[Name]:
+    """The ordinary and partitioned tables in a schema."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
+        """,
+        (schema,),
+    )
+    return [Name(row[0], schema) for row in rows]
+
+
+def column_types(connection: Connection, oid: int) -> Mapping[str, str]:
+    """Column -> type as PostgreSQL spells it (``character varying(20)``)."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+         WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
+        """,
+        (oid,),
+    )
+    return dict(rows)
+
+
+def not_null_checks(connection: Connection, oid: int) -> Mapping[str, tuple[str, bool]]:
+    """Constraint -> (column, validated) of every CHECK (column IS NOT NULL); PostgreSQL 12 uses them."""
+    rows = fetch_all(
+        connection,
+        r"""
+        SELECT conname, attname, convalidated
+          FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
+         WHERE conrelid = %s AND contype = 'c' AND cardinality(conkey) = 1
+           AND pg_get_constraintdef(pg_constraint.oid) ~* 'CHECK \(\(\S+ IS NOT NULL\)\)'
+        """,
+        (oid,),
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
+    """Sessions of others that hold locks on these tables (or their partitions), oldest transaction first."""
+    rows = fetch_all(
+        connection,
+        """
+        WITH RECURSIVE member AS (
+            SELECT root, root AS oid FROM unnest(%s::oid[]) AS root
+            UNION ALL
+            SELECT m.root, i.inhrelid FROM member AS m JOIN pg_inherits AS i ON i.inhparent = m.oid
+        )
+        SELECT m.root::regclass::text, a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
+               coalesce(a.backend_type, ''), coalesce(a.query, ''),
+               extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode)
+          FROM member AS m
+          JOIN pg_locks AS l ON l.locktype = 'relation' AND l.granted AND l.relation = m.oid
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          JOIN pg_stat_activity AS a ON a.pid = l.pid
+         WHERE a.pid <> pg_backend_pid()
+         GROUP BY 1, 2, 3, 4, 5, 6, a.xact_start
+         ORDER BY a.xact_start NULLS LAST
+        """,
+        (list(oids),),
+    )
+    return [Session(*rest, tuple(sorted(modes))) for *rest, modes in rows]
+
+
+def replicas(connection: Connection) -> list[Replica]:
+    """Standbys that are connected now, as far as this role may see them."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT coalesce(application_name, ''), coalesce(state, ''),
+               coalesce(sync_state IN ('sync', 'quorum'), false),
+               CASE WHEN NOT pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) END::bigint,
+               extract(epoch FROM replay_lag)::float8
+          FROM pg_stat_replication ORDER BY 1
+        """,
+    )
+    return [Replica(*row) for row in rows]

@@ -1,0 +1,146 @@
+"""Who is busy in the target now, against what the plan wants to lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgops.console import human_bytes, human_seconds
+from pgops.migrations import hazards_live as live
+from pgops.migrations.hazards import Hazard
+from pgops.migrations.hazards_judge import Plan
+from pgops.migrations.hazards_sql import Statement
+from pgops.postgres import Connection
+
+# https://www.postgresql.org/docs/current/explicit-locking.html, table "Conflicting Lock Modes".
+_CONFLICTS = {
+    "SHARE UPDATE EXCLUSIVE": {
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+    },
+    "SHARE": {"RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock"},
+    "SHARE ROW EXCLUSIVE": {
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+    },
+    "ACCESS EXCLUSIVE": {
+        "AccessShareLock",
+        "RowShareLock",
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+    },
+}
+_LAG_BYTES = 64 * 1024 * 1024
+_LAG_SECONDS = 10.0
+_WRITES_A_LOT = 64 * 1024 * 1024
+
+
+def lock_of(statement: Statement) -> str | None:
+    """The strongest table lock that a statement asks for and that others notice; ``None`` for plain writes."""
+    if statement.has("concurrently") or statement.has("validate", "constraint"):
+        return "SHARE UPDATE EXCLUSIVE"
+    if statement.starts("create"):
+        return "SHARE"
+    if statement.starts("update") or statement.starts("delete"):
+        return None
+    if statement.starts("alter", "table") and statement.has("foreign", "key"):
+        return "SHARE ROW EXCLUSIVE"
+    return "ACCESS EXCLUSIVE"
+
+
+def judge(connection: Connection, plan: Plan, lock_timeout: float) -> Iterator[Hazard]:
+    """Long transactions, dumps and vacuums on the plan's tables, and replicas that are behind."""
+    wanted: dict[int, list[tuple[str, Statement]]] = {}
+    names: dict[str, int] = {}
+    for statement, touched in zip(plan.statements, plan.touched, strict=True):
+        lock = lock_of(statement)
+        for name in touched:
+            if lock is not None and (state := plan.states.get(name)) is not None:
+                wanted.setdefault(state.oid, []).append((lock, statement))
+                names[state.name] = state.oid
+    if wanted:
+        for session in live.busy_sessions(connection, list(wanted)):
+            hazard = _of_session(session, wanted[names[session.table]], lock_timeout)
+            if hazard is not None:
+                yield hazard
+    # A plan that only makes things is small; what is there already decides how much it may write.
+    largest = max((state.bytes for state in plan.states.values()), default=0)
+    if largest >= _WRITES_A_LOT:
+        yield from of_replicas(live.replicas(connection), largest)
+
+
+def _of_session(
+    session: live.Session, wanted: list[tuple[str, Statement]], lock_timeout: float
+) -> Hazard | None:
+    for lock, statement in wanted:
+        held = set(session.modes) & ({*_CONFLICTS[lock], "AccessExclusiveLock"})
+        # CONCURRENTLY also waits for every transaction that has written to the table before.
+        if statement.has("concurrently") and session.modes:
+            held = set(session.modes)
+        if not held:
+            continue
+        rule, why, fix = _kind(session, lock_timeout)
+        if rule is None:
+            return None
+        age = "of unknown age" if session.age is None else f"open for {human_seconds(session.age)}"
+        who = f"pid {session.pid} ({session.user}, {session.application or 'no application name'}, {age})"
+        return Hazard(
+            rule,
+            "warning",
+            session.table,
+            statement.revision,
+            statement.line,
+            f"{who} {why} {session.table} ({', '.join(sorted(held))}), and this statement wants {lock}",
+            fix,
+            lock=lock,
+        )
+    return None
+
+
+def _kind(session: live.Session, lock_timeout: float) -> tuple[str | None, str, str]:
+    pid = session.pid
+    if session.application.startswith("pg_dump") or "backup" in session.application:
+        return "running-dump", "is a dump that reads", "# wait until the dump has ended: invoke status"
+    if session.kind == "autovacuum worker" and "wraparound" not in session.query:
+        return None, "", ""  # gives way by itself after deadlock_timeout
+    if session.kind == "autovacuum worker" or session.query.lstrip().lower().startswith("vacuum"):
+        return (
+            "running-vacuum",
+            "is a vacuum on",
+            f"# wait until it has ended: SELECT * FROM pg_stat_progress_vacuum WHERE pid = {pid}",
+        )
+    if session.age is None or session.age > lock_timeout:
+        return (
+            "long-transaction",
+            "holds",
+            f"# wait until it has ended, or end it: SELECT pg_terminate_backend({pid})",
+        )
+    return None, "", ""
+
+
+def of_replicas(replicas: list[live.Replica], written: int) -> Iterator[Hazard]:
+    """A replica that is behind already falls further behind by about ``written`` bytes."""
+    for replica in replicas:
+        late = (replica.lag_seconds or 0) > _LAG_SECONDS
+        if not late and (replica.lag_bytes or 0) <= _LAG_BYTES:
+            continue
+        behind = human_bytes(replica.lag_bytes or 0)
+        if replica.lag_seconds is not None:
+            behind += f", {human_seconds(replica.lag_seconds)}"
+        kind = "synchronous replica" if replica.synchronous else "replica"
+        yield Hazard(
+            "replica-lag",
+            "warning",
+            None,
+            "",
+            0,
+            f"{kind} {replica.name or '(unnamed)'} is behind by {behind}; the largest table of the plan has {human_bytes(written)}",
+            "# wait until it has caught up: SELECT application_name, replay_lag FROM pg_stat_replication",
+        )
