@@ -242,11 +242,6 @@ class Cluster:
         """Locked by every process of the server as long as it lives; see :mod:`.process`."""
         return self.home / "alive"
 
-    @property
-    def turn(self) -> Path:
-        """Locked by the one pgops that starts, stops or removes this server; beside what may be removed."""
-        return self.home.with_name(self.home.name + ".lock")
-
 
 def read_marker(home: Path) -> dict[str, str] | None:
     """What pgops wrote into a home it made, or ``None`` when there is none of ours."""

@@ -13,6 +13,7 @@ import fcntl
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -217,13 +218,22 @@ def start(cluster: Cluster, settings: Mapping[str, str], timeout: float) -> Obse
             )
     finally:
         os.close(log)
+    return wait_until_running(cluster, timeout, said_since=before)
+
+
+def wait_until_running(cluster: Cluster, timeout: float, *, said_since: int) -> Observed:
+    """Wait until a server that was started accepts connections.
+
+    :param said_since: the length its log had when it was started.
+    :raises UnreachableError: as :func:`start`.
+    """
     deadline = time.monotonic() + timeout
     while True:
         seen = observe(cluster)
         if seen.state == "running":
             return seen
         if seen.state == "stopped":
-            said = tail_since(cluster.log, before)
+            said = tail_since(cluster.log, said_since)
             raise UnreachableError(
                 f"the server ended while starting: {last_complaint(said)}",
                 kind="closed",
@@ -238,6 +248,12 @@ def start(cluster: Cluster, settings: Mapping[str, str], timeout: float) -> Obse
                 hint=f"what it is doing: {cluster.log}",
             )
         time.sleep(_POLL)
+
+
+def runs_with(cluster: Cluster, settings: Mapping[str, str]) -> bool:
+    """Whether the running server was started with exactly these values for these settings."""
+    started_with = (cluster.data / "postmaster.opts").read_text(encoding="utf-8")
+    return all(f'"{key}={value}"' in started_with for key, value in settings.items())
 
 
 def stop(cluster: Cluster, timeout: float) -> None:
@@ -266,6 +282,15 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def system_identifier(cluster: Cluster) -> str:
+    """What makes this cluster differ from every other; the first field of its control file.
+
+    https://www.postgresql.org/docs/current/functions-info.html (pg_control_system) shows the same number.
+    """
+    with (cluster.data / "global" / "pg_control").open("rb") as stream:
+        return str(struct.unpack("=Q", stream.read(8))[0])
 
 
 def _gone(cluster: Cluster, timeout: float) -> bool:
