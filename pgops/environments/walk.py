@@ -53,10 +53,14 @@ class Given:
 
 
 class Walker:
-    """Checks nodes against the specification; ``directory`` is what relative paths are relative to."""
+    """Checks nodes against the specification; ``directory`` is what relative paths are relative to.
+
+    ``broken`` are the paths whose value could not be read: they were given, so they are not missing.
+    """
 
     def __init__(self, directory: Path, root: Path) -> None:
         self.problems: list[Problem] = []
+        self.broken: set[str] = set()
         self._directory = directory
         self._root = root
 
@@ -116,7 +120,9 @@ class Walker:
             found[key.text] = Given(None, value.place, path, key.place)
             return
         given = self.walk(value, kind, path)
-        if given is not None:
+        if given is None:
+            self.broken.add(path)
+        else:
             found[key.text] = Given(given.value, given.place, given.path, key.place)
 
     def _unknown_key(self, key: Scalar, kind: Record, path: str) -> None:
@@ -208,7 +214,9 @@ class Walker:
         noted = len(self.problems)
         given = self.walk(node, kind, path)
         for at, problem in enumerate(self.problems[noted:], noted):
-            self.problems[at] = Problem(problem.place, path, _QUOTED.sub("this value", problem.text))
+            written, meant, known = problem.text.partition("; did you mean")
+            text = _QUOTED.sub("this value", written) + meant + known
+            self.problems[at] = Problem(problem.place, path, text)
         return given
 
     def _reference(self, source: str, found: dict[str, Any]) -> SecretRef:
