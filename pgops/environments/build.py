@@ -38,6 +38,7 @@ class Builder:
         base: Layer = {"alembic": document["alembic"]} if "alembic" in document else NOTHING
         self._base = merge(base, values(document.get("defaults")))
         self._stores = read_stores(document.get("stores"), walker, file.parent)
+        self._written_stores: Layer = values(document.get("stores"))
         self._names = self._read_names()
 
     def project(self) -> Project:
@@ -196,18 +197,18 @@ class Builder:
         if named is None:
             if len(self._stores) != 1:
                 if self._stores and not layers.is_broken("backups.store", self._walker):
-                    where = join(layers.given.path, "backups.store")
+                    where = f"{layers.given.path}.backups.store"
                     which = f"is missing: which of {listed(self._stores)}?"
                     self._walker.problem(layers.given.at, where, which)
                 return None
             store = next(iter(self._stores.values()))
         elif named.value in self._stores:
             store = self._stores[named.value]
-        elif f"stores.{named.value}" in self._walker.broken:
-            return None
         else:
-            near = did_you_mean(named.value, self._stores) or f"; known are {listed(self._stores)}"
-            self._walker.problem(named.place, named.path, f"there is no store {shown(named.value)}{near}")
+            written = [*(self._written_stores or self._stores)]
+            if named.value not in written and f"stores.{named.value}" not in self._walker.broken:
+                near = did_you_mean(named.value, written) or f"; known are {listed(written)}"
+                self._walker.problem(named.place, named.path, f"there is no store {shown(named.value)}{near}")
             return None
         required = backups.get("required_before")
         return BackupPolicy(

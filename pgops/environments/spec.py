@@ -369,7 +369,7 @@ DOCUMENT = Record(
         Field("defaults", DEFAULTS, "merged under every environment; lists replace, null unsets"),
         Field(
             "stores",
-            Table(Text("a name", NAME), STORE),
+            Table(ENVIRONMENT_NAME, STORE, at_least=1),
             "places for backups, by name",
             "local: {url: file:./backups}",
         ),
