@@ -52,9 +52,10 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table (or partition, or filled materialised view) at the snapshot. ``bytes`` as on the server's disk.
+    """A table or partition at the snapshot; ``bytes`` as on the server's disk, its indexes not counted.
 
-    ``rows`` is ``None`` where they could not be counted (a foreign table's are not part of a dump).
+    ``rows`` is ``None`` where the archive holds none to compare with: a foreign table's stay where they
+    are, a materialised view's are computed anew by the restore.
     """
 
     schema: str
@@ -65,7 +66,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class SequenceValue:
-    """A sequence at the snapshot; ``last_value`` as its relation holds it."""
+    """A sequence just before the dump began.
+
+    Sequences take no part in snapshots: where they are drawn from meanwhile, the archive holds this value
+    or a later one, never an earlier one.
+    """
 
     schema: str
     name: str
@@ -135,6 +140,7 @@ class Manifest:
     files: tuple[File, ...]
     tables: tuple[Table, ...]
     sequences: tuple[SequenceValue, ...]
+    large_objects: int
     extensions: tuple[Extension, ...]
     roles: tuple[str, ...]
     encoding: str
@@ -272,6 +278,7 @@ def _manifest(read: Reader) -> Manifest:
             )
             for each in read.objects("sequences")
         ),
+        large_objects=read.integer("large_objects"),
         extensions=tuple(
             Extension(each.text("name"), each.text("version"), each.text("schema"))
             for each in read.objects("extensions")

@@ -22,9 +22,10 @@ _USUAL = (
     "/usr/local/opt/libpq/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
-_PREFERRED = ("zstd:3", "lz4", "gzip:6")
+_PREFERRED = ("zstd:3", "lz4", "gzip:1")
+# Gzip's first level takes a third of the default's time for a tenth more space; zstd beats both in both.
 # Before 16 pg_dump knows no methods, only gzip's level.
-_LEVEL = "6"
+_LEVEL = "1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,200 @@
+"""What is in a database: tables with their sizes and row counts, sequences, extensions, roles, settings.
+
+Everything here reads over a connection that holds the dump's snapshot, so that it says the same as the
+archive. Hundreds of tables cost a few round trips, not hundreds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pgops.backups.manifest import Extension, Locale, SequenceValue, Setting, Table
+from pgops.postgres import Connection, fetch_all, fetch_one, fetch_value, identifier
+
+_BATCH_TABLES = 100
+_BATCH_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A relation that a dump covers. ``kind`` and ``persistence`` are pg_class's letters."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    persistence: str
+    bytes: int
+    readable: bool
+    row_security: bool
+
+    @property
+    def quoted(self) -> str:
+        """Its name for SQL text."""
+        return identifier(self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """The database itself, which a plain pg_restore into an existing database does not bring back."""
+
+    owner: str
+    encoding: str
+    locale: Locale
+    acl: tuple[str, ...] | None
+    settings: tuple[Setting, ...]
+
+
+# Members of extensions are not dumped; the restore's CREATE EXTENSION makes them.
+_RELATIONS = """
+SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
+       CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_table_size(c.oid), 0) ELSE 0 END,
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+       c.relrowsecurity AND row_security_active(c.oid)
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'm', 'f', 'S') AND c.relpersistence <> 't'
+   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+   AND NOT EXISTS (SELECT 1 FROM pg_depend AS d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ ORDER BY 6 DESC, 2, 3
+"""
+
+
+def relations(connection: Connection) -> list[Relation]:
+    """Tables, materialised views, foreign tables and sequences of the user, the largest first."""
+    return [Relation(*row) for row in fetch_all(connection, _RELATIONS)]
+
+
+def count_rows(connection: Connection, tables: Sequence[Relation]) -> dict[int, int]:
+    """Rows of each table by oid, children of inheritance not included: what COPY writes for it."""
+    counts: dict[int, int] = {}
+    for batch in _batches(tables):
+        sql = " UNION ALL ".join(
+            f"SELECT {each.oid}::bigint, count(*) FROM ONLY {each.quoted}" for each in batch
+        )
+        counts.update((int(oid), int(rows)) for oid, rows in fetch_all(connection, sql))
+    return counts
+
+
+def _batches(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
+    """Small tables together, a large one alone: a batch is what one cancelled query loses."""
+    batch: list[Relation] = []
+    size = 0
+    for table in tables:
+        if batch and (len(batch) >= _BATCH_TABLES or size + table.bytes > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(table)
+        size += table.bytes
+    if batch:
+        yield batch
+
+
+def table_of(relation: Relation, rows: int | None) -> Table:
+    """The manifest's line for a table."""
+    return Table(relation.schema, relation.name, rows, relation.bytes)
+
+
+def sequences(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
+    """Where each sequence stands."""
+    values: list[SequenceValue] = []
+    for start in range(0, len(found), _BATCH_TABLES):
+        batch = found[start : start + _BATCH_TABLES]
+        sql = " UNION ALL ".join(
+            f"SELECT {at}, last_value, is_called FROM {each.quoted}" for at, each in enumerate(batch)
+        )
+        values += [
+            SequenceValue(batch[at].schema, batch[at].name, int(last), bool(called))
+            for at, last, called in fetch_all(connection, sql)
+        ]
+    return tuple(sorted(values, key=lambda each: (each.schema, each.name)))
+
+
+def large_objects(connection: Connection) -> int:
+    """How many large objects there are; a dump of a whole database has them all."""
+    return int(fetch_value(connection, "SELECT count(*) FROM pg_largeobject_metadata"))
+
+
+def extensions(connection: Connection) -> tuple[Extension, ...]:
+    """Installed extensions with version and schema."""
+    rows = fetch_all(
+        connection,
+        "SELECT e.extname, e.extversion, n.nspname FROM pg_extension AS e"
+        " JOIN pg_namespace AS n ON n.oid = e.extnamespace ORDER BY 1",
+    )
+    return tuple(Extension(*row) for row in rows)
+
+
+# Dependencies on the bootstrap superuser are not recorded in pg_shdepend, hence the owners.
+_ROLES = """
+SELECT DISTINCT r.rolname
+  FROM pg_roles AS r
+ WHERE r.rolname !~ '^pg_'
+   AND r.oid IN (SELECT d.refobjid FROM pg_shdepend AS d, pg_database AS b
+                  WHERE b.datname = current_database() AND d.refclassid = 'pg_authid'::regclass
+                    AND (d.dbid = b.oid OR (d.dbid = 0 AND d.classid = 'pg_database'::regclass AND d.objid = b.oid))
+                 UNION SELECT datdba FROM pg_database WHERE datname = current_database()
+                 UNION SELECT relowner FROM pg_class WHERE oid >= 16384
+                 UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
+                 UNION SELECT proowner FROM pg_proc WHERE oid >= 16384
+                 UNION SELECT typowner FROM pg_type WHERE oid >= 16384)
+ ORDER BY 1
+"""
+
+
+def roles(connection: Connection) -> tuple[str, ...]:
+    """Roles that own something here or were granted something: what a restore needs to find."""
+    return tuple(row[0] for row in fetch_all(connection, _ROLES))
+
+
+# Column names of pg_database changed between majors (daticulocale, datlocale): looked up as JSON keys.
+_DATABASE = """
+SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
+       coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
+       coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'),
+       d.datacl::text[]
+  FROM pg_database AS d WHERE d.datname = current_database()
+"""
+_SETTINGS = """
+SELECT r.rolname, split_part(line, '=', 1), substr(line, strpos(line, '=') + 1)
+  FROM pg_db_role_setting AS s
+  JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database()
+  LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+ CROSS JOIN unnest(s.setconfig) AS line
+ ORDER BY 1 NULLS FIRST, 2
+"""
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+
+
+def database_facts(connection: Connection) -> DatabaseFacts:
+    """Owner, encoding, locale, privileges and ``ALTER DATABASE … SET`` of the connection's database."""
+    row = fetch_one(connection, _DATABASE)
+    assert row is not None
+    owner, encoding, collate, ctype, provider, locale, acl = row
+    return DatabaseFacts(
+        owner=owner,
+        encoding=encoding,
+        locale=Locale(_PROVIDERS.get(provider, provider), collate, ctype, locale),
+        acl=None if acl is None else tuple(acl),
+        settings=tuple(Setting(*each) for each in fetch_all(connection, _SETTINGS)),
+    )
+
+
+# Alembic's table is known by its shape: its name and schema are a setting of each project's env.py.
+_VERSION_TABLES = """
+SELECT a.attrelid::bigint FROM pg_attribute AS a
+ WHERE a.attrelid = ANY(%s::bigint[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ GROUP BY a.attrelid
+HAVING count(*) = 1 AND min(a.attname::text) = 'version_num' AND min(a.atttypid::regtype::text) = 'character varying'
+"""
+
+
+def alembic_heads(connection: Connection, tables: Sequence[Relation]) -> tuple[str, ...]:
+    """Revisions that Alembic's version tables hold, whatever they are called; sorted."""
+    oids = {int(row[0]) for row in fetch_all(connection, _VERSION_TABLES, ([each.oid for each in tables],))}
+    found = [each for each in tables if each.oid in oids]
+    if not found:
+        return ()
+    sql = " UNION ".join(f"SELECT version_num FROM {each.quoted}" for each in found)
+    return tuple(sorted(row[0] for row in fetch_all(connection, sql)))
