@@ -145,8 +145,13 @@ SECRET_SOURCES: dict[str, tuple[Field, ...]] = {
             "program and arguments; no shell; {host}, {port}, {user} and {dbname} are filled in",
             required=True,
         ),
-        Field("ttl", Duration(86400.0, zero=True), "how long its value is used again in one process", "0s"),
-        Field("timeout", Duration(3600.0), "how long it may take", "10s"),
+        Field(
+            "ttl",
+            Duration(86400.0, zero=True),
+            "of `command`: how long its value is used again in one process",
+            "0s",
+        ),
+        Field("timeout", Duration(3600.0), "of `command`: how long it may take", "10s"),
     ),
     "keyring": (
         Field(
