@@ -43,17 +43,23 @@ together with the name and the lack of any table, tells that it is ours."""
 class Marker:
     """What a sibling's comment says. ``comment`` is the comment that the database had before, kept for an undo.
 
-    ``replaced_by`` is the oid of the database that took the name in the swap, for ``previous`` ones.
+    ``replaced_by`` is the oid of the database that took the name in the swap, for ``previous`` ones;
+    ``backup`` is what that one was restored from, ``None`` when an undo put it back.
     """
 
     kind: Kind
     of: str
     environment: str
-    backup: str
+    backup: str | None
     restore: str
     at: str
     comment: str | None = None
     replaced_by: int | None = None
+
+    @property
+    def restored(self) -> str:
+        """How the database that took the name came there."""
+        return f"a restore of {self.backup} put there" if self.backup else "an undo put back"
 
     def text(self) -> str:
         """The comment's text."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pgops.backups.siblings import database_oid
-from pgops.errors import LockedError, PgopsError
+from pgops.errors import InterruptedRunError, LockedError, PgopsError, UnreachableError
 from pgops.postgres import (
     Connection,
     DatabaseError,
@@ -168,3 +168,36 @@ def _held_up(
         untouched="both databases have their names and their data",
         hint="end those sessions, or run it as a role that may (pg_signal_backend)",
     )
+
+
+def settle(admin: Target, target: Target, new_oid: int, act: Callable[[], Swapped]) -> Swapped:
+    """Swap, and find out how it ended if it was cut off: its COMMIT may have reached the server or not.
+
+    A lost answer after a done swap is no failure.
+
+    :param new_oid: the database that has the target's name once the swap is done.
+    :raises InterruptedRunError: interrupted, and the swap was done.
+    :raises UnreachableError: the server does not answer, so nobody knows now.
+    """
+    try:
+        return act()
+    except (DatabaseError, KeyboardInterrupt) as error:
+        try:
+            with connected(admin, application_name="pgops restore: settling") as connection:
+                done = database_oid(connection, target.dbname) == new_oid
+        except (PgopsError, DatabaseError) as second:
+            raise UnreachableError(
+                f"the server was lost during the swap of {target.place}: {second}",
+                kind="closed",
+                untouched=f"{target.place} is either wholly the old or wholly the new database, both are kept",
+                hint=f"when the server is back: invoke restore.status --env={target.environment}",
+            ) from error
+        if not done:
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedRunError(
+                f"interrupted after the swap: {target.place} is wholly the new database",
+                untouched="the database that was there before is kept",
+                hint=f"invoke restore.status --env={target.environment}",
+            ) from error
+        return Swapped(0.0, 0)

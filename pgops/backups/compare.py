@@ -1,0 +1,241 @@
+"""Whether a restored database is what its manifest says: rows of every table, sequences, extensions, indexes, heads.
+
+Counting and ANALYZE go over several connections, the largest tables first: a restored database has no
+statistics, and the first queries after a swap must not find it without.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pgops.backups import inventory
+from pgops.backups.manifest import Manifest, SequenceValue, Table
+from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identifier
+
+_SETTINGS = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    # A policy must make the count fail, not silently smaller.
+    "row_security": "off",
+    "search_path": "pg_catalog",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was compared, and everything that is not as it should be. ``notes`` are harmless differences."""
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    tables: int
+    rows: int
+    heads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database holds, as far as a manifest knows it."""
+
+    counts: dict[tuple[str, str], int]
+    relations: frozenset[tuple[str, str]]
+    sequences: dict[tuple[str, str], SequenceValue]
+    descending: frozenset[tuple[str, str]]
+    cycling: frozenset[tuple[str, str]]
+    large_objects: int
+    extensions: dict[str, str]
+    invalid_indexes: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+def name_of(schema: str, name: str) -> str:
+    """``schema.name`` for people; odd names keep their quotes and stay on one line."""
+    plain = all(part.isidentifier() and part.islower() for part in (schema, name))
+    return f"{schema}.{name}" if plain else identifier(schema, name).replace("\n", "\\n")
+
+
+def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = False) -> Comparison:
+    """Read the database ``target`` (its statistics are refreshed on the way) and compare it with the manifest.
+
+    :param jobs: connections to count and analyse with.
+    :param partly: the target may hold more than the backup (a restore in place leaves strangers).
+    """
+    with connected(target, application_name="pgops compare", settings=_SETTINGS) as connection:
+        relations = inventory.relations(connection)
+        tables = {(each.schema, each.name): each for each in relations if each.kind != "S"}
+        counted = [
+            each for each in manifest.tables if each.rows is not None and (each.schema, each.name) in tables
+        ]
+        work: list[_Count | _Analyze] = [
+            *(_Count((each.schema, each.name), each.bytes) for each in counted),
+            *(_Analyze(name, size) for name, size in _to_analyze(connection)),
+        ]
+        counts = _spread(target, work, jobs)
+        sequences = inventory.sequences(connection, [each for each in relations if each.kind == "S"])
+        found = Contents(
+            counts=counts,
+            relations=frozenset(tables),
+            sequences={(each.schema, each.name): each for each in sequences},
+            descending=_sequences_where(connection, "seqincrement < 0"),
+            cycling=_sequences_where(connection, "seqcycle"),
+            large_objects=inventory.large_objects(connection),
+            extensions={each.name: each.version for each in inventory.extensions(connection)},
+            invalid_indexes=_invalid_indexes(connection),
+            heads=inventory.alembic_heads(connection, [each for each in tables.values() if each.kind == "r"]),
+        )
+    problems, notes = differences(manifest, found)
+    extra = _extra(manifest, found)
+    problems, notes = (problems, [*notes, *extra]) if partly else ([*problems, *extra], notes)
+    return Comparison(tuple(problems), tuple(notes), len(counted), sum(counts.values()), found.heads)
+
+
+def differences(manifest: Manifest, found: Contents) -> tuple[list[str], list[str]]:
+    """Problems (the database lacks something or holds something else) and harmless notes."""
+    problems, notes = list(_missing_rows(manifest.tables, found)), []
+    problems += _sequence_problems(manifest.sequences, found)
+    if found.large_objects != manifest.large_objects:
+        problems.append(
+            f"there are {found.large_objects} large objects, the backup has {manifest.large_objects}"
+        )
+    for extension in manifest.extensions:
+        version = found.extensions.get(extension.name)
+        if version is None:
+            problems.append(f"extension {extension.name} is missing")
+        elif version != extension.version:
+            notes.append(
+                f"extension {extension.name} is {version} here, {extension.version} where it was backed up"
+            )
+    problems += [f"index {each} is invalid" for each in found.invalid_indexes]
+    if set(found.heads) != set(manifest.heads):
+        problems.append(
+            f"Alembic heads are {', '.join(found.heads) or 'none'}, the backup has "
+            f"{', '.join(sorted(manifest.heads)) or 'none'}"
+        )
+    return problems, notes
+
+
+def _missing_rows(tables: Sequence[Table], found: Contents) -> Iterator[str]:
+    for table in tables:
+        key = (table.schema, table.name)
+        name = name_of(*key)
+        if key not in found.relations:
+            yield f"table {name} is missing"
+        elif table.rows is not None and found.counts.get(key) != table.rows:
+            yield f"table {name} has {found.counts.get(key)} rows, the backup has {table.rows}"
+
+
+def _sequence_problems(values: Sequence[SequenceValue], found: Contents) -> Iterator[str]:
+    """Sequences that stand before where the manifest saw them: the next value would be given out twice.
+
+    One that stands further on was drawn from while the dump ran. A cycling one has no before.
+    """
+    for value in values:
+        key = (value.schema, value.name)
+        there = found.sequences.get(key)
+        if there is None:
+            yield f"sequence {name_of(*key)} is missing"
+        elif key not in found.cycling:
+            sign = -1 if key in found.descending else 1
+            if (sign * there.last_value, there.is_called) < (sign * value.last_value, value.is_called):
+                yield (
+                    f"sequence {name_of(*key)} stands at {there.last_value}, the backup has {value.last_value}"
+                )
+
+
+def _extra(manifest: Manifest, found: Contents) -> list[str]:
+    known = {(each.schema, each.name) for each in manifest.tables}
+    return [f"table {name_of(*each)} is not in the backup" for each in sorted(found.relations - known)]
+
+
+def _to_analyze(connection: Connection) -> list[tuple[tuple[str, str], int]]:
+    """Whole tables with their sizes: ANALYZE of a partitioned one reaches its partitions."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT n.nspname::text, c.relname::text,
+               CASE c.relkind WHEN 'p' THEN (SELECT coalesce(sum(pg_relation_size(t.relid)), 0)
+                                               FROM pg_partition_tree(c.oid) AS t)
+                              ELSE pg_relation_size(c.oid) END::bigint
+          FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+           AND (c.relkind <> 'm' OR c.relispopulated)
+           AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+        """,
+    )
+    return [((schema, name), size) for schema, name, size in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    key: tuple[str, str]
+    size: int
+
+    def run(self, connection: Connection, counts: dict[tuple[str, str], int]) -> None:
+        counts[self.key] = fetch_value(connection, f"SELECT count(*) FROM ONLY {identifier(*self.key)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Analyze:
+    key: tuple[str, str]
+    size: int
+
+    def run(self, connection: Connection, _counts: dict[tuple[str, str], int]) -> None:
+        execute(connection, f"ANALYZE {identifier(*self.key)}")
+
+
+def _spread(target: Target, work: Sequence[_Count | _Analyze], jobs: int) -> dict[tuple[str, str], int]:
+    """Do the work over ``jobs`` connections; the first failure stops all and is raised here."""
+    waiting: queue.SimpleQueue[_Count | _Analyze] = queue.SimpleQueue()
+    for each in sorted(work, key=lambda one: -one.size):
+        waiting.put(each)
+    counts: dict[tuple[str, str], int] = {}
+    failures: list[Exception] = []
+
+    def labour() -> None:
+        try:
+            with connected(target, application_name="pgops compare", settings=_SETTINGS) as connection:
+                while not failures:
+                    try:
+                        each = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    each.run(connection, counts)
+        except Exception as error:  # noqa: BLE001 - carried to the caller's thread and raised there
+            failures.append(error)
+
+    threads = [threading.Thread(target=labour, daemon=True) for _ in range(max(1, min(jobs, len(work))))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return counts
+
+
+def _sequences_where(connection: Connection, condition: str) -> frozenset[tuple[str, str]]:
+    rows = fetch_all(
+        connection,
+        f"""
+        SELECT n.nspname::text, c.relname::text FROM pg_sequence AS s
+          JOIN pg_class AS c ON c.oid = s.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE {condition}
+        """,
+    )
+    return frozenset((schema, name) for schema, name in rows)
+
+
+def _invalid_indexes(connection: Connection) -> tuple[str, ...]:
+    rows = fetch_all(
+        connection,
+        """
+        SELECT n.nspname::text, c.relname::text
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+          JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE NOT i.indisvalid ORDER BY 1, 2
+        """,
+    )
+    return tuple(name_of(*row) for row in rows)

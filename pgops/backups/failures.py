@@ -1,0 +1,46 @@
+"""A server that goes away or refuses in the middle of something, as an expected failure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pgops.errors import LockedError, PgopsError, UnreachableError
+from pgops.postgres import DatabaseError, Target, redact
+
+_LOST = ("08", "57P")
+"""SQLSTATE classes of a lost connection and of a server that is going down."""
+
+
+@contextlib.contextmanager
+def explained(target: Target, *, untouched: str = "nothing was touched", hint: str = "") -> Iterator[None]:
+    """Turn what the driver raises inside the block into a :class:`PgopsError`; ours pass, completed.
+
+    :param untouched: what is still as it was, for errors that don't say it themselves.
+    :raises UnreachableError: the connection was lost.
+    :raises LockedError: a lock was not given in time.
+    """
+    try:
+        yield
+    except PgopsError as error:
+        error.untouched = error.untouched or untouched
+        error.hint = error.hint or hint
+        raise
+    except DatabaseError as error:
+        raise failure_of(error, target, untouched=untouched, hint=hint) from error
+
+
+def failure_of(error: DatabaseError, target: Target, *, untouched: str, hint: str) -> PgopsError:
+    """The expected failure that a driver's error means."""
+    code = error.pgcode
+    said = redact(" ".join(str(error).split())) or "the connection was lost"
+    if code is None or code.startswith(_LOST):
+        return UnreachableError(
+            f"{target.environment}: the connection to {target.host}:{target.port} was lost: {said}",
+            kind="closed",
+            untouched=untouched,
+            hint=hint or f"invoke env.check --env={target.environment}",
+        )
+    if code == "55P03":
+        return LockedError(f"{target.environment}: {said}", untouched=untouched, hint=hint)
+    return PgopsError(f"{target.environment}: the server refused: {said}", untouched=untouched, hint=hint)

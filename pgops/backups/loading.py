@@ -1,0 +1,114 @@
+"""pg_restore into a database of ours: settings that make it quick, progress, every error fatal."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from pgops.backups.manifest import DUMP_DIRECTORY, Manifest
+from pgops.backups.repository import Progress
+from pgops.pgtools import Toolset, check, restore_command, run
+from pgops.postgres import Connection, DatabaseError, Target, connected, fetch_value
+
+_LOOK_EVERY = 0.5
+_MAINTENANCE_LIMIT_KB = 512 * 1024
+
+APPLICATION = "pgops restore"
+
+
+def session_options(connection: Connection) -> str:
+    """Settings for the sessions of a restore, as libpq's ``options``.
+
+    Commits need not be flushed one by one: the swap's own commit is, and with it everything before.
+    Index builds sort in more memory: half of shared_buffers, which says how large the server is, at
+    most 512 MB each. Limits meant for applications must not end a long COPY.
+    """
+    memory = fetch_value(
+        connection,
+        """
+        SELECT greatest(m.setting::bigint, least(b.setting::bigint * 8 / 2, %s))
+          FROM pg_settings AS m, pg_settings AS b
+         WHERE m.name = 'maintenance_work_mem' AND b.name = 'shared_buffers'
+        """,
+        (_MAINTENANCE_LIMIT_KB,),
+    )
+    settings = {
+        "synchronous_commit": "off",
+        "maintenance_work_mem": f"{memory}kB",
+        "statement_timeout": "0",
+        "lock_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+    }
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def with_options(target: Target, options: str) -> Target:
+    """The target with these session settings added to its own."""
+    own = target.extra.get("options", "")
+    extra = MappingProxyType({**target.extra, "options": f"{own} {options}".strip()})
+    return dataclasses.replace(target, extra=extra)
+
+
+def load_archive(
+    tools: Toolset,
+    backup: Path,
+    manifest: Manifest,
+    *,
+    target: Target,
+    admin: Target,
+    options: str,
+    jobs: int,
+    extra: Sequence[str] = (),
+    progress: Progress,
+) -> None:
+    """Restore the archive below ``backup`` into ``target``'s database.
+
+    :param admin: another database of the server, to watch the new one grow from.
+    :param options: from :func:`session_options`.
+    :param extra: more arguments for pg_restore.
+    :raises ToolError: pg_restore failed.
+    """
+    archive = backup / DUMP_DIRECTORY
+    total = sum(each.bytes for each in manifest.tables)
+    with connected(admin, application_name=f"{APPLICATION}: progress") as connection:
+        watch = _Growth(connection, target.dbname, total, progress)
+        finished = run(
+            tools.runner,
+            restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),
+            target=with_options(target, options),
+            paths=[archive],
+            application_name=APPLICATION,
+            on_poll=watch,
+        )
+    # pg_restore's own words say more than a size that could not be asked for.
+    check(finished)
+
+
+class _Growth:
+    """Reports the size of a database twice a second, against what the tables had where they came from."""
+
+    def __init__(self, connection: Connection, database: str, total: int, progress: Progress) -> None:
+        self._connection = connection
+        self._database = database
+        self._total = total
+        self._progress = progress
+        self._empty: int | None = None
+        self._next = 0.0
+        self._lost = False
+
+    def __call__(self) -> None:
+        if self._lost or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LOOK_EVERY
+        try:
+            size = int(fetch_value(self._connection, "SELECT pg_database_size(%s)", (self._database,)))
+        except DatabaseError:
+            # Only the progress is lost with this; whether the restore goes on, pg_restore's end tells.
+            self._lost = True
+            return
+        if self._empty is None:
+            self._empty = size
+        self._progress(min(size - self._empty, self._total), self._total)

@@ -1,0 +1,345 @@
+"""Restore a backup beside its target, check it, and swap the two in one transaction.
+
+Read from top to bottom: look (nothing is changed), then restore: locks, hashes, safety backup, a new
+database, pg_restore into it, comparison with the manifest, settings, swap, look again. Whatever fails
+before the swap leaves the target as it was; after a crash the markers of
+:mod:`pgops.backups.siblings` tell on which side of the swap it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from pgops.backups import siblings
+from pgops.backups.attributes import (
+    Attributes,
+    apply_statements,
+    attributes_of,
+    create_statement,
+    existing_roles,
+    merged,
+)
+from pgops.backups.compare import Comparison, compare
+from pgops.backups.failures import explained
+from pgops.backups.inventory import alembic_heads, relations
+from pgops.backups.loading import load_archive
+from pgops.backups.repository import Backup, Progress, Repository, no_progress
+from pgops.backups.restore_look import Look
+from pgops.backups.siblings import Marker, comment_statement, database_oid, sibling_name
+from pgops.backups.swap import Rename, Swapped, settle, swap
+from pgops.backups.verify import check_files
+from pgops.errors import (
+    LockedError,
+    PgopsError,
+    RefusedError,
+    VerificationError,
+)
+from pgops.postgres import Connection, DatabaseError, Target, connected, execute, identifier
+from pgops.postgres.locks import Mode, held, still_held
+
+
+class Step(Enum):
+    """Where a restore is; the value is what a person reads."""
+
+    CHECKING = "checking every hash of the backup"
+    SAFETY = "backing up what is there now"
+    CREATING = "making the new database"
+    MARKING = "marking the new database"
+    LOADING = "restoring into the new database"
+    COMPARING = "comparing it with the manifest"
+    SETTING = "applying settings and privileges"
+    SWAPPING = "swapping the names"
+    LOOKING = "looking again"
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a restore needs from others. ``step`` and ``progress`` are for whoever watches.
+
+    :param safety: backs the target up and gives the backup's id; ``None`` where nothing was to keep.
+    :param restamp: makes the migrations' journal inside the new database say where it lives now; it is
+        given the new database and the name that it will have.
+    """
+
+    safety: Callable[[], str | None] = lambda: None
+    restamp: Callable[[Target, str], None] = lambda _target, _name: None
+    step: Callable[[Step], None] = lambda _step: None
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did. ``seconds`` is all of it; ``previous_database`` is what was there before, kept."""
+
+    backup: Backup
+    database: str
+    previous_database: str | None
+    safety_backup: str | None
+    seconds: float
+    comparison: Comparison
+    ended_sessions: int
+    removed_leftovers: tuple[str, ...]
+
+
+def restore(
+    looked: Look,
+    repository: Repository,
+    hooks: Hooks,
+    *,
+    now: dt.datetime,
+    jobs: int,
+    lock_wait: float = 30.0,
+) -> Restored:
+    """Restore what was looked at.
+
+    :param now: the time of this restore; part of the names it gives.
+    :param jobs: how many tables at once.
+    :param lock_wait: seconds to wait for another restore, or a migration, of this database to end.
+    :raises BlockedError: something stands in the way.
+    :raises VerificationError: the backup is not what its manifest says, or the restored database is not.
+    :raises LockedError: another restore or a migration is under way, or sessions could not be ended.
+    :raises ToolError: pg_restore failed.
+    :raises UnreachableError: the server was lost.
+    """
+    looked.refuse()
+    started = time.monotonic()
+    target = looked.target
+    untouched = f"{target.place} is wholly what it was before"
+    with explained(target, untouched=untouched), contextlib.ExitStack() as stack:
+        admin = stack.enter_context(locked(looked.admin, target, wait=lock_wait))
+        inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
+        _unchanged(admin, looked)
+        hooks.step(Step.CHECKING)
+        directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
+        problems = check_files(directory, looked.backup.manifest, hooks.progress)
+        if problems:
+            raise VerificationError(
+                f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
+                hint=f"use another backup: invoke backup.list --env={repository.environment}",
+            )
+        removed = remove_leftovers(admin, target.dbname)
+        hooks.step(Step.SAFETY)
+        safety = None if looked.empty else hooks.safety()
+        attributes = _attributes(looked)
+        restore_id = siblings.new_restore_id(now)
+        marker = Marker(
+            kind="new",
+            of=target.dbname,
+            environment=target.environment,
+            backup=looked.backup.id,
+            restore=restore_id,
+            at=now.astimezone(dt.UTC).isoformat(),
+        )
+        new = target.with_database(sibling_name(target.dbname, "new", restore_id))
+        with _made(admin, new, attributes, marker, hooks, major=looked.around.facts.major) as new_oid:
+            hooks.step(Step.LOADING)
+            load_archive(
+                looked.tools.toolset,
+                directory,
+                looked.backup.manifest,
+                target=new,
+                admin=looked.admin,
+                options=looked.options,
+                jobs=jobs,
+                extra=_restore_arguments(looked, attributes),
+                progress=hooks.progress,
+            )
+            hooks.step(Step.COMPARING)
+            comparison = compare(new, looked.backup.manifest, jobs=jobs)
+            if comparison.problems:
+                raise VerificationError(
+                    f"what was restored from {looked.backup.id} is not what its manifest says: "
+                    + "; ".join(comparison.problems),
+                    hint=f"use another backup: invoke backup.list --env={repository.environment}",
+                )
+            hooks.step(Step.SETTING)
+            roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
+            for statement in apply_statements(new.dbname, attributes, roles=roles):
+                execute(admin, statement)
+            hooks.restamp(new, target.dbname)
+            hooks.step(Step.SWAPPING)
+            _no_backup(inside, stack, looked, wait=lock_wait)
+            _still_ours(admin, looked)
+            previous, swapped = _swap_in(looked, new.dbname, new_oid, attributes, marker)
+        hooks.step(Step.LOOKING)
+        look_again(target, expected_oid=new_oid, heads=comparison.heads)
+    return Restored(
+        backup=looked.backup,
+        database=target.dbname,
+        previous_database=previous,
+        safety_backup=safety,
+        seconds=time.monotonic() - started,
+        comparison=comparison,
+        ended_sessions=swapped.ended_sessions,
+        removed_leftovers=tuple(removed),
+    )
+
+
+@contextlib.contextmanager
+def locked(admin: Target, target: Target, *, wait: float) -> Iterator[Connection]:
+    """A connection to the maintenance database that holds the lock of restores of this target.
+
+    :raises LockedError: another restore of it is under way.
+    """
+    with (
+        connected(admin, application_name=f"pgops restore of {target.dbname}"[:63]) as connection,
+        held(
+            connection,
+            siblings.restore_lock(target.dbname),
+            wait=wait,
+            what=f"a restore of {target.place}",
+        ),
+    ):
+        yield connection
+
+
+@contextlib.contextmanager
+def _no_migration(looked: Look, *, wait: float) -> Iterator[Connection | None]:
+    """Keep migrations of the target away until the swap: what they did would be swapped away.
+
+    The lock is shared with dumps, so the safety backup is not in its own way. The swap ends this session.
+    """
+    if looked.around.oid is None:
+        yield None
+        return
+    what = f"a migration of {looked.target.place}"
+    with (
+        connected(looked.target, application_name="pgops restore: no migrations") as connection,
+        held(connection, "schema", wait=wait, what=what, mode=Mode.SHARED),
+    ):
+        yield connection
+
+
+def _no_backup(inside: Connection | None, stack: contextlib.ExitStack, looked: Look, *, wait: float) -> None:
+    """Let a running backup of the target end first: the swap would cut it off."""
+    if inside is not None:
+        stack.enter_context(held(inside, "backup", wait=wait, what=f"a backup of {looked.target.place}"))
+
+
+def _unchanged(admin: Connection, looked: Look) -> None:
+    if database_oid(admin, looked.target.dbname) != looked.around.oid:
+        raise RefusedError(
+            f"{looked.target.place} was replaced by another database since it was looked at",
+            hint="run it again",
+        )
+
+
+def _still_ours(admin: Connection, looked: Look) -> None:
+    if not still_held(admin, siblings.restore_lock(looked.target.dbname)):
+        raise LockedError("the lock of this restore was lost before the swap", hint="run it again")
+    _unchanged(admin, looked)
+
+
+def remove_leftovers(admin: Connection, database: str) -> list[str]:
+    """Drop what dead restores of ``database`` left half made; only under the restore lock.
+
+    Whoever holds the lock knows that no other restore of this database is alive, so every marked
+    ``new`` sibling is a leftover.
+    """
+    names = [each.name for each in siblings.list_siblings(admin, database) if each.marker.kind == "new"]
+    names += siblings.list_unmarked(admin, database)
+    for name in names:
+        siblings.drop(admin, name)
+    return names
+
+
+def _attributes(looked: Look) -> Attributes:
+    found = merged(looked.around.here, attributes_of(looked.backup.manifest))
+    if looked.around.here is None and not looked.with_owners:
+        return replace(found, owner=looked.target.user)
+    return found
+
+
+def _roles_of(attributes: Attributes) -> set[str | None]:
+    return {each.role for each in attributes.settings} | {each.role for each in attributes.grants or ()}
+
+
+def _restore_arguments(looked: Look, attributes: Attributes) -> list[str]:
+    """A restored subscription would compete with the original for its slot: it is left out, always."""
+    arguments = ["--no-subscriptions"]
+    if not looked.with_owners:
+        arguments += ["--no-owner", "--no-privileges"]
+        if attributes.owner != looked.target.user:
+            arguments.append(f"--role={attributes.owner}")
+    return arguments
+
+
+@contextlib.contextmanager
+def _made(
+    admin: Connection, new: Target, attributes: Attributes, marker: Marker, hooks: Hooks, *, major: int
+) -> Iterator[int]:
+    """A new, marked database for the block; dropped when the block fails, unless it was swapped in."""
+    statement = create_statement(
+        new.dbname, attributes, server_major=major, connection_limit=siblings.UNFINISHED_LIMIT
+    )
+    oid: int | None = None
+    try:
+        hooks.step(Step.CREATING)
+        execute(admin, statement)
+        hooks.step(Step.MARKING)
+        siblings.mark(admin, new.dbname, marker)
+        oid = database_oid(admin, new.dbname)
+        assert oid is not None
+        yield oid
+    except BaseException as error:
+        _drop_half_made(new, oid, error)
+        raise
+
+
+def _drop_half_made(new: Target, oid: int | None, error: BaseException) -> None:
+    """Drop the database that this restore made, over a new connection: the old one may be what failed.
+
+    If the server is gone, the next restore finds it by its marker.
+    """
+    try:
+        with connected(siblings.maintenance(new), application_name="pgops restore: cleaning") as connection:
+            there = database_oid(connection, new.dbname)
+            if there is not None and oid in (None, there):
+                siblings.drop(connection, new.dbname)
+    except (PgopsError, DatabaseError) as second:
+        error.add_note(f"{new.dbname} is still there: {second}")
+        if isinstance(error, PgopsError):
+            error.message += f"; the half-made {new.dbname} is still there, the next restore removes it"
+
+
+def _swap_in(
+    looked: Look, new: str, new_oid: int, attributes: Attributes, marker: Marker
+) -> tuple[str | None, Swapped]:
+    """Give the new database the target's name; the old one keeps its data under a name of its own."""
+    name = looked.target.dbname
+    here = looked.around.here
+    renames = [Rename(new, name)]
+    statements = [
+        f"ALTER DATABASE {identifier(name)} CONNECTION LIMIT {attributes.connection_limit}",
+        comment_statement(name, attributes.comment),
+    ]
+    previous: str | None = None
+    if here is not None:
+        previous = sibling_name(name, "previous", marker.restore)
+        kept = replace(marker, kind="previous", comment=here.comment, replaced_by=new_oid)
+        renames.insert(0, Rename(name, previous))
+        statements.append(comment_statement(previous, kept.text()))
+    swapped = settle(looked.admin, looked.target, new_oid, lambda: swap(looked.admin, renames, statements))
+    return previous, swapped
+
+
+def look_again(target: Target, *, expected_oid: int, heads: tuple[str, ...] | None = None) -> None:
+    """Connect to the target as its users do and see that it is the database that was swapped in.
+
+    :param heads: what its Alembic heads must be, where they were read before.
+    :raises VerificationError: it is not.
+    """
+    with connected(target, application_name="pgops restore: looking again") as connection:
+        found = alembic_heads(connection, [each for each in relations(connection) if each.kind == "r"])
+        oid = database_oid(connection, target.dbname)
+    if oid != expected_oid or heads not in (None, found):
+        raise VerificationError(
+            f"after the swap {target.place} is not the new database: its heads are {', '.join(found) or 'none'}",
+            untouched="the database that was there before is kept",
+            hint=f"invoke restore.status --env={target.environment}",
+        )

@@ -1,0 +1,120 @@
+"""What a restore would do, found out without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pgops.backups import siblings
+from pgops.backups.attributes import attributes_of, differing_settings
+from pgops.backups.failures import explained
+from pgops.backups.loading import session_options
+from pgops.backups.preflight import Obstacle, Surroundings, obstacles, refuse, survey
+from pgops.backups.repository import Backup
+from pgops.pgtools import DEFAULT_SOURCES, Choice, ToolSource, choose_for_restore
+from pgops.postgres import Target, connected, fetch_one
+
+_TLS_MODES = ("require", "verify-ca", "verify-full")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What would be restored where, and what stands in the way. Nothing was changed to find out.
+
+    ``tables`` and ``rows`` (the server's own estimate) are what the target holds now; ``None`` where
+    there is no target database.
+    """
+
+    target: Target
+    admin: Target
+    backup: Backup
+    around: Surroundings
+    tools: Choice
+    with_owners: bool
+    options: str
+    tables: int | None
+    rows: int | None
+    obstacles: tuple[Obstacle, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def empty(self) -> bool:
+        """No target database, or one without a table: there is nothing to lose."""
+        return not self.tables
+
+    def refuse(self) -> None:
+        """Raise what stands in the way.
+
+        :raises BlockedError: something does.
+        """
+        refuse(
+            self.obstacles,
+            what=f"restoring {self.backup.id} into {self.target.place}",
+            untouched=f"{self.target.place} was not touched",
+        )
+
+
+def look(
+    target: Target,
+    backup: Backup,
+    *,
+    with_owners: bool = True,
+    beside: bool = True,
+    sources: Sequence[ToolSource] = DEFAULT_SOURCES,
+) -> Look:
+    """Look at the target and its server, read-only.
+
+    :raises UnreachableError: the server does not answer or does not let us in.
+    :raises NoToolsError: no pg_restore here fits the backup and the server.
+    """
+    manifest = backup.manifest
+    admin = siblings.maintenance(target)
+    with explained(target), connected(admin, application_name="pgops restore: look") as connection:
+        around = survey(connection, target, manifest)
+        options = session_options(connection)
+    tools = choose_for_restore(
+        around.facts.major,
+        archive_major=manifest.tools.major,
+        compression=manifest.compression,
+        tls=target.sslmode in _TLS_MODES,
+        sources=sources,
+    )
+    tables, rows = (None, None) if around.oid is None else _what_is_there(target)
+    return Look(
+        target=target,
+        admin=admin,
+        backup=backup,
+        around=around,
+        tools=tools,
+        with_owners=with_owners,
+        options=options,
+        tables=tables,
+        rows=rows,
+        obstacles=tuple(obstacles(around, manifest, with_owners=with_owners, beside=beside)),
+        warnings=tuple(_warnings(around, backup, tools)),
+    )
+
+
+def _what_is_there(target: Target) -> tuple[int, int]:
+    with explained(target), connected(target, application_name="pgops restore: look") as connection:
+        row = fetch_one(
+            connection, "SELECT count(*), coalesce(sum(n_live_tup), 0)::bigint FROM pg_stat_user_tables"
+        )
+    assert row is not None
+    return row[0], row[1]
+
+
+def _warnings(around: Surroundings, backup: Backup, tools: Choice) -> Iterator[str]:
+    yield from tools.warnings
+    manifest, here = backup.manifest, around.here
+    if not backup.verified:
+        yield f"backup {backup.id} was never verified; this restore checks it before anything is changed"
+    if here is None:
+        return
+    if here.locale != manifest.locale:
+        yield (
+            f"the target sorts by {here.locale.collate} ({here.locale.provider}), the backup's database by "
+            f"{manifest.locale.collate} ({manifest.locale.provider}); the target's stays"
+        )
+    for mine, theirs in differing_settings(here, attributes_of(manifest)):
+        yield f"setting {mine.name} stays {mine.value!r}; the backup has {theirs.value!r}"
