@@ -38,7 +38,8 @@ class OpsTask(Task[Callable[..., Any]]):
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
         options: dict[str, Any] = super().arg_opts(name, default, taken_names)
         short = SHORT_FLAGS.get(name)
-        options["names"] = (name, short) if short and short not in taken_names else (name,)
+        long = options["names"][0]
+        options["names"] = (long, short) if short and short not in taken_names else (long,)
         return options
 
 
@@ -153,4 +154,4 @@ def load_environment(context: Context, name: str | None) -> Environment:
     return load_project(context).environment(name)
 
 
-__all__ = ["Console", "Context", "load_environment", "load_project", "project_root", "task"]
+__all__ = ["Context", "load_environment", "load_project", "project_root", "task"]

@@ -1,0 +1,150 @@
+"""The task decorator, through real invoke processes: flags, errors, exit codes, signals, dry runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ProjectDirectory
+
+TASKS = '''
+import pathlib, time
+from invoke.collection import Collection
+from pgops import errors
+from pgops.tasks._task import load_environment, project_root, task
+
+@task(help={"fail": "which error to raise"})
+def act(context, console, *, env=None, yes=False, dry_run=False, json=False, fail=""):
+    """Act, or fail on purpose."""
+    if fail:
+        raise getattr(errors, fail)("it went wrong", untouched="nothing was touched", hint="try again")
+    console.say(f"env={env} yes={yes} dry_run={dry_run}")
+    console.result({"env": env})
+
+@task()
+def wait(context, console):
+    """Wait until somebody ends it; says so when it could put things in order."""
+    try:
+        pathlib.Path("waiting").touch()
+        time.sleep(60)
+    finally:
+        console.say("put in order")
+
+@task()
+def root(context, console):
+    """Where the project is."""
+    console.say(str(project_root(context)))
+
+@task()
+def broken(context, console):
+    """A defect."""
+    raise ZeroDivisionError("a defect of ours")
+
+namespace = Collection(act, wait, root, broken)
+'''
+
+EXITS = {
+    "PgopsError": ("failure", 1),
+    "UsageError": ("usage", 2),
+    "ConfigurationError": ("configuration", 2),
+    "SecretError": ("secret", 2),
+    "UnreachableError": ("unreachable", 3),
+    "PendingError": ("pending", 4),
+    "DriftError": ("drift", 5),
+    "LockedError": ("locked", 6),
+    "BlockedError": ("blocked", 7),
+    "RefusedError": ("refused", 8),
+    "VerificationError": ("verification", 9),
+    "InterruptedRunError": ("interrupted", 130),
+}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> ProjectDirectory:
+    found = ProjectDirectory(tmp_path / "p")
+    found.write("tasks.py", TASKS)
+    return found
+
+
+def test_every_error_has_a_row() -> None:
+    from pgops import errors
+
+    known = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and name.endswith("Error")
+    }
+    assert known == set(EXITS)
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_an_error_becomes_its_exit_code_and_three_lines(directory: ProjectDirectory, name: str) -> None:
+    ran = directory.run("act", f"--fail={name}")
+    assert (ran.code, ran.out) == (EXITS[name][1], "")
+    assert ran.err == "error: it went wrong\n  untouched: nothing was touched\n  next: try again\n"
+
+
+def test_an_error_as_json(directory: ProjectDirectory) -> None:
+    ran = directory.run("act", "--fail=RefusedError", "--json")
+    found = json.loads(ran.out)
+    assert (ran.code, found["ok"], found["error"]["code"], found["error"]["exit_code"]) == (
+        8,
+        False,
+        "refused",
+        8,
+    )
+
+
+def test_debug_shows_the_traceback(directory: ProjectDirectory) -> None:
+    assert "Traceback" in directory.run("--debug", "act", "--fail=RefusedError").err
+
+
+def test_a_defect_keeps_its_traceback(directory: ProjectDirectory) -> None:
+    ran = directory.run("broken")
+    assert ran.code == 1
+    assert "ZeroDivisionError: a defect of ours" in ran.err
+
+
+def test_short_flags_are_the_documented_ones(directory: ProjectDirectory) -> None:
+    assert directory.run("act", "-e", "prod", "-y").out == "env=prod yes=True dry_run=False\n"
+    shown = directory.run("--help", "act").out
+    assert "-e STRING, --env=STRING" in shown
+    assert "  --dry-run " in shown
+    assert "-d" not in shown.replace("--dry-run", "")
+    assert "-f" not in shown.replace("--fail", "")
+
+
+def test_invokes_own_dry_is_our_dry_run(directory: ProjectDirectory) -> None:
+    assert directory.run("--dry", "act").out == "env=None yes=False dry_run=True\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_unwind_and_end_with_130(directory: ProjectDirectory, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [str(Path(sys.executable).with_name("invoke")), "wait"],
+        cwd=directory.path,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (directory.path / "waiting").exists():
+            assert process.poll() is None
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "put in order\n")
+    assert err.startswith("error: interrupted\n")
+
+
+def test_the_project_is_where_tasks_py_is(directory: ProjectDirectory) -> None:
+    """Pins invoke's private attribute that holds it."""
+    below = directory.path / "a" / "b"
+    below.mkdir(parents=True)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("invoke")), "root"], cwd=below, capture_output=True, text=True
+    )
+    assert Path(done.stdout.strip()) == directory.path
