@@ -98,7 +98,7 @@ class Console:
     def fail(self, error: PgopsError) -> None:
         """Print an expected failure: as one JSON object, or as a message with its next step."""
         if self.json_output:
-            self._object({"ok": False, "error": error.as_dict()})
+            self._object({"ok": False, **error.beside(), "error": error.as_dict()})
             return
         print(f"{self.style('error:', 'red', self._err)} {redact(error.message)}", file=self._err)
         if isinstance(error, ConfigurationError):

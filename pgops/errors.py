@@ -60,6 +60,10 @@ class PgopsError(Exception):
             found["untouched"] = self.untouched
         return found
 
+    def beside(self) -> dict[str, object]:
+        """Keys of ``--json`` that stand beside ``error``, where the answer is documented to have them either way."""
+        return {}
+
 
 class UsageError(PgopsError):
     """The command line asks for something that does not exist or contradicts itself."""

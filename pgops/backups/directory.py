@@ -110,6 +110,8 @@ class DirectoryRepository:
                 # One rename takes it out of the list; from here on it is a leftover like any other.
                 (self._home / backup_id).rename(doomed)
                 _sync_directory(self._home)
+            except FileNotFoundError:
+                raise
             except OSError as error:
                 raise _unwritable(self._home / backup_id, error) from error
             _remove_tree(doomed)

@@ -95,7 +95,10 @@ class Repository(Protocol):
         """The backup's files in a local directory for the block: in place, or fetched (and decrypted)."""
 
     def delete(self, backup_id: str) -> None:
-        """Remove a backup, the manifest first: half removed, it is not a backup any more."""
+        """Remove a backup, the manifest first: half removed, it is not a backup any more.
+
+        :raises FileNotFoundError: it is not there (any more).
+        """
 
     def leftovers(self) -> list[str]:
         """Ids of half-made or half-removed backups whose process is gone."""

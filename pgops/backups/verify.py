@@ -42,9 +42,8 @@ class ProblemsError(VerificationError):
             hint=hint or "don't rely on it: invoke backup makes a new one, backup.list shows the others",
         )
 
-    def as_dict(self) -> dict[str, object]:
+    def beside(self) -> dict[str, object]:
         return {
-            **super().as_dict(),
             "backup": self.backup_id,
             "method": self.proof.method,
             "problems": list(self.proof.problems),
