@@ -43,7 +43,7 @@ class Session:
     kind: str
     query: str
     age: float | None
-    modes: tuple[str, ...]
+    modes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
         )
         SELECT m.root::regclass::text, a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
                coalesce(a.backend_type, ''), coalesce(a.query, ''),
-               extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode)
+               extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode ORDER BY l.mode)
           FROM member AS m
           JOIN pg_locks AS l ON l.locktype = 'relation' AND l.granted AND l.relation = m.oid
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -208,7 +208,7 @@ def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
         """,
         (list(oids),),
     )
-    return [Session(*rest, tuple(sorted(modes))) for *rest, modes in rows]
+    return [Session(*row) for row in rows]
 
 
 def replicas(connection: Connection) -> list[Replica]:
