@@ -1,0 +1,124 @@
+"""The journal's tables, by version. Each version's DDL runs once, in one transaction, under the run's lock."""
+
+from __future__ import annotations
+
+from pgops.errors import PgopsError, UsageError
+from pgops.postgres import Connection, DatabaseError, execute, fetch_value
+
+_VERSIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE pgops.runs (
+        id text PRIMARY KEY,
+        environment text NOT NULL,
+        action text NOT NULL,
+        from_heads text[] NOT NULL,
+        to_heads text[] NOT NULL,
+        plan_hash text NOT NULL,
+        started_at timestamptz NOT NULL,
+        finished_at timestamptz,
+        outcome text NOT NULL,
+        error text,
+        operator text NOT NULL,
+        host text NOT NULL,
+        git_commit text,
+        git_dirty boolean,
+        tool_version text NOT NULL,
+        backup text,
+        hazards_accepted text[] NOT NULL,
+        promotion_overridden boolean NOT NULL,
+        reason text,
+        version_table text NOT NULL
+    );
+    CREATE INDEX runs_by_time ON pgops.runs (started_at DESC);
+    CREATE TABLE pgops.revisions (
+        ordinal bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run text NOT NULL REFERENCES pgops.runs (id),
+        revision text NOT NULL,
+        file text NOT NULL,
+        file_hash text NOT NULL,
+        message text NOT NULL,
+        version_table text NOT NULL,
+        started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        finished_at timestamptz,
+        outcome text NOT NULL,
+        error text,
+        leftovers text[] NOT NULL DEFAULT '{}'
+    );
+    CREATE INDEX revisions_by_run ON pgops.revisions (run);
+    CREATE INDEX revisions_by_revision ON pgops.revisions (revision, ordinal DESC);
+    """,
+)
+VERSION = len(_VERSIONS)
+
+_FIRST = """
+CREATE SCHEMA IF NOT EXISTS pgops;
+CREATE TABLE IF NOT EXISTS pgops.journal (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    version integer NOT NULL DEFAULT 0,
+    environment text NOT NULL,
+    system_identifier text,
+    database text NOT NULL,
+    stamped_at timestamptz NOT NULL
+);
+COMMENT ON SCHEMA pgops IS 'journal of migration runs, kept by pgops';
+"""
+
+
+def present(connection: Connection) -> bool:
+    """Whether there is a journal and this role may read it."""
+    return bool(
+        fetch_value(
+            connection,
+            """
+            SELECT CASE WHEN has_schema_privilege(n.oid, 'USAGE')
+                        THEN coalesce(has_table_privilege(to_regclass('pgops.journal'), 'SELECT')
+                                  AND has_table_privilege(to_regclass('pgops.runs'), 'SELECT')
+                                  AND has_table_privilege(to_regclass('pgops.revisions'), 'SELECT'), false)
+                        ELSE false END
+              FROM pg_namespace AS n WHERE n.nspname = 'pgops'
+            """,
+        )
+    )
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Create or upgrade the tables; does nothing when they are current.
+
+    :raises UsageError: a newer pgops made them.
+    :raises PgopsError: the role may not.
+    """
+    found = fetch_value(connection, "SELECT to_regclass('pgops.journal')")
+    version = (
+        0 if found is None else int(fetch_value(connection, "SELECT max(version) FROM pgops.journal") or 0)
+    )
+    if version == VERSION:
+        return
+    if version > VERSION:
+        raise UsageError(
+            f"the journal in this database is of version {version}, and this pgops knows {VERSION}",
+            untouched="nothing was applied",
+            hint="upgrade pgops here to the version that was used last",
+        )
+    try:
+        execute(connection, "BEGIN")
+        try:
+            execute(connection, _FIRST)
+            for ddl in _VERSIONS[version:]:
+                execute(connection, ddl)
+            execute(
+                connection,
+                "INSERT INTO pgops.journal (version, environment, database, stamped_at) VALUES (%s, '', '', now()) "
+                "ON CONFLICT (only_row) DO UPDATE SET version = excluded.version",
+                (VERSION,),
+            )
+            execute(connection, "COMMIT")
+        except BaseException:
+            execute(connection, "ROLLBACK")
+            raise
+    except DatabaseError as error:
+        role = fetch_value(connection, "SELECT current_user")
+        raise PgopsError(
+            f"the journal can't be made in schema pgops: {' '.join(str(error).split())}",
+            untouched="nothing was applied",
+            hint=f"as an owner of the database: CREATE SCHEMA pgops AUTHORIZATION {role}",
+        ) from error

@@ -1,0 +1,169 @@
+"""Where a database stands, without importing SQLAlchemy or Alembic: heads on disk against rows in its version table.
+
+It concludes only where nothing is in doubt; :class:`NotPlainError` says that Alembic has to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pgops.environments import Environment
+from pgops.errors import PgopsError
+from pgops.migrations import journal
+from pgops.migrations.history import History, NotPlainError, read_history
+from pgops.migrations.location import locate
+from pgops.postgres import (
+    Connection,
+    Target,
+    connected,
+    fetch_all,
+    fetch_value,
+    identifier,
+    identity,
+    redact,
+    set_read_only,
+)
+
+
+class AheadError(PgopsError):
+    """The database has a revision that no file has."""
+
+    code = "ahead"
+
+    @classmethod
+    def of(
+        cls, unknown: Iterable[str], environment: str, connection: Connection, *, known: int
+    ) -> AheadError:
+        """The error for these revisions, with what the journal knows of them."""
+        told = []
+        for revision in unknown:
+            by = journal.origin(connection, revision)
+            told.append(
+                f"{revision}, applied by {by}" if by else f"{revision}, of which the journal knows nothing"
+            )
+        return cls(
+            f"{environment} is ahead of this code: it stands at {'; '.join(told)}",
+            untouched="nothing was applied",
+            hint=f"check out the code that has it ({known} revisions are here); git fetch, or deploy from there",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one environment's database is.
+
+    ``edited`` are applied revisions whose file is not the one that was applied; ``unknown`` are
+    revisions in the database that no file has.
+    """
+
+    environment: str
+    place: str
+    reachable: bool
+    current: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    last_run: journal.RunRecord | None = None
+    problem: str | None = None
+    note: str | None = None
+
+    @property
+    def up_to_date(self) -> bool:
+        """Nothing pending and nothing unknown."""
+        return self.reachable and not self.pending and not self.unknown and self.problem is None
+
+    def as_dict(self) -> dict[str, object]:
+        """The row in ``migrate.status --json``."""
+        return {
+            "environment": self.environment,
+            "target": self.place,
+            "reachable": self.reachable,
+            "current": list(self.current),
+            "heads": list(self.heads),
+            "pending": list(self.pending),
+            "edited": list(self.edited),
+            "unknown": list(self.unknown),
+            "last_run": None if self.last_run is None else self.last_run.as_dict(),
+            "problem": self.problem,
+            "note": self.note,
+        }
+
+
+def history_of(environment: Environment) -> History:
+    """The revisions of an environment's Alembic project, read without running anything.
+
+    :raises NotPlainError: only Alembic can read them, or the version table is not the usual one.
+    :raises ConfigurationError: the configuration or the graph is broken.
+    """
+    location = locate(environment.alembic, environment.project)
+    if why := location.unusual(environment.alembic):
+        raise NotPlainError(why)
+    return read_history(location)
+
+
+def standing(environment: Environment, target: Target, history: History) -> Standing:
+    """Look at one database over one read-only connection.
+
+    :raises NotPlainError: its version table is not where it usually is.
+    :raises RefusedError: the database is stamped as another environment.
+    :raises UnreachableError: the server does not answer.
+    """
+    with connected(target, application_name="pgops look") as connection:
+        set_read_only(connection)
+        note = journal.check_stamp(
+            journal.read_stamp(connection),
+            environment.name,
+            environment.aliases,
+            identity(connection),
+            target.place,
+        )
+        current = read_heads(connection, "alembic_version")
+        applied = journal.applied_hashes(connection)
+        last = next(iter(journal.runs(connection, limit=1)), None)
+    return assess(environment.name, target.place, history, current, applied, last, note)
+
+
+def assess(
+    environment: str,
+    place: str,
+    history: History,
+    current: Sequence[str],
+    applied: Mapping[str, str],
+    last_run: journal.RunRecord | None,
+    note: str | None,
+) -> Standing:
+    """Put the facts of one database together; pure."""
+    done = history.ancestors(current)
+    return Standing(
+        environment=environment,
+        place=place,
+        reachable=True,
+        current=tuple(sorted(current)),
+        heads=history.heads,
+        pending=history.pending(current),
+        edited=tuple(
+            sorted(
+                revision
+                for revision, file_hash in applied.items()
+                if revision in done and history.revisions[revision].hash != file_hash
+            )
+        ),
+        unknown=history.unknown(current),
+        last_run=last_run,
+        note=note,
+    )
+
+
+def unreachable(environment: str, place: str, error: PgopsError) -> Standing:
+    """The row of an environment that could not be looked at."""
+    return Standing(environment=environment, place=place, reachable=False, problem=redact(error.message))
+
+
+def read_heads(connection: Connection, table: str, schema: str | None = None) -> tuple[str, ...]:
+    """The rows of a version table; none where the table does not exist."""
+    name = identifier(schema, table) if schema else identifier(table)
+    if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is None:
+        return ()
+    return tuple(str(row[0]) for row in fetch_all(connection, f"SELECT version_num FROM {name} ORDER BY 1"))
