@@ -19,6 +19,8 @@ from pathlib import Path
 from pgops.errors import SecretError
 
 MASK = "***"
+# A first line longer than this is no password or token but a file of another kind.
+_LONGEST = 64 * 1024
 _revealed: set[str] = set()
 _command_values: dict[tuple[str, ...], tuple[float, str]] = {}
 
@@ -135,6 +137,17 @@ def resolve(reference: SecretRef, *, what: str, fill: Mapping[str, str] | None =
     :param fill: values for ``{host}``, ``{port}``, ``{user}``, ``{dbname}`` in a command.
     :raises SecretError: no value; says which reference and what to do, never what was found.
     """
+    secret = _value(reference, what, fill or {})
+    if "\0" in secret.reveal():
+        raise SecretError(
+            f"{what}: the value from {reference.describe()} has a NUL byte in it, which no password can have",
+            untouched="no connection was made",
+            hint="write the password alone, as text",
+        )
+    return secret
+
+
+def _value(reference: SecretRef, what: str, fill: Mapping[str, str]) -> Secret:
     match reference:
         case LiteralSecret(value=value):
             return value
@@ -143,7 +156,7 @@ def resolve(reference: SecretRef, *, what: str, fill: Mapping[str, str] | None =
         case FileSecret(path=path):
             return _from_file(path, what)
         case CommandSecret():
-            return _from_command(reference, what, fill or {})
+            return _from_command(reference, what, fill)
         case KeyringSecret(service=service, username=username):
             return _from_keyring(service, username, what)
         case PassfileSecret(path=path):
@@ -187,9 +200,12 @@ def _from_file(path: Path, what: str) -> Secret:
     check_private(path, what)
     try:
         with path.open(encoding="utf-8") as stream:
-            value = stream.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SecretError(f"{what}: {path} cannot be read as text: {error}", hint=f"ls -l {path}") from error
+            value = stream.readline(_LONGEST).rstrip("\r\n")
+    except UnicodeDecodeError:
+        # Without its cause: that error carries what the file holds.
+        raise SecretError(f"{what}: {path} is not UTF-8 text", hint="write the secret as text") from None
+    except OSError as error:
+        raise SecretError(f"{what}: {path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from error
     if not value:
         raise SecretError(f"{what}: the first line of {path} is empty", hint=f"write the secret into {path}")
     return Secret(value)
@@ -210,20 +226,31 @@ def _from_command(reference: CommandSecret, what: str, fill: Mapping[str, str]) 
             check=False,
         )
     except FileNotFoundError as error:
-        raise SecretError(f"{what}: command {argv[0]} was not found", hint=f"install {argv[0]} or fix PATH") from error
+        raise SecretError(
+            f"{what}: command {argv[0]} was not found", hint=f"install {argv[0]} or fix PATH"
+        ) from error
     except PermissionError as error:
         raise SecretError(f"{what}: command {argv[0]} may not be run", hint=f"chmod +x {argv[0]}") from error
-    except subprocess.TimeoutExpired as error:
+    except subprocess.TimeoutExpired:
+        # Without their causes: these errors carry what the program has printed.
         raise SecretError(
             f"{what}: command {argv[0]} gave nothing in {reference.timeout:g} s",
             hint="run it by hand; raise timeout: where it is merely slow",
-        ) from error
+        ) from None
+    except UnicodeDecodeError:
+        raise SecretError(
+            f"{what}: command {argv[0]} printed something that is not text", hint="run it by hand"
+        ) from None
     except (OSError, ValueError) as error:
-        raise SecretError(f"{what}: command {argv[0]} could not be run: {error}", hint="run it by hand") from error
+        raise SecretError(
+            f"{what}: command {argv[0]} could not be run: {error}", hint="run it by hand"
+        ) from error
     if done.returncode != 0:
-        # The program's own words may carry a token: its last line is shown only when it names no value we know.
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise SecretError(f"{what}: command {argv[0]} ended with {done.returncode}: {said}", hint="run it by hand")
+        # Its last words on stderr say why; stdout, where the secret would be, is never shown.
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200]
+        raise SecretError(
+            f"{what}: command {argv[0]} ended with {done.returncode}: {said}", hint="run it by hand"
+        )
     value = (done.stdout.splitlines() or [""])[0].strip()
     if not value:
         raise SecretError(f"{what}: command {argv[0]} printed nothing", hint="run it by hand")
@@ -247,7 +274,9 @@ def _from_keyring(service: str, username: str, what: str) -> Secret:
     try:
         value = keyring.get_password(service, username)
     except keyring.errors.KeyringError as error:
-        raise SecretError(f"{what}: the keyring did not answer: {error}", hint="unlock it, or use env") from error
+        raise SecretError(
+            f"{what}: the keyring did not answer: {error}", hint="unlock it, or use env"
+        ) from error
     if not value:
         raise SecretError(
             f"{what}: the keyring has no entry {service}/{username}",
