@@ -315,7 +315,8 @@ def _surroundings(cluster: Cluster) -> dict[str, Any]:
 def last_complaint(said: str) -> str:
     """The line that says why, out of what initdb or the server wrote."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    for word in ("PANIC:", "FATAL:", "error:", "ERROR:", "could not"):
+    # A full disk is the cause, and a PANIC after it only what came of that.
+    for word in ("No space left on device", "PANIC:", "FATAL:", "error:", "ERROR:", "could not"):
         for line in reversed(lines):
             if word in line:
                 return line[line.index(word) :] if word.isupper() else line
@@ -349,6 +350,6 @@ def shrink_log(log: Path) -> None:
         kept = log.with_name(log.name + ".1")
         descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with log.open("rb") as source, os.fdopen(descriptor, "wb") as target:
-            source.seek(size - _LOG_KEPT)
+            source.seek(max(0, size - _LOG_KEPT))
             target.write(source.read())
         os.truncate(log, 0)

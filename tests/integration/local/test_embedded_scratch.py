@@ -1,0 +1,83 @@
+"""Scratch servers: quick, apart from each other, and gone afterwards whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgops import postgres
+from pgops.local.embedded import scratch_server
+from pgops.local.embedded.scratch import PREFIX
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="pgops-test-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_two_at_once_have_nothing_in_common(directory: Path) -> None:
+    with scratch_server(directory) as one, scratch_server(directory, settings={"work_mem": "9MB"}) as two:
+        assert one.port != two.port
+        with postgres.connected(one.target) as here, postgres.connected(two.target) as there:
+            assert postgres.identity(here) != postgres.identity(there)
+            assert postgres.fetch_value(here, "SHOW fsync") == "off"
+            assert postgres.fetch_value(there, "SHOW work_mem") == "9MB"
+    assert list(directory.iterdir()) == []
+
+
+def test_it_is_removed_when_the_block_fails(directory: Path) -> None:
+    with pytest.raises(ZeroDivisionError), scratch_server(directory):
+        raise ZeroDivisionError
+
+    assert list(directory.iterdir()) == []
+
+
+def test_the_leftovers_of_a_killed_owner_are_removed_and_those_of_a_living_one_are_not(
+    directory: Path,
+) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from pgops.local.embedded import scratch_server
+with scratch_server(Path({str(directory)!r})) as state:
+    print(state.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    foreign = directory / f"{PREFIX}of-somebody-else"
+    foreign.mkdir()
+    with scratch_server(directory) as living:
+        killed = subprocess.run(
+            [sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        assert killed.returncode == -signal.SIGKILL
+        orphan = int(killed.stdout)
+        os.kill(orphan, 0)
+
+        with scratch_server(directory) as state:
+            assert sorted(directory.iterdir()) == sorted([foreign, living.home, state.home])
+            with postgres.connected(living.target) as connection:
+                assert postgres.fetch_value(connection, "SELECT 1") == 1
+        assert not Path(f"/proc/{orphan}/cwd").exists()
+    assert list(directory.iterdir()) == [foreign]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as somebody else")
+def test_root_may_name_a_directory_that_the_server_cannot_reach() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="pgops-test-", dir="/tmp") as private,
+        scratch_server(Path(private)) as state,
+    ):
+        assert Path(private).stat().st_mode & 0o777 == 0o700
+        assert state.home.parent == Path("/tmp")
+    assert not state.home.exists()
