@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from pgops.errors import ConfigurationError
 from pgops.local.compose.spec import Port, ServiceSpec
-from pgops.secrets import Secret
 
 _EVERYWHERE = {"", "0.0.0.0", "::", "127.0.0.1"}
 _PG_TAG = re.compile(r"(?:^|[^a-z0-9])pg[-_]?([1-9][0-9]?)(?![0-9])")
@@ -19,13 +18,13 @@ _LEADING = re.compile(r"v?([1-9][0-9]?)(?![0-9])")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFacts:
-    """How this machine reaches the server in the container. ``password`` does not print itself."""
+    """How this machine reaches the server in the container. ``password`` is kept out of ``repr``."""
 
     host: str
     port: int
     user: str
-    password: Secret | None
     database: str
+    password: str | None = field(repr=False)
 
 
 def connection_facts(spec: ServiceSpec) -> ConnectionFacts:
@@ -49,7 +48,7 @@ def connection_facts(spec: ServiceSpec) -> ConnectionFacts:
         host=host,
         port=port,
         user=user,
-        password=Secret(password) if password else None,
+        password=password or None,
         database=_setting(spec, "POSTGRES_DB") or user,
     )
 

@@ -193,6 +193,11 @@ def ports(reader: Reader, node: Node, path: str) -> tuple[Port, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def expose(reader: Reader, node: Node, path: str) -> tuple[str, ...]:
+    found = (reader.value(item, where, values.exposed, "") for item, where in reader.items(node, path))
+    return tuple(dict.fromkeys(entry for entry in found if entry))
+
+
 def _long_port(reader: Reader, fields: Fields, path: str) -> Port:
     known = ("target", "published", "host_ip", "protocol", "mode", "name", "app_protocol")
     reader.known(fields, path, known)
@@ -250,7 +255,7 @@ def network(reader: Reader, node: Node, path: str, key: str, project: str) -> Ne
     if fields is None:
         return Network(f"{project}_{key}")
     known = ("name", "external", "driver", "driver_opts", "ipam", "internal", "attachable")
-    reader.known(fields, path, (*known, "labels", "enable_ipv4", "enable_ipv6"))
+    reader.known(fields, path, (*known, "labels", "enable_ipv6"))
     external = bool(reader.flag(fields.get("external"), f"{path}.external"))
     name = reader.printed(fields.get("name"), f"{path}.name")
     ipam_driver, pools = _ipam(reader, fields.get("ipam"), f"{path}.ipam")
@@ -263,7 +268,6 @@ def network(reader: Reader, node: Node, path: str, key: str, project: str) -> Ne
         ipam=pools,
         internal=bool(reader.flag(fields.get("internal"), f"{path}.internal")),
         attachable=bool(reader.flag(fields.get("attachable"), f"{path}.attachable")),
-        enable_ipv4=reader.flag(fields.get("enable_ipv4"), f"{path}.enable_ipv4"),
         enable_ipv6=reader.flag(fields.get("enable_ipv6"), f"{path}.enable_ipv6"),
         labels=reader.labels(fields.get("labels"), f"{path}.labels"),
     )

@@ -57,7 +57,7 @@ _PLAIN: Mapping[str, _Read] = {
     "dns_search": Reader.text_or_texts,
     "domainname": Reader.text,
     "entrypoint": Reader.words,
-    "expose": Reader.texts,
+    "expose": sections.expose,
     "extra_hosts": sections.extra_hosts,
     "group_add": Reader.texts,
     "healthcheck": sections.healthcheck,

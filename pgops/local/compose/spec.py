@@ -174,7 +174,6 @@ class Network:
     ipam: tuple[AddressPool, ...] = ()
     internal: bool = False
     attachable: bool = False
-    enable_ipv4: bool | None = None
     enable_ipv6: bool | None = None
     labels: Mapping[str, str] = field(default_factory=_empty)
 

@@ -94,6 +94,8 @@ def _bind(reader: Reader, node: Node | None, path: str) -> BindOptions | None:
         return None
     reader.known(fields, path, ("propagation", "create_host_path", "selinux"))
     create = reader.flag(fields.get("create_host_path"), f"{path}.create_host_path")
+    if create is False and fields.get("selinux") is not None:
+        reader.bad(fields, path, "Docker can't relabel (selinux) a path that it must not create")
     return BindOptions(
         selinux=reader.one_of(fields.get("selinux"), f"{path}.selinux", ("z", "Z")),
         propagation=reader.one_of(fields.get("propagation"), f"{path}.propagation", _PROPAGATIONS),

@@ -203,6 +203,15 @@ def published_port(text: str) -> str:
     return text
 
 
+def exposed(text: str) -> str:
+    """An entry of ``expose``: a port or a range, with or without a protocol."""
+    numbers, slash, protocol = text.partition("/")
+    if slash and protocol not in _PROTOCOLS:
+        raise ValueError(f"{text!r}: protocol {protocol!r} is none of {', '.join(_PROTOCOLS)}")
+    _range(numbers, text)
+    return text
+
+
 def mount(text: str) -> Mount:
     """``[source:]target[:options]``; a source that begins with ``.``, ``/`` or ``~`` is a path."""
     parts = text.split(":")

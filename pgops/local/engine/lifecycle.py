@@ -1,0 +1,340 @@
+"""Bringing the service's container up: adopt what is there, make what is missing, leave nothing half-made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import docker.errors
+from docker.types import IPAMConfig, IPAMPool
+
+from pgops.errors import ConfigurationError, RefusedError, UnreachableError
+from pgops.local.compose import ServiceSpec
+from pgops.local.compose.spec import Network
+from pgops.local.engine import body, ports
+from pgops.local.engine.client import Engine, Event, Report, explanation, speaking
+from pgops.local.engine.containers import (
+    Container,
+    check_checkout,
+    difference,
+    find_container,
+    inspect,
+)
+from pgops.local.engine.data import DataPlace, check_major, data_place
+from pgops.local.engine.images import Image, ensure_image
+
+_PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
+_BOUND = re.compile(r"(?:listen \w+|Bind for|exposing port \w+) (\S+?):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """``action`` is what had to be done: ``none``, ``started``, ``created`` or ``recreated``."""
+
+    container: Container
+    action: str
+    image: Image
+    data: DataPlace
+
+
+def start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
+    """See that the service's container runs as the compose file says; it may not be ready yet.
+
+    :raises PgopsError: one of the failures in docs/compose.md, each with the next step; whatever this
+        call made is removed again.
+    """
+    container = find_container(engine, spec)
+    if container is not None:
+        check_checkout(spec, container)
+    image = ensure_image(engine, spec, report)
+    place = data_place(spec, image)
+    if container is None or container.state in ("dead", "removing"):
+        return _create(engine, spec, image, place, report, replaced=container)
+    changed = difference(spec, container, image.id)
+    if changed:
+        return _recreate(engine, spec, image, place, report, container, changed)
+    if container.state in ("running", "restarting"):
+        return Started(container, "none", image, place)
+    report(Event("container", f"starting {container.name}"))
+    if container.state == "paused":
+        with speaking(f"unpause {container.name}"):
+            engine.api.unpause(container.id)
+    else:
+        check_major(engine, spec, image, place)
+        _start_container(engine, spec, container.id, container.name)
+    return Started(_now(engine, container.id), "started", image, place)
+
+
+def _recreate(
+    engine: Engine,
+    spec: ServiceSpec,
+    image: Image,
+    place: DataPlace,
+    report: Report,
+    old: Container,
+    changed: str,
+) -> Started:
+    """Stop and remove the old container, make a new one on the same data.
+
+    :raises RefusedError: the data would stay behind.
+    """
+    before = old.volumes.get(place.target, "")
+    if place.kind == "anonymous" and not before:
+        raise RefusedError(
+            f"container {old.name} must be made anew, because {changed}, and its data is in no volume: it would be lost",
+            untouched="the container was not touched",
+            hint=f"invoke backup, mount a volume at {place.target}, invoke db.up restore",
+        )
+    if place.kind == "volume" and before and before != place.source and before not in _named(spec):
+        report(Event("note", f"{old.name} kept its data in volume {before}; it stays there, untouched"))
+    check_major(engine, spec, image, place)
+    report(Event("container", f"making {old.name} anew: {changed}; the data stays in {place}"))
+    return _create(engine, spec, image, place, report, replaced=old)
+
+
+def _named(spec: ServiceSpec) -> set[str]:
+    return {volume.name for volume in spec.declared_volumes.values()}
+
+
+def _create(
+    engine: Engine,
+    spec: ServiceSpec,
+    image: Image,
+    place: DataPlace,
+    report: Report,
+    *,
+    replaced: Container | None,
+) -> Started:
+    check_major(engine, spec, image, place)
+    _check_start_interval(engine, spec)
+    if place.kind in ("anonymous", "tmpfs") and replaced is None:
+        report(Event("note", f"the data is in {place}: it goes when the container goes"))
+    networks: list[str] = []
+    try:
+        _ensure_networks(engine, spec, networks, report)
+        _ensure_volumes(engine, spec, report)
+        request = body.container_body(spec, image_id=image.id, inherited=_inherited(spec, replaced))
+        with _set_aside(engine, spec, replaced):
+            report(Event("container", f"creating {spec.name_of_container}"))
+            container = _make_and_start(engine, spec, request)
+    except BaseException:
+        with speaking("remove the network made for the container"):
+            for network in networks:
+                engine.api.remove_network(network)
+        raise
+    return Started(_now(engine, container), "recreated" if replaced else "created", image, place)
+
+
+def _make_and_start(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) -> str:
+    """The new container's id; one that does not start is removed."""
+    container = _create_container(engine, spec, request)
+    try:
+        _join_networks(engine, spec, container)
+        _start_container(engine, spec, container, spec.name_of_container)
+    except BaseException:
+        with speaking("remove the container that did not start"):
+            engine.api.remove_container(container, v=True, force=True)
+        raise
+    return container
+
+
+@contextmanager
+def _set_aside(engine: Engine, spec: ServiceSpec, old: Container | None) -> Iterator[None]:
+    """Stop and rename the old container; remove it when the block succeeds, put it back when it fails."""
+    if old is None:
+        yield
+        return
+    with speaking(f"stop {old.name}"):
+        engine.api.stop(old.id, timeout=body.stop_seconds(spec))
+        engine.api.rename(old.id, f"{old.id[:12]}_{old.name}")
+    try:
+        yield
+    except BaseException:
+        with speaking(f"put {old.name} back"):
+            engine.api.rename(old.id, old.name)
+            if old.running:
+                engine.api.start(old.id)
+        raise
+    with speaking(f"remove the old {old.name}"):
+        engine.api.remove_container(old.id)
+
+
+def _inherited(spec: ServiceSpec, replaced: Container | None) -> dict[str, str]:
+    """Anonymous volumes of the old container that the new one goes on with, as compose does."""
+    if replaced is None:
+        return {}
+    named = {mount.target for mount in spec.volumes if mount.source or mount.type != "volume"}
+    return {target: volume for target, volume in replaced.volumes.items() if target not in named}
+
+
+def _now(engine: Engine, container: str) -> Container:
+    with speaking("look at the container"):
+        return inspect(engine, container)
+
+
+def _check_start_interval(engine: Engine, spec: ServiceSpec) -> None:
+    if spec.healthcheck and spec.healthcheck.start_interval and engine.facts.api_version < (1, 44):
+        raise ConfigurationError(
+            f"services.{spec.service}.healthcheck.start_interval needs Docker Engine 25; this one is "
+            f"{engine.facts.version}",
+            untouched="no container was touched",
+            hint="leave start_interval out, or update Docker",
+        )
+
+
+def _ensure_networks(engine: Engine, spec: ServiceSpec, made: list[str], report: Report) -> None:
+    for key, network in spec.declared_networks.items():
+        with speaking(f"look for network {network.name}"):
+            found = [n for n in engine.api.networks(names=[network.name]) if n["Name"] == network.name]
+        if found:
+            continue
+        if network.external:
+            raise ConfigurationError(
+                f"network {network.name} is external, and does not exist",
+                untouched="no container was touched",
+                hint=f"docker network create {network.name}",
+            )
+        report(Event("network", f"creating network {network.name}"))
+        made.append(_create_network(engine, spec, key, network))
+
+
+def _create_network(engine: Engine, spec: ServiceSpec, key: str, network: Network) -> str:
+    ipam = body.network_ipam(network)
+    pools = [
+        IPAMPool(
+            subnet=pool["Subnet"],
+            iprange=pool["IPRange"],
+            gateway=pool["Gateway"],
+            aux_addresses=pool["AuxiliaryAddresses"],
+        )
+        for pool in (ipam or {}).get("Config", ())
+    ]
+    with speaking(f"create network {network.name}"):
+        found: dict[str, Any] = engine.api.create_network(
+            network.name,
+            driver=network.driver or "bridge",
+            options=dict(network.driver_opts) or None,
+            ipam=IPAMConfig(driver=ipam["Driver"], pool_configs=pools) if ipam else None,
+            check_duplicate=True,
+            internal=network.internal,
+            attachable=network.attachable or None,
+            enable_ipv6=bool(network.enable_ipv6),
+            labels=body.network_labels(spec, key, network),
+        )
+    return str(found["Id"])
+
+
+def _ensure_volumes(engine: Engine, spec: ServiceSpec, report: Report) -> None:
+    for key, volume in spec.declared_volumes.items():
+        with speaking(f"look for volume {volume.name}"):
+            try:
+                engine.api.inspect_volume(volume.name)
+                continue
+            except docker.errors.NotFound:
+                pass
+        if volume.external:
+            raise ConfigurationError(
+                f"volume {volume.name} is external, and does not exist",
+                untouched="no container was touched",
+                hint=f"docker volume create {volume.name}",
+            )
+        report(Event("volume", f"creating volume {volume.name}"))
+        with speaking(f"create volume {volume.name}"):
+            engine.api.create_volume(
+                volume.name,
+                driver=volume.driver or "local",
+                driver_opts=dict(volume.driver_opts) or None,
+                labels=body.volume_labels(spec, key, volume),
+            )
+
+
+def _create_container(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) -> str:
+    name = spec.name_of_container
+    with speaking(f"create container {name}"):
+        try:
+            found = engine.untyped.create_container_from_config(request, name, spec.platform or None)
+        except docker.errors.APIError as error:
+            if error.status_code == 409 and "already in use" in explanation(error):
+                raise _name_taken(engine, spec) from error
+            raise
+    return str(found["Id"])
+
+
+def _name_taken(engine: Engine, spec: ServiceSpec) -> RefusedError | UnreachableError:
+    name = spec.name_of_container
+    try:
+        labels = engine.api.inspect_container(name)["Config"].get("Labels") or {}
+    except docker.errors.NotFound:
+        labels = {}
+    if labels.get(body.PROJECT) == spec.project.name and labels.get(body.SERVICE) == spec.service:
+        return UnreachableError(
+            f"container {name} was made by somebody else at this moment",
+            kind="race",
+            untouched="it was not touched",
+            hint="invoke db.up again",
+        )
+    owner = f"project {labels[body.PROJECT]}" if body.PROJECT in labels else "something other than compose"
+    return RefusedError(
+        f"the name {name} is taken by a container that belongs to {owner}",
+        untouched="that container was not touched",
+        hint=f"docker rename {name} {name}-old, or remove it when nobody needs it",
+    )
+
+
+def _join_networks(engine: Engine, spec: ServiceSpec, container: str) -> None:
+    """The networks after the first; older engines take only one when a container is made."""
+    for key in body.networks_by_priority(spec)[1:]:
+        network, endpoint = spec.declared_networks[key].name, body.network_endpoint(spec, key)
+        addresses = endpoint.get("IPAMConfig", {})
+        with speaking(f"join network {network}"):
+            engine.api.connect_container_to_network(
+                container,
+                network,
+                aliases=endpoint["Aliases"],
+                ipv4_address=addresses.get("IPv4Address"),
+                ipv6_address=addresses.get("IPv6Address"),
+                link_local_ips=addresses.get("LinkLocalIPs"),
+                driver_opt=endpoint.get("DriverOpts"),
+            )
+
+
+def _start_container(engine: Engine, spec: ServiceSpec, container: str, name: str) -> None:
+    with speaking(f"start {name}"):
+        try:
+            engine.api.start(container)
+        except docker.errors.APIError as error:
+            said = explanation(error)
+            if any(words in said for words in _PORT_TAKEN):
+                raise _port_taken(engine, spec, container, said) from error
+            raise
+
+
+def _port_taken(engine: Engine, spec: ServiceSpec, container: str, said: str) -> UnreachableError:
+    bound = _BOUND.search(said)
+    published = [int(port.published) for port in spec.ports if port.published.isdigit()]
+    port = int(bound[2]) if bound else (published or [5432])[0]
+    owner = _owner_of_port(engine, port, container)
+    return UnreachableError(
+        f"port {port} of this machine is taken by {owner}",
+        kind="port",
+        untouched="nothing was left behind; the data was not touched",
+        hint=f"stop it, or publish another port in {spec.project.config_files[0].name}, e.g. "
+        f'"127.0.0.1:{port + 1}:5432"',
+    )
+
+
+def _owner_of_port(engine: Engine, port: int, container: str) -> str:
+    with speaking("list the running containers"):
+        running = engine.api.containers()
+    for other in running:
+        taken = {entry.get("PublicPort") for entry in other.get("Ports") or ()}
+        if port in taken and other["Id"] != container:
+            labels = other.get("Labels") or {}
+            name = str(other["Names"][0]).lstrip("/")
+            where = labels.get(body.WORKING_DIR)
+            return f"container {name}" + (f" (compose project in {where})" if where else "")
+    found = [one for one in ports.listeners(port) if one.program not in ports.DOCKER_PROGRAMS]
+    return " and ".join(map(str, found)) or f"another program (sudo ss -ltnp 'sport = :{port}' names it)"
