@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pgops.environments import ComposeConnection, Environment
+from pgops.errors import ConfigurationError
 from pgops.postgres import Target, from_connection
 from pgops.secrets import LiteralSecret, Secret
 
@@ -19,7 +20,9 @@ def target_for(environment: Environment) -> Target:
     """
     connection = environment.connection
     if not isinstance(connection, ComposeConnection):
-        return from_connection(environment.name, connection, connect_timeout=environment.timeouts.connect)
+        found = from_connection(environment.name, connection, connect_timeout=environment.timeouts.connect)
+        _refuse_unproven(environment, found)
+        return found
     from pgops.local.compose import connection_facts, load
 
     spec = load(
@@ -39,3 +42,14 @@ def target_for(environment: Environment) -> Target:
         sslmode="prefer",
         connect_timeout=environment.timeouts.connect,
     )
+
+
+def _refuse_unproven(environment: Environment, target: Target) -> None:
+    """What environments.yaml could not see when it was read: the host and sslmode of a service or a URL."""
+    if environment.protected and not target.loopback and target.sslmode != "verify-full":
+        raise ConfigurationError(
+            f"{environment.name} is protected, and sslmode {target.sslmode!r} does not prove that "
+            f"{target.host} is the server it should be",
+            untouched="no connection was made",
+            hint=f"sslmode: verify-full for {environment.name} in environments.yaml, or protected: false",
+        )
