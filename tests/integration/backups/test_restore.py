@@ -115,7 +115,7 @@ def test_a_failure_before_the_swap_leaves_the_target_alone_and_nothing_behind(
 
 
 def test_the_look_says_what_is_there(target: Target, tmp_path: Path) -> None:
-    repository, backup = back_up(target, tmp_path)
+    _, backup = back_up(target, tmp_path)
     run_sql(target, "ANALYZE")
     looked = look(target, backup)
     assert (looked.tables, looked.rows, looked.empty, looked.obstacles) == (2, 501, False, ())

@@ -1,0 +1,120 @@
+"""``invoke restore`` and its neighbours as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from pgops.postgres import Target
+from tests.conftest import ProjectDirectory, fresh_database
+from tests.restoring import back_up, databases, drop_all, run_sql, small_data, value
+
+
+@pytest.fixture
+def target(server: Target) -> Iterator[Target]:
+    """A database with data; it and everything beside it is dropped afterwards."""
+    with fresh_database(server, "taskrestore") as found:
+        small_data(found)
+        yield found
+        drop_all(found)
+
+
+@pytest.fixture
+def staging(project: ProjectDirectory, target: Target) -> ProjectDirectory:
+    """A project with one unprotected environment, one backup, and lost rows."""
+    project.environment_yaml(staging=target)
+    back_up(target, project.path / "backups", name="staging")
+    run_sql(target, "DELETE FROM knowledge WHERE id > 10")
+    return project
+
+
+def test_it_shows_asks_restores_and_says_what_was_proven(staging: ProjectDirectory, target: Target) -> None:
+    refused = staging.run("restore", "--env=staging")
+    assert refused.code == 8
+    assert "add --yes" in refused.err
+    assert f"into       {target.place}" in refused.out
+    assert value(target, "SELECT count(*) FROM knowledge") == 10
+
+    dry = staging.run("restore", "--env=staging", "--dry-run")
+    assert (dry.code, "dry run: nothing was changed" in dry.out) == (0, True)
+    assert databases(target) == {target.dbname}
+
+    done = staging.run("restore", "--env=staging", "--yes", "--json")
+    assert done.code == 0, done.text
+    found = json.loads(done.out)
+    assert found["ok"] is True
+    restored = found["restore"]
+    assert {"environment", "backup", "database", "previous_database", "seconds"} <= restored.keys()
+    assert (restored["environment"], restored["database"], restored["heads"]) == (
+        "staging",
+        target.dbname,
+        ["a1b2c3"],
+    )
+    assert value(target, "SELECT count(*) FROM knowledge") == 500
+    assert value(target.with_database(restored["previous_database"]), "SELECT count(*) FROM knowledge") == 10
+    listed = (
+        json.loads(staging.run("backup.list", "--env=staging", "--json").out)
+        if restored["safety_backup"]
+        else {}
+    )
+    assert restored["safety_backup"] in {each["id"] for each in listed["backups"]}
+
+
+def test_status_undo_and_discard(staging: ProjectDirectory, target: Target) -> None:
+    assert staging.run("restore", "-e", "staging", "--yes", "--no-safety-backup").code == 0
+
+    status = staging.run("restore.status", "-e", "staging")
+    assert f"{target.place} is wholly what a restore of" in status.out
+
+    assert staging.run("restore.undo", "-e", "staging").code == 8
+    undone = staging.run("restore.undo", "-e", "staging", "--yes", "--json")
+    assert undone.code == 0, undone.text
+    kept = json.loads(undone.out)["restore"]["previous_database"]
+    assert value(target, "SELECT count(*) FROM knowledge") == 10
+
+    nothing = staging.run("restore.discard", "-e", "staging", "--yes")
+    assert (nothing.code, f"--database={kept}" in nothing.err) == (2, True)
+    dropped = staging.run("restore.discard", "-e", "staging", f"--database={kept}", "--yes")
+    assert dropped.code == 0, dropped.text
+    assert databases(target) == {target.dbname}
+
+
+def test_an_unknown_backup_is_one_clear_message(staging: ProjectDirectory) -> None:
+    done = staging.run("restore", "-e", "staging", "--backup=20200101T000000Z-abcdef", "--yes")
+    assert done.code == 2
+    assert "staging has no backup '20200101T000000Z-abcdef'" in done.err
+    assert "Traceback" not in done.text
+
+
+def test_a_damaged_backup_stops_before_anything_is_changed(staging: ProjectDirectory, target: Target) -> None:
+    home = next((staging.path / "backups" / "staging").glob("2*"))
+    victim = max((home / "dump").iterdir(), key=lambda each: each.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    done = staging.run("restore", "-e", "staging", "--yes", "--json")
+    assert done.code == 9
+    error = json.loads(done.out)["error"]
+    assert (error["code"], victim.name in error["message"]) == ("verification", True)
+    assert databases(target) == {target.dbname}
+    assert value(target, "SELECT count(*) FROM knowledge") == 10
+
+
+def test_into_a_protected_environment_only_with_its_name(staging: ProjectDirectory, target: Target) -> None:
+    text = (staging.path / "environments.yaml").read_text(encoding="utf-8")
+    production = (
+        text.split("environments:\n")[1]
+        .replace("staging:", "production:")
+        .replace("protected: false", "protected: true")
+    )
+    staging.write("environments.yaml", text + production)
+    arguments = ["restore", "--env=production", "--from=staging", "--no-safety-backup"]
+    assert staging.run(*arguments).code == 8
+    assert staging.run(*arguments, "--yes").code == 8
+    assert staging.run(*arguments, "--confirm=staging").code == 8
+    assert value(target, "SELECT count(*) FROM knowledge") == 10
+    done = staging.run(*arguments, "--confirm=production")
+    assert done.code == 0, done.text
+    assert value(target, "SELECT count(*) FROM knowledge") == 500
