@@ -134,14 +134,13 @@ class DirectoryRepository:
 
     def _claimed(self) -> list[str]:
         try:
-            names = sorted(each.name for each in self._partial.iterdir())
+            locks = sorted(each for each in self._partial.iterdir() if each.suffix == _LOCK)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise _unreadable(self._partial, error) from error
-        return [
-            name.removesuffix(_LOCK) for name in names if name.endswith(_LOCK) and is_id(name[: -len(_LOCK)])
-        ]
+        # Ours is a plain file named after an id; whatever else lies here belongs to somebody else.
+        return [each.stem for each in locks if is_id(each.stem) and not each.is_symlink()]
 
     @contextlib.contextmanager
     def _claim(self, backup_id: str) -> Iterator[None]:
@@ -172,7 +171,10 @@ class DirectoryRepository:
     @contextlib.contextmanager
     def _existing_lock(self, backup_id: str) -> Iterator[Path]:
         lock = self._partial / (backup_id + _LOCK)
-        descriptor = _locked(lock, os.O_RDWR)
+        try:
+            descriptor = _locked(lock, os.O_RDWR)
+        except OSError as error:
+            raise _unwritable(lock, error) from error
         if descriptor is None:
             raise LockedError(f"backup {backup_id} is being made or removed by another process")
         try:

@@ -1,0 +1,94 @@
+"""Finding one backup among several."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from pgops.backups.directory import DirectoryRepository
+from pgops.backups.manifest import Manifest
+from pgops.backups.repository import find, is_note, listing, proof_name
+from pgops.errors import UsageError
+from tests.backing_up import MOMENT, good_proof, made_up_contents, manifest_for, with_moment, write_files
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> DirectoryRepository:
+    return DirectoryRepository(tmp_path / "backups", "staging")
+
+
+@pytest.fixture
+def three(repository: DirectoryRepository, tmp_path: Path) -> list[Manifest]:
+    """Three backups, a day apart, oldest first."""
+    files = write_files(tmp_path / "source", made_up_contents())
+    found = []
+    for day in range(3):
+        manifest = with_moment(manifest_for(files), MOMENT + dt.timedelta(days=day))
+        with repository.stage(manifest.id) as staging:
+            write_files(staging.path, made_up_contents())
+            staging.commit(manifest)
+        found.append(manifest)
+    return found
+
+
+def test_latest_an_id_its_beginning_and_its_end(
+    repository: DirectoryRepository, three: list[Manifest]
+) -> None:
+    for name, manifest in [
+        ("latest", three[2]),
+        (three[0].id, three[0]),
+        ("20260315", three[1]),
+        (three[1].id[-6:], three[1]),
+    ]:
+        assert find(repository, name).manifest == manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("2025", "staging has no backup '2025' in"),
+        ("", "staging has no backup '' in"),
+        ("202603", "'202603' could be any of 20260314T123000Z-"),
+        ("../../etc", "staging has no backup '../../etc' in"),
+    ],
+)
+def test_none_or_several_are_named(
+    repository: DirectoryRepository, three: list[Manifest], name: str, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        find(repository, name)
+    assert caught.value.message.startswith(message)
+    assert "invoke backup.list --env=staging" in caught.value.hint
+
+
+def test_an_empty_repository_says_how_to_fill_it(repository: DirectoryRepository) -> None:
+    with pytest.raises(UsageError) as caught:
+        find(repository, "latest")
+    assert caught.value.hint == "invoke backup --env=staging"
+
+
+def test_a_damaged_manifest_spoils_only_its_own_backup(
+    repository: DirectoryRepository, three: list[Manifest], tmp_path: Path
+) -> None:
+    (tmp_path / "backups" / "staging" / three[1].id / "manifest.json").write_bytes(b"{")
+    found = listing(repository)
+    assert [each.id for each in found.backups] == [three[0].id, three[2].id]
+    assert [backup_id for backup_id, _problem in found.damaged] == [three[1].id]
+
+
+def test_a_damaged_proof_is_told_and_does_not_prove(
+    repository: DirectoryRepository, three: list[Manifest], tmp_path: Path
+) -> None:
+    (tmp_path / "backups" / "staging" / three[1].id / proof_name(good_proof())).write_bytes(
+        b'{"method": "hope"}'
+    )
+    assert [backup_id for backup_id, _problem in listing(repository).damaged] == [three[1].id]
+
+
+def test_only_notes_are_notes() -> None:
+    assert all(map(is_note, ("manifest.json", "pin.json", "proof-20260314T123000Z-read.json")))
+    assert not any(
+        map(is_note, ("dump/proof-x.json", "globals.sql", "pin.json.bak", "proof-x", "dump/toc.dat"))
+    )
