@@ -95,6 +95,11 @@ class Console:
         if self.json_output:
             self._object({"ok": True, **value})
 
+    def clear_result(self, value: Mapping[str, Any]) -> None:
+        """:meth:`result` with nothing masked: only where a secret is what was asked for."""
+        if self.json_output:
+            self.raw(json.dumps({"ok": True, **value}, default=_jsonable, ensure_ascii=False) + "\n")
+
     def fail(self, error: PgopsError) -> None:
         """Print an expected failure: as one JSON object, or as a message with its next step."""
         if self.json_output:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 
 from pgops.environments import ComposeConnection, Environment
-from pgops.errors import ConfigurationError
 from pgops.postgres import Target, from_connection
-from pgops.secrets import LiteralSecret, Secret
 
 
 def target_for(environment: Environment) -> Target:
@@ -20,10 +18,10 @@ def target_for(environment: Environment) -> Target:
     """
     connection = environment.connection
     if not isinstance(connection, ComposeConnection):
-        found = from_connection(environment.name, connection, connect_timeout=environment.timeouts.connect)
-        _refuse_unproven(environment, found)
-        return found
-    from pgops.local.compose import connection_facts, load
+        return from_connection(environment.name, connection, connect_timeout=environment.timeouts.connect)
+    # Imported here: the compose reader is not needed for a server that pgops does not start.
+    from pgops.local.compose import load
+    from pgops.local.server import compose_target
 
     spec = load(
         environment.project,
@@ -31,25 +29,4 @@ def target_for(environment: Environment) -> Target:
         files=[connection.file] if connection.file else None,
         environ=os.environ,
     )
-    facts = connection_facts(spec)
-    return Target(
-        environment=environment.name,
-        host=facts.host,
-        port=facts.port,
-        dbname=facts.database,
-        user=facts.user,
-        password=LiteralSecret(Secret(facts.password)) if facts.password else None,
-        sslmode="prefer",
-        connect_timeout=environment.timeouts.connect,
-    )
-
-
-def _refuse_unproven(environment: Environment, target: Target) -> None:
-    """What environments.yaml could not see when it was read: the host and sslmode of a service or a URL."""
-    if environment.protected and not target.loopback and target.sslmode != "verify-full":
-        raise ConfigurationError(
-            f"{environment.name} is protected, and sslmode {target.sslmode!r} does not prove that "
-            f"{target.host} is the server it should be",
-            untouched="no connection was made",
-            hint=f"sslmode: verify-full for {environment.name} in environments.yaml, or protected: false",
-        )
+    return compose_target(environment, spec)

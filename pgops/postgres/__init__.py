@@ -27,6 +27,7 @@ from pgops.postgres.facts import (
     set_read_only,
     transaction_pooled,
 )
+from pgops.postgres.recreate import maintenance_connection, recreate_database
 from pgops.postgres.target import (
     Target,
     child_environment,
@@ -64,7 +65,9 @@ __all__ = [
     "is_loopback",
     "libpq_url",
     "literal",
+    "maintenance_connection",
     "passfile",
+    "recreate_database",
     "redact",
     "server_facts",
     "sessions",

@@ -1,0 +1,73 @@
+"""psql for a person: in the foreground, with the terminal, and the password in a private passfile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from pgops.errors import UsageError
+from pgops.pgtools.runner import HostRunner
+from pgops.pgtools.toolset import embedded_tools
+from pgops.postgres import Target, child_environment, passfile
+
+_TLS_MODES = frozenset(["require", "verify-ca", "verify-full"])
+
+
+def find_psql(target: Target) -> str:
+    """The person's own psql from ``PATH``, else the wheel's, which speaks no TLS.
+
+    :raises UsageError: there is none that can reach this target.
+    """
+    own = shutil.which("psql")
+    if own is not None:
+        return own
+    for tools in embedded_tools(0):
+        if isinstance(tools.runner, HostRunner) and (tools.tls or target.sslmode not in _TLS_MODES):
+            return str(tools.runner.directory / "psql")
+    raise UsageError(
+        f"there is no psql here that can reach {target.place} with sslmode={target.sslmode}",
+        untouched="no connection was made",
+        hint="install PostgreSQL's client programs (Debian: apt install postgresql-client)",
+    )
+
+
+def psql_arguments(program: str, command: str) -> list[str]:
+    """argv for psql: a prompt, or one command whose failure is psql's exit code."""
+    return [program, "--set=ON_ERROR_STOP=1", "--command", command] if command else [program]
+
+
+def psql_environment(
+    target: Target, settings: Mapping[str, str], inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """Variables for psql: the target's own, server settings as PGOPTIONS; a foreign PG* variable decides nothing."""
+    environ = {key: value for key, value in inherited.items() if not key.startswith("PG")}
+    environ |= {key: value for key, value in inherited.items() if key in {"PGSYSCONFDIR", "PGLOCALEDIR"}}
+    environ |= child_environment(target)
+    options = [environ["PGOPTIONS"]] if "PGOPTIONS" in environ else []
+    options += [f"-c {key}={value}" for key, value in settings.items()]
+    if options:
+        environ["PGOPTIONS"] = " ".join(options)
+    environ["PGAPPNAME"] = "pgops psql"
+    return environ
+
+
+def run_psql(target: Target, *, command: str = "", settings: Mapping[str, str] | None = None) -> int:
+    """Run psql on ``target`` with this process's terminal; returns its exit code.
+
+    :param settings: server settings of the session; a proxy such as PgBouncer may refuse them.
+    :raises UsageError: there is no psql.
+    :raises SecretError: the password's reference gives no value.
+    """
+    argv: Sequence[str] = psql_arguments(find_psql(target), command)
+    with passfile(target) as secret:
+        environ = {**psql_environment(target, settings or {}, os.environ), **secret}
+        # Ctrl-C belongs to psql, which sets a handler of its own: it cancels the query there, and must not
+        # end the shell around it.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.run(argv, env=environ, check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
