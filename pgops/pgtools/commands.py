@@ -46,6 +46,8 @@ def dump_command(
         f"--snapshot={snapshot}",
         f"--compress={compression}",
         f"--lock-wait-timeout={round(lock_wait * 1000)}",
+        # Flushed once, with everything else of the backup, when it is published.
+        "--no-sync",
         "--no-password",
     ]
 

@@ -109,7 +109,7 @@ def _retain(console: Console, environment: Environment, repository: Repository) 
 
 @task(name="list")
 def list_(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
-    """List backups, newest first: age, size, revision, proof."""
+    """List backups, oldest first: age, size, revision, proof."""
     from pgops.backups import listing, open_repository
 
     environment = load_environment(context, env)
@@ -119,7 +119,7 @@ def list_(context: Context, console: Console, *, env: str | None = None, json: b
     if found.backups:
         console.table(
             ["backup", "age", "size", "revision", "proof", "kept by"],
-            [_line(each, now) for each in reversed(found.backups)],
+            [_line(each, now) for each in found.backups],
         )
     else:
         console.say(f"{environment.name} has no backup in {repository.url}")

@@ -196,17 +196,6 @@ def test_a_lock_that_is_a_link_is_not_followed(repository: DirectoryRepository, 
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with (
-        pytest.raises(PgopsError) as caught,
-        DirectoryRepository(tmp_path / "b", "s").stage("20260314T123000Z-abcdef"),
-    ):
-        pass
-    assert "cannot be written: Permission denied" in caught.value.message
-
-
 def test_a_file_where_the_directory_should_be_says_so(tmp_path: Path) -> None:
     (tmp_path / "backups").write_text("")
     repository = DirectoryRepository(tmp_path / "backups", "staging")
