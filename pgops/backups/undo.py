@@ -59,6 +59,7 @@ class State:
             said.append(
                 f"{place} is wholly what {marker.restored} at {marker.at}; "
                 f"what was there before is kept as {self.before.name}"
+                + ("; no later restore reached the swap" if self.unfinished or self.unmarked else "")
             )
         elif self.unfinished or self.unmarked:
             said.append(f"{place} is wholly the old database: no restore reached the swap")

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, load_environment, load_project, task
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pgops.backups.repository import Backup
-    from pgops.backups.restore import Hooks, Restored, Step
+    from pgops.backups.restore import Restored
     from pgops.backups.restore_look import Look
     from pgops.backups.undo import State
-    from pgops.console import Console, Ticker
+    from pgops.console import Console
     from pgops.environments import Environment
     from pgops.postgres import Target
+    from pgops.tasks.backup import Shown
 
 _HELP = {
     "backup": "latest, an id, or the beginning or end of one (see backup.list)",
@@ -48,17 +48,19 @@ def run(
     import datetime as dt
 
     from pgops.backups import find, open_repository
-    from pgops.backups.restore import restore
+    from pgops.backups.restore import Hooks, restore
     from pgops.backups.restore_look import look
     from pgops.confirmation import Effect, required_answer
+    from pgops.local.tools import tool_sources
     from pgops.targets import target_for
+    from pgops.tasks.backup import Shown
 
     environment = load_environment(context, env)
     source = environment if from_ is None else load_project(context).environment(from_)
     _safety_is_wanted(environment, no_safety_backup)
     target = target_for(environment)
     repository = open_repository(source)
-    looked = look(target, find(repository, backup), with_owners=not no_owner)
+    looked = look(target, find(repository, backup), with_owners=not no_owner, sources=tool_sources())
     now = dt.datetime.now(dt.UTC)
     _show(console, looked, source, now, safety=not no_safety_backup)
     looked.refuse()
@@ -70,12 +72,17 @@ def run(
     console.ask(
         environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
     )
-    with _steps(console) as hooks_with:
-        safety = (lambda: None) if no_safety_backup else _safety(environment, target, lock_wait)
+    with Shown(console) as shown:
+        hooks = Hooks(
+            safety=(lambda: None) if no_safety_backup else _safety(environment, target, lock_wait, shown),
+            restamp=_restamp(environment),
+            step=lambda step: shown.step(step.value),
+            progress=lambda done, total: shown.progress(done, total, ""),
+        )
         done = restore(
             looked,
             repository,
-            hooks_with(safety, _restamp(environment)),
+            hooks,
             now=now,
             jobs=jobs or _jobs(environment),
             lock_wait=lock_wait,
@@ -231,11 +238,12 @@ def _safety_is_wanted(environment: Environment, without: bool) -> None:
         )
 
 
-def _safety(environment: Environment, target: Target, lock_wait: float) -> Callable[[], str]:
+def _safety(environment: Environment, target: Target, lock_wait: float, shown: Shown) -> Callable[[], str]:
     def back_up() -> str:
         from pgops.backups.create import create
+        from pgops.local.tools import tool_sources
 
-        return create(environment, target, lock_wait=lock_wait).id
+        return create(environment, target, sources=tool_sources(), lock_wait=lock_wait, observer=shown).id
 
     return back_up
 
@@ -252,28 +260,6 @@ def _restamp(environment: Environment) -> Callable[[Target, str], None]:
             journal.restamp(connection, environment.name, lives_at)
 
     return restamp
-
-
-@contextlib.contextmanager
-def _steps(console: Console) -> Iterator[Callable[..., Hooks]]:
-    """Show one step after the other, each with its own progress."""
-    from pgops.backups.restore import Hooks
-
-    with contextlib.ExitStack() as stack:
-        tickers: list[Ticker] = []
-
-        def step(now: Step) -> None:
-            stack.close()
-            tickers[:] = [stack.enter_context(console.progress(now.value, total=1.0))]
-
-        def progress(done: int, total: int) -> None:
-            if tickers and total:
-                tickers[0].update(done / total)
-
-        def hooks(safety: Callable[[], str | None], restamp: Callable[[Target, str], None]) -> Hooks:
-            return Hooks(safety=safety, restamp=restamp, step=step, progress=progress)
-
-        yield hooks
 
 
 def _size(size: int | None) -> str:
