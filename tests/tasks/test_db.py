@@ -1,0 +1,250 @@
+"""db.* as a person runs them: on the embedded server, on a real engine, and on databases of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from pgops import postgres
+from pgops.postgres import Target
+from tests.conftest import ProjectDirectory
+
+INVOKE = str(Path(sys.executable).with_name("invoke"))
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[ProjectDirectory]:
+    """A project whose compose file has a port of its own; whatever it started is gone afterwards."""
+    directory = ProjectDirectory(tmp_path / f"p{secrets.token_hex(4)}")
+    directory.write("tasks.py", "from pgops.tasks import namespace\n")
+    directory.write(
+        "environments.yaml",
+        "version: 1\n"
+        "default: dev\n"
+        'stores: {local: {url: "file:./backups"}}\n'
+        "defaults: {backups: {store: local}}\n"
+        "environments:\n"
+        "  dev: {compose: {service: db}, aliases: [development]}\n"
+        "  far: {host: far.invalid, dbname: app, user: app, sslmode: verify-full}\n",
+    )
+    directory.write(
+        "docker-compose.yml",
+        "services:\n"
+        "  db:\n"
+        "    image: postgres:17\n"
+        "    environment: {POSTGRES_USER: app, POSTGRES_PASSWORD: s3cret-Pw, POSTGRES_DB: shop}\n"
+        f"    ports: ['127.0.0.1:{free_port()}:5432']\n"
+        "    volumes: ['data:/var/lib/postgresql/data']\n"
+        "volumes: {data: {}}\n",
+    )
+    yield directory
+    for environ in (NO_ENGINE, {}):
+        directory.run("db.down", "--volumes", "--yes", environ=environ)
+
+
+def server(local: ProjectDirectory, **environ: str) -> dict[str, object]:
+    ran = local.run("db.status", "--json", environ=environ)
+    assert ran.code == 0, ran.text
+    found = json.loads(ran.out)["server"]
+    assert isinstance(found, dict)
+    return found
+
+
+def psql(local: ProjectDirectory, sql: str, *flags: str, **environ: str) -> str:
+    ran = local.run("db.psql", "--command", sql, *flags, environ=environ)
+    assert ran.code == 0, ran.text
+    return ran.out
+
+
+def test_embedded_life(local: ProjectDirectory) -> None:
+    assert server(local, **NO_ENGINE)["state"] == "absent"
+    up = local.run("db.up", environ=NO_ENGINE)
+    assert up.code == 0, up.text
+    assert "dev: embedded PostgreSQL on localhost:" in up.out
+    assert "/nonexistent/docker.sock" in up.out
+    assert "docker-compose.yml asks for PostgreSQL 17; the embedded one is 18" in up.err
+    found = server(local, **NO_ENGINE)
+    assert (found["provider"], found["state"], found["database"]) == ("embedded", "running", "shop")
+    assert str(found["version"]).startswith("18")
+
+    psql(local, "create table kept (x int)", **NO_ENGINE)
+    assert "was running already" in local.run("db.up", environ=NO_ENGINE).out
+    down = local.run("db.down", environ=NO_ENGINE)
+    assert "the data stays" in down.out
+    assert server(local, **NO_ENGINE)["state"] == "stopped"
+    assert local.run("db.up", environ=NO_ENGINE).code == 0
+    assert "kept" in psql(local, r"\d", **NO_ENGINE)
+    assert "database system is ready" in local.run("db.logs", "--tail=0", environ=NO_ENGINE).out
+
+
+def test_a_running_embedded_server_is_kept_when_an_engine_appears(local: ProjectDirectory) -> None:
+    assert local.run("db.up", environ=NO_ENGINE).code == 0
+    assert server(local)["provider"] == "embedded"
+
+
+def test_data_goes_only_when_asked_for_by_name(local: ProjectDirectory) -> None:
+    assert local.run("db.up", environ=NO_ENGINE).code == 0
+    psql(local, "create table kept (x int)", **NO_ENGINE)
+    refused = local.run("db.down", "--volumes", environ=NO_ENGINE)
+    assert (refused.code, server(local, **NO_ENGINE)["state"]) == (8, "running")
+    assert "next: add --yes" in refused.err
+    gone = local.run("db.down", "--volumes", "--yes", environ=NO_ENGINE)
+    assert "deleted " in gone.out
+    assert server(local, **NO_ENGINE)["state"] == "absent"
+
+
+def test_docker_life(local: ProjectDirectory, docker_engine: str) -> None:
+    up = local.run("db.up", "--json")
+    assert up.code == 0, up.text
+    assert json.loads(up.out)["action"] == "created"
+    found = server(local)
+    assert (found["provider"], found["state"], found["database"]) == ("docker", "running", "shop")
+    assert str(found["version"]).startswith("17")
+    psql(local, "create table kept (x int)")
+    assert local.run("db.down").code == 0
+    assert server(local)["state"] == "absent"
+    assert local.run("db.up").code == 0
+    assert "kept" in psql(local, r"\d")
+    assert local.run("db.down", "--volumes", "--yes").code == 0
+
+
+def _command_lines() -> dict[int, str]:
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found[int(entry.parent.name)] = entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def test_the_password_is_in_no_argument(project: ProjectDirectory, database: Target) -> None:
+    """While psql runs, nobody who looks at the process list finds the password."""
+    project.environment_yaml(staging=database)
+    secret = database.secret()
+    assert secret is not None
+    marker = f"select pg_sleep(30) as s{secrets.token_hex(6)}"
+    sleeper = subprocess.Popen(
+        [INVOKE, "db.psql", "--command", marker],
+        cwd=project.path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while True:
+            assert sleeper.poll() is None
+            seen = _command_lines()
+            if any("psql --set" in line and marker in line for line in seen.values()):
+                break
+        assert secret.reveal() not in " ".join(seen.values())
+    finally:
+        os.killpg(sleeper.pid, signal.SIGKILL)
+        sleeper.wait()
+
+
+def test_url_hides_the_password_unless_asked(local: ProjectDirectory) -> None:
+    assert re.fullmatch(r"postgresql://app@localhost:\d+/shop\n", local.run("db.url").out)
+    assert re.fullmatch(
+        r"postgresql://app:s3cret-Pw@localhost:\d+/shop\n", local.run("db.url", "--show-password").out
+    )
+    shown = json.loads(local.run("db.url", "--show-password", "--json").out)
+    assert "s3cret-Pw" in shown["url"]
+    assert (
+        local.run("db.url", "--env=far").out == "postgresql://app@far.invalid:5432/app?sslmode=verify-full\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["up", "down", "status", "logs"])
+def test_a_remote_server_is_not_ours_to_start_or_stop(local: ProjectDirectory, name: str) -> None:
+    ran = local.run(f"db.{name}", "--env=far")
+    assert ran.code == 2
+    assert "far is not a local environment: pgops does not start or stop its server" in ran.err
+
+
+def test_psql_gives_its_own_exit_code(local: ProjectDirectory) -> None:
+    assert local.run("db.up", environ=NO_ENGINE).code == 0
+    assert local.run("db.psql", "--command", "select nonsense", environ=NO_ENGINE).code == 1
+
+
+def protected(project: ProjectDirectory, database: Target) -> None:
+    project.environment_yaml(production=database)
+    file = project.path / "environments.yaml"
+    text = file.read_text(encoding="utf-8").replace("default: production\n", "")
+    file.write_text(text.replace("protected: false", "protected: true"), encoding="utf-8")
+
+
+def test_psql_on_a_protected_environment_only_reads(project: ProjectDirectory, database: Target) -> None:
+    protected(project, database)
+    ran = project.run("db.psql", "--env=production", "--command", "create table t ()")
+    assert ran.code != 0
+    assert "read-only transaction" in ran.err
+    refused = project.run("db.psql", "--env=production", "--write", "--command", "create table t ()")
+    assert (refused.code, "add --confirm=production" in refused.err) == (8, True)
+    done = project.run(
+        "db.psql", "--env=production", "--write", "--confirm=production", "--command", "create table t ()"
+    )
+    assert done.code == 0, done.text
+
+
+def test_psql_prompt_on_a_terminal(project: ProjectDirectory, database: Target) -> None:
+    project.environment_yaml(staging=database)
+    child = pexpect.spawn(
+        INVOKE,
+        ["db.psql"],
+        cwd=str(project.path),
+        encoding="utf-8",
+        timeout=30,
+        env={**os.environ, "PAGER": "cat"},
+    )
+    child.expect_exact(f"staging: {database}")
+    child.expect("[=]# ")
+    child.sendline("select 6 * 7 as answer;")
+    child.expect(r"\b42\b")
+    child.sendline("select pg_sleep(60);")
+    child.sendintr()
+    child.expect("canceling statement due to user request")
+    child.sendline("\\q")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_reset_never_touches_a_protected_environment(project: ProjectDirectory, database: Target) -> None:
+    protected(project, database)
+    with postgres.connected(database) as connection:
+        postgres.execute(connection, "CREATE TABLE kept ()")
+    ran = project.run("db.reset", "--env=production", "--confirm=production")
+    assert (ran.code, "production is protected" in ran.err) == (8, True)
+    with postgres.connected(database) as connection:
+        assert postgres.fetch_value(connection, "SELECT to_regclass('kept')::text") == "kept"
+
+
+def test_reset_asks_and_shows_what_would_go(project: ProjectDirectory, database: Target) -> None:
+    project.environment_yaml(staging=database)
+    with postgres.connected(database) as connection:
+        postgres.execute(connection, "CREATE TABLE kept ()")
+    ran = project.run("db.reset")
+    assert ran.code == 8
+    assert f"staging: {database.place} has 1 table," in ran.out
+    dry = project.run("--dry", "db.reset")
+    assert (dry.code, "nothing was touched" in dry.out) == (0, True)
+    with postgres.connected(database) as connection:
+        assert postgres.fetch_value(connection, "SELECT to_regclass('kept')::text") == "kept"
