@@ -8,6 +8,7 @@ are written by the server itself (``pg_get_*def``), so no version of a client to
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from pgops.postgres import Connection, execute, fetch_all
 
@@ -168,17 +169,39 @@ def read_schema(connection: Connection, *, without: Collection[str] = ()) -> Sch
 
 def _belongs(key: str, table: str) -> bool:
     name = key.split(" ")[-1]
-    return name == table or name.startswith((f"{table}.", f"{table}_pkc"))
+    return name == table or name.startswith((f"{table}.", f"{table}_pk"))
 
 
-def differences(before: Schema, after: Schema) -> list[str]:
-    """What ``after`` has that ``before`` had not, lacks, or has otherwise; one readable line each."""
-    lines = [f"{key} is left over" for key in after.keys() - before.keys()]
-    lines += [f"{key} is missing" for key in before.keys() - after.keys()]
-    for key in before.keys() & after.keys():
-        if before[key] != after[key]:
-            lines.append(f"{key} was: {_short(before[key])}; is: {_short(after[key])}")
-    return sorted(lines)
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One object that two schemas don't have alike; ``None`` where it is absent."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+    def as_change(self) -> str:
+        """Said of a revision that was meant to do it."""
+        if self.before is None:
+            return f"adds {self.key}"
+        return f"removes {self.key}" if self.after is None else f"changes {self.key}"
+
+    def as_fault(self) -> str:
+        """Said of schemas that should have been the same."""
+        if self.before is None:
+            return f"{self.key} is left over"
+        if self.after is None:
+            return f"{self.key} is missing"
+        return f"{self.key} was: {_short(self.before)}; is: {_short(self.after)}"
+
+
+def differences(before: Schema, after: Schema) -> list[Difference]:
+    """What two schemas don't have alike, sorted."""
+    return [
+        Difference(key, before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _short(text: str) -> str:

@@ -14,11 +14,11 @@ from pgops.environments import (
     BackupPolicy,
     Environment,
     HazardSettings,
+    HostConnection,
     Position,
     Store,
     Timeouts,
 )
-from pgops.environments import HostConnection
 from pgops.errors import ConfigurationError
 from pgops.migrations import drift
 from pgops.postgres import Target

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +12,7 @@ from pgops import postgres
 from pgops.environments import HazardSettings
 from pgops.migrations import hazards
 from pgops.migrations.hazards import Hazard
-from pgops.migrations.hazards_rules import LIVE, STATEMENT_RULES
+from pgops.migrations.hazards_rules import STATEMENT_RULES
 from pgops.postgres import Connection, Target
 
 SETTINGS = HazardSettings(large_rows=1_000, large_bytes=10**12)

@@ -1,0 +1,263 @@
+"""Every revision up, down and up again on a scratch database, the schema compared at each turn.
+
+What a review can't see: a downgrade that forgets an index, an enum that stays behind and makes the
+next upgrade fail, a revision that reports success and applies nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext, MigrationStep
+
+from pgops.environments import Environment
+from pgops.errors import ConfigurationError, PgopsError
+from pgops.migrations import drift
+from pgops.migrations.alembic_env import AlembicEnvironment, opened
+from pgops.migrations.history import History, Revision
+from pgops.migrations.scratch_data import MigrationData, count_rows, lost
+from pgops.migrations.scratch_schema import Schema, differences, read_schema
+from pgops.postgres import (
+    Connection,
+    Target,
+    connected,
+    execute,
+    fetch_all,
+    fetch_value,
+    identity,
+)
+
+_LOCK_TIMEOUT = "10s"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where a history starts that does not start from nothing: SQL that makes the tables, and the
+    revision they stand at (``None``: before the first)."""
+
+    sql: Path
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one revision did on its way up, down and up again, and how many seconds that took."""
+
+    revision: str
+    message: str
+    seconds: float
+    changed: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """For ``migrate.test --json``."""
+        return {
+            "revision": self.revision,
+            "message": self.message,
+            "seconds": round(self.seconds, 3),
+            "changed": list(self.changed),
+            "problems": list(self.problems),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A whole trial. ``problems`` are those of no single revision; ``remarks`` say what was not looked at."""
+
+    heads: tuple[str, ...]
+    steps: tuple[Step, ...]
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing at all was wrong."""
+        return not self.problems and not any(step.problems for step in self.steps)
+
+    def all_problems(self) -> list[str]:
+        """Every problem with the revision it belongs to."""
+        return [
+            *self.problems,
+            *(f"revision {step.revision}: {problem}" for step in self.steps for problem in step.problems),
+        ]
+
+
+class _StopError(Exception):
+    """The database is not where the next step could start from."""
+
+
+def try_out(
+    environment: Environment,
+    scratch: Target,
+    *,
+    data: Path | None = None,
+    base: Base | None = None,
+    up_and_down: bool = True,
+    on_step: Callable[[Step], None] = lambda _step: None,
+) -> Trial:
+    """Run a project's whole history on an empty database.
+
+    :param environment: whose Alembic settings count; its own database is not touched.
+    :param scratch: an empty database that nobody minds.
+    :param data: the project's rows, see :mod:`pgops.migrations.scratch_data`.
+    :param up_and_down: also down and up again, each revision; else only up.
+    :param on_step: told after each revision.
+    :raises PgopsError: env.py or the data file can't be loaded, or env.py connects elsewhere.
+    """
+    rows = MigrationData(data)
+    with connected(scratch) as look:
+        if base is not None:
+            execute(look, base.sql.read_text(encoding="utf-8"))
+        settings = {
+            "lock_timeout": _LOCK_TIMEOUT,
+            "statement_timeout": f"{round(environment.timeouts.statement * 1000)}ms",
+        }
+        with opened(environment, scratch, identity(look), settings=settings, looking=False) as alembic:
+            history = alembic.history()
+            rows.check_names(history.revisions)
+            run = _Run(alembic, history, scratch, look, rows)
+            run.begin(base.revision if base else None)
+            steps = list(run.walk(up_and_down=up_and_down, on_step=on_step))
+            problems = list(_heads(history))
+            done = len(steps) == run.planned and all(step.problems == () for step in steps)
+            remarks = list(run.remarks)
+            if done:
+                found, remark = _models(alembic)
+                problems += found
+                remarks += remark
+            else:
+                remarks.append("the models were not compared: not every revision went well")
+    return Trial(history.heads, tuple(steps), tuple(problems), tuple(remarks))
+
+
+def _heads(history: History) -> Iterator[str]:
+    if strays := history.unintended_heads():
+        yield f"more than one head: {', '.join(strays)}; merge them: alembic merge heads"
+
+
+def _models(alembic: AlembicEnvironment) -> tuple[list[str], list[str]]:
+    try:
+        found = drift.compare(alembic)
+    except ConfigurationError as error:
+        return [], [f"the models were not compared: {error.message}"]
+    return [f"models and migrations differ: {line}" for line in found.lines], []
+
+
+@dataclass
+class _Run:
+    alembic: AlembicEnvironment
+    history: History
+    scratch: Target
+    look: Connection
+    rows: MigrationData
+    planned: int = 0
+    remarks: list[str] = field(default_factory=list)
+    _start: tuple[str, ...] = ()
+    _without: tuple[str, ...] = ()
+
+    def begin(self, revision: str | None) -> None:
+        """Let env.py make its version table first, so that it is not taken for the work of a revision."""
+
+        found: list[str] = []
+
+        def stamp(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
+            assert context.connection is not None, "never offline here"
+            # Asked on env.py's own connection: it may have a search_path of its own.
+            schema = context.connection.exec_driver_sql("SELECT current_schema()").scalar()
+            found.append(self._quoted(context.version_table_schema or str(schema), context.version_table))
+            return self.alembic.script._stamp_revs(revision, heads) if revision else []
+
+        self.alembic.run(stamp, mutate=True)
+        self._start = (revision,) if revision else ()
+        self._without = tuple(found)
+
+    def walk(self, *, up_and_down: bool, on_step: Callable[[Step], None]) -> Iterator[Step]:
+        """Every revision, parents first; stops where the next one could not start."""
+        pending = self.history.pending(self._start)
+        self.planned = len(pending)
+        turn = self._there_and_back if up_and_down else self._there
+        for place, revision in enumerate(pending):
+            problems: list[str] = []
+            stopped = False
+            before = self._schema()
+            began = time.monotonic()
+            try:
+                after = turn(self.history.revisions[revision], before, problems)
+            except _StopError:
+                stopped, after = True, self._schema()
+            step = Step(
+                revision,
+                self.history.revisions[revision].message,
+                time.monotonic() - began,
+                tuple(each.as_change() for each in differences(before, after)),
+                tuple(problems),
+            )
+            on_step(step)
+            yield step
+            if stopped:
+                if rest := len(pending) - place - 1:
+                    self.remarks.append(f"{rest} later revisions were not tried")
+                return
+
+    def _there(self, revision: Revision, _before: Schema, problems: list[str]) -> Schema:
+        problems += self.rows.run("before", revision.id, self.scratch)
+        counted = self._counts()
+        self._apply(revision, "upgrade", problems)
+        problems += lost(counted, self._counts(), self.rows.may_lose(revision.id), "upgrade")
+        problems += self.rows.run("after", revision.id, self.scratch)
+        return self._schema()
+
+    def _there_and_back(self, revision: Revision, before: Schema, problems: list[str]) -> Schema:
+        after = self._there(revision, before, problems)
+        counted = self._counts()
+        try:
+            self._apply(revision, "downgrade", problems)
+        except _StopError:
+            if differences(after, self._schema()):
+                problems.append("the failed downgrade left the database half done")
+                raise
+            return after
+        problems += [
+            f"after the downgrade, {each.as_fault()}" for each in differences(before, self._schema())
+        ]
+        problems += lost(counted, self._counts(), self.rows.may_lose(revision.id), "downgrade")
+        self._apply(revision, "upgrade", problems, again=" after a downgrade")
+        problems += [
+            f"after the second upgrade, {each.as_fault()}" for each in differences(after, self._schema())
+        ]
+        return after
+
+    def _apply(self, revision: Revision, way: str, problems: list[str], *, again: str = "") -> None:
+        script = self.alembic.script.get_revision(revision.id)
+        make = MigrationStep.upgrade_from_script if way == "upgrade" else MigrationStep.downgrade_from_script
+        step = make(self.alembic.script.revision_map, script)
+        try:
+            self.alembic.run_raw(lambda _heads, _context: [step], mutate=True)
+        except PgopsError:
+            raise
+        except (Exception, SystemExit) as error:
+            problems.append(self.alembic.explained(error, f"{way}{again}").message)
+            raise _StopError from error
+        applied = revision.id in self.history.ancestors(self._heads_now())
+        if applied != (way == "upgrade"):
+            problems.append(f"the {way}{again} reported success and changed nothing")
+            raise _StopError
+
+    def _heads_now(self) -> list[str]:
+        found: list[str] = []
+        for table in self._without:
+            found += [row[0] for row in fetch_all(self.look, f"SELECT version_num FROM {table}")]
+        return found
+
+    def _schema(self) -> Schema:
+        return read_schema(self.look, without=self._without)
+
+    def _counts(self) -> dict[str, int]:
+        return count_rows(self.look, without=self._without) if self.rows.present else {}
+
+    def _quoted(self, schema: str, table: str) -> str:
+        return str(fetch_value(self.look, "SELECT format('%%I.%%I', %s::text, %s::text)", (schema, table)))
