@@ -213,12 +213,8 @@ class _Translation:
     def _image(self, found: dict[str, Any]) -> None:
         build = self._node.get("build")
         found["built"] = build is not None and not _says_nothing(build)
-        if found.get("image"):
-            return
-        if found["built"]:
-            # compose hashes the image's name only where the file gives it; the engine derives the other
-            found["image"] = ""
-        else:
+        # compose hashes the image's name only where the file gives it; the engine derives that of a build
+        if not found.setdefault("image", "") and not found["built"]:
             self._reader.bad(self._node, self._path, "has no image")
 
     def _limits(self, found: Mapping[str, Any]) -> None:
