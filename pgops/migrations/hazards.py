@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 from pgops.environments import HazardSettings
 from pgops.migrations.hazards_rules import CLAIMED, RULES, Level
@@ -50,27 +51,29 @@ class Hazard:
 
 def find(
     connection: Connection,
-    sql_by_revision: Mapping[str, str | None],
+    sql_by_revision: Mapping[str, str],
     settings: HazardSettings,
     *,
     lock_timeout: float = 2.0,
+    unreadable: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Hazard]:
     """Every hazard of a plan against the database that ``connection`` reached; reads only.
 
     :param connection: in autocommit mode; a read-only role and session are enough.
     :param sql_by_revision: revision -> the SQL that Alembic emits for it on this target, in the order
-        they would run; ``None`` where it can't be known before it runs.
+        they would run.
     :param lock_timeout: seconds a statement of the run waits for a lock; an older transaction is a hazard.
+    :param unreadable: revision -> why its SQL can't be known, or not all of it, before it runs.
     :raises PgopsError: squawk is missing or gave nothing.
     """
     # Here, because the judging modules make Hazards.
     from pgops.migrations import hazards_judge, hazards_sessions
 
-    plan = hazards_judge.read(connection, sql_by_revision)
+    plan = hazards_judge.read(connection, sql_by_revision, unreadable)
     found = [
         *hazards_judge.judge(connection, plan, settings),
         *hazards_sessions.judge(connection, plan, lock_timeout),
     ]
-    order = {revision: place for place, revision in enumerate(sql_by_revision)}
+    order = {revision: place for place, revision in enumerate({**sql_by_revision, **unreadable})}
     found.sort(key=lambda hazard: (order.get(hazard.revision, -1), hazard.line))
     return [hazard for hazard in found if hazard.rule not in settings.exclude]

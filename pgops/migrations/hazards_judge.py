@@ -41,13 +41,14 @@ class Plan:
     version: str = ""
 
 
-def read(connection: Connection, sql_by_revision: Mapping[str, str | None]) -> Plan:
+def read(connection: Connection, sql_by_revision: Mapping[str, str], unreadable: Mapping[str, str]) -> Plan:
     """Take the plan's SQL apart and look its tables up in the target."""
     plan = Plan()
+    plan.unseen = [
+        (revision, 0, f"not all of its SQL is known before it runs ({why})")
+        for revision, why in unreadable.items()
+    ]
     for revision, text in sql_by_revision.items():
-        if text is None:
-            plan.unseen.append((revision, 0, "reads the database while it runs, so its SQL can't be shown"))
-            continue
         for statement in sql.statements(revision, text):
             if statement.starts("do"):
                 plan.unseen.append((revision, statement.line, "runs a DO block, whose effect can't be read"))
