@@ -65,6 +65,8 @@ backend-path = ["."]
 [project]
 name = "demo"
 version = "1.0"
+dependencies = ["echo"]
+optional-dependencies = { dev = [], embedded = [] }
 """
 
 
