@@ -1,0 +1,88 @@
+"""An environment's settings in the words of the file, each with where it was given. No secret is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from pgops.environments.model import Environment, Origin
+from pgops.secrets import CommandSecret, EnvSecret, FileSecret, KeyringSecret, LiteralSecret, PassfileSecret
+
+BUILT_IN = "built in"
+_SECRETS = (EnvSecret, FileSecret, CommandSecret, KeyringSecret, PassfileSecret, LiteralSecret)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """``name`` is dotted as in the file; ``origin`` is ``None`` for what is built in or follows from the rest."""
+
+    name: str
+    value: str
+    origin: Origin | None
+
+    @property
+    def source(self) -> str:
+        """Where it was given, for people: ``defaults.timeouts.lock (line 8)``."""
+        return f"{self.origin.path} (line {self.origin.position.line})" if self.origin else BUILT_IN
+
+
+def settings(environment: Environment) -> list[Setting]:
+    """Every setting that holds for an environment, secrets as the reference that leads to them."""
+    origins = environment.origins
+    return [
+        Setting(name, value, origins.get(name))
+        for name, value in _pairs(environment)
+        if value or name in origins
+    ]
+
+
+def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
+    yield "aliases", _shown(environment.aliases)
+    yield "protected", _shown(environment.protected)
+    for each in fields(environment.connection):
+        value = getattr(environment.connection, each.name)
+        yield (
+            _CONNECTION_NAMES.get((type(environment.connection).__name__, each.name), each.name),
+            _shown(value),
+        )
+    for each in fields(environment.timeouts):
+        yield f"timeouts.{each.name}", f"{getattr(environment.timeouts, each.name):g}s"
+    backups = environment.backups
+    yield "backups.store", f"{backups.store.name}: {backups.store.url}"
+    for each in fields(backups.keep):
+        value = getattr(backups.keep, each.name)
+        yield f"backups.keep.{each.name}", f"{value:g}s" if isinstance(value, float) else _shown(value)
+    yield "backups.required_before", _shown(backups.required_before)
+    yield "backups.jobs", _shown(backups.jobs)
+    yield "alembic.config", _shown(environment.alembic.config)
+    yield "alembic.name", _shown(environment.alembic.name)
+    for key, value in environment.alembic.x.items():
+        yield f"alembic.x.{key}", value
+    for key, value in environment.alembic.environ.items():
+        yield f"alembic.environ.{key}", value
+    yield "hazards.large_rows", _shown(environment.hazards.large_rows)
+    yield "hazards.large_bytes", f"{environment.hazards.large_bytes}B"
+    yield "hazards.exclude", _shown(environment.hazards.exclude)
+
+
+# Where the model's name for a field is not the file's.
+_CONNECTION_NAMES = {
+    ("ComposeConnection", "service"): "compose.service",
+    ("ComposeConnection", "file"): "compose.file",
+}
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case tuple() | frozenset():
+            return ", ".join(sorted(value) if isinstance(value, frozenset) else value)
+        case Path() | int() | str():
+            return str(value)
+    if isinstance(value, _SECRETS):
+        return value.describe()
+    raise TypeError(f"{type(value).__name__} has no form for people")

@@ -1,0 +1,1 @@
+"""Every environment at a glance; see :mod:`pgops.tasks.status`."""
