@@ -22,7 +22,7 @@ from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_config import TargetConfig, build_config, surroundings
 from pgops.migrations.failures import explain
 from pgops.migrations.guard import ConnectionGuard, ask, has_written
-from pgops.migrations.history import History, Revision, duplicate
+from pgops.migrations.history import History, Revision, duplicate, file_hash
 from pgops.migrations.location import ScriptLocation, locate
 from pgops.migrations.output import OutputGuard
 from pgops.postgres import Identity, Target, literal
@@ -240,6 +240,14 @@ def opened(
 
 
 @contextlib.contextmanager
+def reading(environment: Environment, target: Target) -> Iterator[AlembicEnvironment]:
+    """:func:`opened` for what needs the revision files only: any connection is refused."""
+    nowhere = Identity(system_identifier="none", database="", database_oid=0)
+    with opened(environment, target, nowhere, settings={}, looking=True) as alembic:
+        yield alembic
+
+
+@contextlib.contextmanager
 def _quiet_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning):
@@ -263,20 +271,17 @@ def _without_alembics_lines() -> Iterator[None]:
 
 
 def _history(script: ScriptDirectory) -> History:
-    import hashlib
-
     found: dict[str, Revision] = {}
     for each in script.walk_revisions():
         if each.revision in found:
             raise duplicate(each.revision, found[each.revision].file, Path(each.path))
         file = Path(each.path)
-        text = file.read_bytes().replace(b"\r\n", b"\n")
         found[each.revision] = Revision(
             id=each.revision,
             down=tuple(each._versioned_down_revisions),
             depends=tuple(each._resolved_dependencies),
             labels=tuple(each._orig_branch_labels),
             file=file,
-            hash=hashlib.sha256(text).hexdigest(),
+            hash=file_hash(file.read_bytes()),
         )
     return History(found)

@@ -34,14 +34,6 @@ _READS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class IndexBuild:
-    """A CREATE INDEX CONCURRENTLY about to run: the index's name and its table, as written."""
-
-    name: str
-    table: str
-
-
 @dataclass
 class ConnectionGuard:
     """What to demand of connections, and what was seen of them.
@@ -49,15 +41,15 @@ class ConnectionGuard:
     :param settings: server settings put on every connection.
     :param looking: a look must leave no trace: DDL that env.py runs by itself (CREATE SCHEMA IF NOT
         EXISTS …) is passed over and remembered in ``skipped``.
-    :param on_index: called before a CREATE INDEX CONCURRENTLY runs.
-    :param on_statement: called after each statement, with whether it committed by itself.
+    :param on_index: called before a CREATE INDEX CONCURRENTLY runs, with the index's quoted name.
+    :param on_statement: called before each statement, with whether it commits by itself.
     """
 
     target: Target
     identity: Identity
     settings: Mapping[str, str]
     looking: bool
-    on_index: Callable[[IndexBuild], None] = lambda _build: None
+    on_index: Callable[[str], None] = lambda _name: None
     on_statement: Callable[[str, bool], None] = lambda _statement, _autocommit: None
     refused: PgopsError | None = None
     skipped: list[str] = field(default_factory=list)
@@ -138,13 +130,19 @@ class ConnectionGuard:
         return self.refused
 
     def _before_execute(
-        self, _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+        self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
     ) -> tuple[str, Any]:
         if self.looking and _DDL.match(statement):
             self.skipped.append(" ".join(statement.split()))
             return "SELECT 1 WHERE false", ()
-        if found := _INDEX.match(statement):
-            self.on_index(IndexBuild(name=found["name"], table=found["table"]))
+        self.on_statement(statement, self._commits_by_itself(connection))
+        if (found := _INDEX.match(statement)) and self._commits_by_itself(connection):
+            schema = ask(
+                connection.connection,
+                f"SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass({literal(found['table'])})",
+            )
+            if schema:
+                self.on_index(f"{schema[0][0]}.{found['name']}")
         return statement, parameters
 
     def _after_execute(
@@ -152,8 +150,10 @@ class ConnectionGuard:
     ) -> None:
         if changes_something(statement):
             connection.info[_WROTE] = True
-        autocommit = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
-        self.on_statement(statement, autocommit)
+
+    @staticmethod
+    def _commits_by_itself(connection: Any) -> bool:
+        return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
 
 
 def has_written(connection: Any) -> bool:
@@ -183,3 +183,8 @@ def same_database(one: Identity, other: Identity) -> bool:
 def changes_something(statement: str) -> bool:
     """Whether a statement is anything but a question or a session setting."""
     return not _READS.match(statement)
+
+
+def builds_index(statement: str) -> bool:
+    """Whether a statement is a CREATE INDEX CONCURRENTLY."""
+    return _INDEX.match(statement) is not None

@@ -196,8 +196,13 @@ def read_revision(file: Path, content: bytes) -> Revision:
         depends=_names(file, values.get("depends_on")),
         labels=_names(file, values.get("branch_labels")),
         file=file,
-        hash=hashlib.sha256(text.encode()).hexdigest(),
+        hash=file_hash(content),
     )
+
+
+def file_hash(content: bytes) -> str:
+    """SHA-256 of a revision file with line ends as ``\\n``: a checkout on Windows is the same file."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def _quick(text: str) -> dict[str, object] | None:

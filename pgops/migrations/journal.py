@@ -8,18 +8,15 @@ in order, so they are never lost while the revision is kept.
 from __future__ import annotations
 
 import datetime as dt
-import getpass
-import os
 import secrets
-import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pgops import __version__
+from pgops.environments import Environment
 from pgops.errors import RefusedError
+from pgops.migrations import circumstances
 from pgops.migrations.journal_schema import bring_up_to_date, present
 from pgops.postgres import Connection, Identity, execute, fetch_all, fetch_one
 from pgops.redaction import redact
@@ -179,6 +176,60 @@ def prepare(connection: Connection, environment: str, identity: Identity) -> Non
     )
 
 
+def restamp(connection: Connection, environment: str, identity: Identity) -> None:
+    """After a restore, let the journal that came with the backup say where it lives now.
+
+    Without a journal there is nothing to say: the next run stamps the database.
+    """
+    if read_stamp(connection) is not None:
+        execute(
+            connection,
+            "UPDATE pgops.journal SET environment = %s, system_identifier = %s, database = %s, stamped_at = now()",
+            (environment, identity.system_identifier, identity.database),
+        )
+
+
+def begun(
+    run: str,
+    environment: Environment,
+    *,
+    action: str,
+    started: dt.datetime,
+    from_heads: tuple[str, ...],
+    to_heads: tuple[str, ...],
+    plan_hash: str,
+    version_table: str,
+    backup: str | None = None,
+    hazards_accepted: tuple[str, ...] = (),
+    promotion_overridden: bool = False,
+    reason: str | None = None,
+) -> RunRecord:
+    """The row of a run that begins now, with who runs it and from which commit."""
+    commit, dirty = circumstances.git_state(environment.project)
+    return RunRecord(
+        id=run,
+        environment=environment.name,
+        action=action,
+        from_heads=from_heads,
+        to_heads=to_heads,
+        plan_hash=plan_hash,
+        started_at=started,
+        finished_at=None,
+        outcome=RUNNING,
+        error=None,
+        operator=circumstances.operator(),
+        host=circumstances.hostname(),
+        git_commit=commit,
+        git_dirty=dirty,
+        tool_version=__version__,
+        backup=backup,
+        hazards_accepted=hazards_accepted,
+        promotion_overridden=promotion_overridden,
+        reason=None if reason is None else redact(reason),
+        version_table=version_table,
+    )
+
+
 def start_run(connection: Connection, run: RunRecord) -> None:
     """Record that a run begins."""
     values = [getattr(run, name.strip()) for name in _RUN_COLUMNS.split(",")]
@@ -190,7 +241,8 @@ def start_run(connection: Connection, run: RunRecord) -> None:
 
 
 def finish_run(connection: Connection, run: str, outcome: str, error: str | None = None) -> None:
-    """Record how a run ended."""
+    """Record how a run ended, and wait until it is on disk (and with it all that was recorded before)."""
+    execute(connection, "RESET synchronous_commit")
     execute(
         connection,
         "UPDATE pgops.runs SET outcome = %s, error = %s, finished_at = clock_timestamp() WHERE id = %s",
@@ -230,13 +282,15 @@ def finish_revision(connection: Connection, ordinal: int, outcome: str, error: s
     )
 
 
-def note_leftover(connection: Connection, ordinal: int, name: str) -> None:
-    """Record an object that this revision is about to make outside a transaction, and that is not there yet."""
-    execute(
+def note_leftover(connection: Connection, ordinal: int, name: str) -> bool:
+    """Record an index that this revision is about to make outside a transaction; not one that is there already."""
+    row = fetch_one(
         connection,
-        "UPDATE pgops.revisions SET leftovers = leftovers || %s::text WHERE ordinal = %s",
-        (name, ordinal),
+        "UPDATE pgops.revisions SET leftovers = leftovers || %s::text "
+        "WHERE ordinal = %s AND to_regclass(%s) IS NULL RETURNING ordinal",
+        (name, ordinal, name),
     )
+    return row is not None
 
 
 def runs(connection: Connection, *, limit: int | None = None) -> list[RunRecord]:
@@ -259,7 +313,7 @@ def runs(connection: Connection, *, limit: int | None = None) -> list[RunRecord]
         f"SELECT run, {_REVISION_COLUMNS} FROM pgops.revisions WHERE run = ANY(%s) ORDER BY ordinal",
         ([row[0] for row in rows],),
     ):
-        revisions.setdefault(run, []).append(RevisionRecord(*values[:-1], tuple(values[-1])))
+        revisions.setdefault(run, []).append(RevisionRecord(*[*values[:-1], tuple(values[-1])]))
     return [_record(row[:-1], alive=row[-1], revisions=revisions.get(row[0], [])) for row in rows]
 
 
@@ -336,44 +390,3 @@ def origin(connection: Connection, revision: str) -> str | None:
     return (
         f"run {run} by {operator}@{host}{when}, commit {commit}{' with uncommitted changes' if dirty else ''}"
     )
-
-
-def operator() -> str:
-    """Who runs this, as the machine knows them."""
-    try:
-        return os.environ.get("PGOPS_OPERATOR") or getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
-def hostname() -> str:
-    """The machine this runs on."""
-    return socket.gethostname()
-
-
-def git_state(project: Path) -> tuple[str | None, bool | None]:
-    """The commit of the project and whether its tree has changes; ``(None, None)`` outside a repository."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project), "status", "--porcelain=v2", "--branch", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None, None
-    if done.returncode != 0:
-        return None, None
-    lines = done.stdout.splitlines()
-    commit = next(
-        (line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")), None
-    )
-    if commit in {None, "(initial)"}:
-        return None, None
-    return commit, any(not line.startswith("#") for line in lines)
-
-
-def tool_version() -> str:
-    """The version of pgops that writes the row."""
-    return __version__

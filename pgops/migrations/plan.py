@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,6 +73,7 @@ class Plan:
     to: tuple[str, ...]
     pending: tuple[PlannedRevision, ...]
     hash: str
+    history: History = field(compare=False, repr=False)
     hazards: tuple[Hazard, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -265,6 +266,7 @@ def _plan(
         to=to,
         pending=pending,
         hash=plan_hash(environment.name, target, found_identity, action, current, pending),
+        history=history,
     )
 
 
@@ -290,4 +292,22 @@ def plan_hash(
 
 
 def _with_hazards(plan: Plan, connection: Connection) -> Plan:
-    return plan
+    """Cross the emitted SQL with the target's live state."""
+    if not plan.pending:
+        return plan
+    from pgops.migrations import hazards
+
+    found = hazards.find(
+        connection,
+        {each.revision: None if each.reads_data else each.sql for each in plan.pending},
+        plan.environment.hazards,
+        lock_timeout=plan.environment.timeouts.lock,
+    )
+    return replace(
+        plan,
+        hazards=tuple(each for each in found if not each.revision),
+        pending=tuple(
+            replace(revision, hazards=tuple(each for each in found if each.revision == revision.revision))
+            for revision in plan.pending
+        ),
+    )
