@@ -5,8 +5,10 @@ It concludes only where nothing is in doubt; :class:`NotPlainError` says that Al
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pgops.environments import Environment
 from pgops.errors import PgopsError
@@ -50,6 +52,15 @@ class AheadError(PgopsError):
 
 
 @dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run in a database's journal."""
+
+    id: str
+    started_at: dt.datetime
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where one environment's database is.
 
@@ -65,7 +76,7 @@ class Standing:
     pending: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    last_run: journal.RunRecord | None = None
+    last_run: LastRun | None = None
     problem: str | None = None
     note: str | None = None
 
@@ -85,10 +96,35 @@ class Standing:
             "pending": list(self.pending),
             "edited": list(self.edited),
             "unknown": list(self.unknown),
-            "last_run": None if self.last_run is None else self.last_run.as_dict(),
+            "last_run": None
+            if self.last_run is None
+            else {
+                "id": self.last_run.id,
+                "started_at": self.last_run.started_at.isoformat(),
+                "outcome": self.last_run.outcome,
+            },
             "problem": self.problem,
             "note": self.note,
         }
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Standing:
+        """The same from :meth:`as_dict`, as another process printed it."""
+        last = row["last_run"]
+        return cls(
+            environment=row["environment"],
+            place=row["target"],
+            reachable=row["reachable"],
+            current=tuple(row["current"]),
+            heads=tuple(row["heads"]),
+            pending=tuple(row["pending"]),
+            edited=tuple(row["edited"]),
+            unknown=tuple(row["unknown"]),
+            last_run=last
+            and LastRun(last["id"], dt.datetime.fromisoformat(last["started_at"]), last["outcome"]),
+            problem=row["problem"],
+            note=row["note"],
+        )
 
 
 def history_of(environment: Environment) -> History:
@@ -112,16 +148,33 @@ def standing(environment: Environment, target: Target, history: History) -> Stan
     """
     with connected(target, application_name="pgops look") as connection:
         set_read_only(connection)
-        note = journal.check_stamp(
-            journal.read_stamp(connection),
-            environment.name,
-            environment.aliases,
-            identity(connection),
-            target.place,
+        return standing_on(
+            connection, environment, target, history, read_heads(connection, "alembic_version")
         )
-        current = read_heads(connection, "alembic_version")
-        applied = journal.applied_hashes(connection)
-        last = next(iter(journal.runs(connection, limit=1)), None)
+
+
+def standing_on(
+    connection: Connection,
+    environment: Environment,
+    target: Target,
+    history: History,
+    current: Sequence[str],
+) -> Standing:
+    """Add what the journal knows to the heads that were found over ``connection``.
+
+    :raises RefusedError: the database is stamped as another environment.
+    """
+    note = journal.check_stamp(
+        journal.read_stamp(connection),
+        environment.name,
+        environment.aliases,
+        identity(connection),
+        target.place,
+    )
+    applied = journal.applied_hashes(connection)
+    last = next(
+        (LastRun(each.id, each.started_at, each.outcome) for each in journal.runs(connection, limit=1)), None
+    )
     return assess(environment.name, target.place, history, current, applied, last, note)
 
 
@@ -131,7 +184,7 @@ def assess(
     history: History,
     current: Sequence[str],
     applied: Mapping[str, str],
-    last_run: journal.RunRecord | None,
+    last_run: LastRun | None,
     note: str | None,
 ) -> Standing:
     """Put the facts of one database together; pure."""

@@ -1,0 +1,28 @@
+"""One environment's standing, asked of Alembic; run as a process of its own by ``migrate.status``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(root: str, file: str, name: str) -> int:
+    """Print the standing, or the error's message, as one JSON object."""
+    from pgops.environments import load
+    from pgops.errors import PgopsError
+    from pgops.migrations.standing_alembic import standing_by_alembic
+    from pgops.redaction import redact
+    from pgops.targets import target_for
+
+    try:
+        environment = load(root=Path(root), file=Path(file)).environment(name)
+        answer = standing_by_alembic(environment, target_for(environment)).as_dict()
+    except PgopsError as error:
+        answer = {"message": redact(error.message)}
+    print(json.dumps(answer, default=str))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
