@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from sqlalchemy import CheckConstraint, Column, Index, Table
 from sqlalchemy.schema import Constraint, ForeignKeyConstraint
 
 from pgops.environments import Environment
-from pgops.errors import ConfigurationError
+from pgops.errors import ConfigurationError, DriftError, PendingError
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.postgres import Target, connected, identity
 
@@ -53,6 +54,39 @@ class Drift:
             "pending": list(self.pending),
             "differences": list(self.lines),
         }
+
+
+class ModelsDifferError(DriftError):
+    """The database is not what the models say; ``--json`` shows the differences beside the error."""
+
+    def __init__(self, found: Drift) -> None:
+        count = len(found.lines)
+        super().__init__(
+            f"{found.environment} differs from the models in {count} {'place' if count == 1 else 'places'}",
+            untouched="nothing was touched",
+            hint='write what is missing: invoke migrate.revision -m "…"; or correct the models',
+        )
+        self.found = found
+
+    def beside(self) -> dict[str, object]:
+        return {"drift": self.found.as_dict()}
+
+
+class BehindError(PendingError):
+    """Revisions are pending, so a comparison with the models would say nothing."""
+
+    def __init__(self, found: Drift) -> None:
+        count = len(found.pending)
+        super().__init__(
+            f"{found.environment} has {count} pending {'revision' if count == 1 else 'revisions'} "
+            f"({', '.join(found.pending)}): drift shows only once they are applied",
+            untouched="nothing was touched",
+            hint=f"invoke migrate --env={found.environment}",
+        )
+        self.found = found
+
+    def beside(self) -> dict[str, object]:
+        return {"drift": self.found.as_dict()}
 
 
 def check(environment: Environment, target: Target) -> Drift:
@@ -107,7 +141,7 @@ def _differences(alembic: AlembicEnvironment, context: MigrationContext) -> Iter
         "depends_on": None,
     }
     revisions = RevisionContext(alembic.config, alembic.script, arguments)
-    with journal_hidden(context.opts), _checks_compared(context.opts):
+    with journal_hidden(context.opts), _checks_compared(context.opts), _quiet():
         # The heads stand in for where the database is: that was looked at above, with branches
         # and dependencies, which Alembic's own comparison of heads can't tell from being behind.
         revisions.run_autogenerate(tuple(alembic.script.get_heads()), context)
@@ -136,6 +170,17 @@ def journal_hidden(options: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         options["include_name"] = before
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Alembic logs each difference and each plugin, which would be said twice."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager

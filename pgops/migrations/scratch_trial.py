@@ -15,7 +15,7 @@ from typing import Any
 from alembic.runtime.migration import MigrationContext, MigrationStep
 
 from pgops.environments import Environment
-from pgops.errors import ConfigurationError, PgopsError
+from pgops.errors import ConfigurationError, PgopsError, VerificationError
 from pgops.migrations import drift
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.migrations.history import History, Revision
@@ -66,17 +66,30 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A whole trial. ``problems`` are those of no single revision; ``remarks`` say what was not looked at."""
+    """A whole trial.
+
+    ``strays`` are heads that somebody forgot to merge, ``differences`` those between the models and
+    what the migrations made, in words; ``remarks`` say what was not looked at and why.
+    """
 
     heads: tuple[str, ...]
+    strays: tuple[str, ...]
     steps: tuple[Step, ...]
-    problems: tuple[str, ...]
+    differences: tuple[str, ...]
     remarks: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
         """Whether nothing at all was wrong."""
-        return not self.problems and not any(step.problems for step in self.steps)
+        return not self.all_problems()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problems of no single revision."""
+        found = [f"models and migrations differ: {line}" for line in self.differences]
+        if self.strays:
+            found.insert(0, f"more than one head: {', '.join(self.strays)}; merge them: alembic merge heads")
+        return tuple(found)
 
     def all_problems(self) -> list[str]:
         """Every problem with the revision it belongs to."""
@@ -84,6 +97,32 @@ class Trial:
             *self.problems,
             *(f"revision {step.revision}: {problem}" for step in self.steps for problem in step.problems),
         ]
+
+    def as_dict(self) -> dict[str, object]:
+        """For ``migrate.test --json``."""
+        return {
+            "heads": list(self.heads),
+            "revisions": [step.as_dict() for step in self.steps],
+            "problems": self.all_problems(),
+            "remarks": list(self.remarks),
+        }
+
+
+class TrialError(VerificationError):
+    """A history is not what it should be; ``--json`` shows the whole trial beside the error."""
+
+    def __init__(self, trial: Trial) -> None:
+        problems = trial.all_problems()
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(
+            f"{problems[0]}{more}",
+            untouched="no environment's database was touched; the scratch database is removed",
+            hint="correct the revision's file, then: invoke migrate.test",
+        )
+        self.trial = trial
+
+    def beside(self) -> dict[str, object]:
+        return {"test": self.trial.as_dict()}
 
 
 class _StopError(Exception):
@@ -122,29 +161,17 @@ def try_out(
             run = _Run(alembic, history, scratch, look, rows)
             run.begin(base.revision if base else None)
             steps = list(run.walk(up_and_down=up_and_down, on_step=on_step))
-            problems = list(_heads(history))
-            done = len(steps) == run.planned and all(step.problems == () for step in steps)
-            remarks = list(run.remarks)
-            if done:
-                found, remark = _models(alembic)
-                problems += found
-                remarks += remark
-            else:
-                remarks.append("the models were not compared: not every revision went well")
-    return Trial(history.heads, tuple(steps), tuple(problems), tuple(remarks))
+            lines, remark = _models(alembic, complete=run.complete)
+    return Trial(history.heads, history.unintended_heads(), tuple(steps), lines, (*run.remarks, *remark))
 
 
-def _heads(history: History) -> Iterator[str]:
-    if strays := history.unintended_heads():
-        yield f"more than one head: {', '.join(strays)}; merge them: alembic merge heads"
-
-
-def _models(alembic: AlembicEnvironment) -> tuple[list[str], list[str]]:
+def _models(alembic: AlembicEnvironment, *, complete: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if not complete:
+        return (), ("the models were not compared: not every revision was applied",)
     try:
-        found = drift.compare(alembic)
+        return drift.compare(alembic).lines, ()
     except ConfigurationError as error:
-        return [], [f"the models were not compared: {error.message}"]
-    return [f"models and migrations differ: {line}" for line in found.lines], []
+        return (), (f"the models were not compared: {error.message}",)
 
 
 @dataclass
@@ -154,7 +181,7 @@ class _Run:
     scratch: Target
     look: Connection
     rows: MigrationData
-    planned: int = 0
+    complete: bool = True
     remarks: list[str] = field(default_factory=list)
     _start: tuple[str, ...] = ()
     _without: tuple[str, ...] = ()
@@ -178,7 +205,6 @@ class _Run:
     def walk(self, *, up_and_down: bool, on_step: Callable[[Step], None]) -> Iterator[Step]:
         """Every revision, parents first; stops where the next one could not start."""
         pending = self.history.pending(self._start)
-        self.planned = len(pending)
         turn = self._there_and_back if up_and_down else self._there
         for place, revision in enumerate(pending):
             problems: list[str] = []
@@ -199,6 +225,7 @@ class _Run:
             on_step(step)
             yield step
             if stopped:
+                self.complete = False
                 if rest := len(pending) - place - 1:
                     self.remarks.append(f"{rest} later revisions were not tried")
                 return

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pgops.migrations.scratch_trial import Step
     from pgops.testing import ServerChoice
 
+_NAMED = 3
+
 
 @task()
 def check(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
@@ -96,5 +98,17 @@ def _show(console: Console, step: Step) -> None:
 
     word = console.style("fails", "red") if step.problems else console.style("ok", "green") + "   "
     console.say(f"  {word}  {step.revision}  {step.message}  ({human_seconds(step.seconds)})")
-    for line in step.problems or step.changed:
-        console.say(f"           {line}")
+    for line in step.problems or _grouped(step.changed):
+        console.say(f"         {line}")
+
+
+def _grouped(changes: tuple[str, ...]) -> list[str]:
+    """``adds column a.b.c`` … -> one line for each verb and kind; many names become a number."""
+    groups: dict[str, list[str]] = {}
+    for change in changes:
+        verb, kind, name = change.split(" ", 2)
+        groups.setdefault(f"{verb} {kind}", []).append(name)
+    return [
+        f"{group} {', '.join(names)}" if len(names) <= _NAMED else f"{group}: {len(names)}"
+        for group, names in sorted(groups.items(), key=lambda item: ("table" not in item[0], item[0]))
+    ]
