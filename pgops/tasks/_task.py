@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
+from invoke.parser import Argument
 from invoke.tasks import Task
 
 from pgops.errors import ExitCode, InterruptedRunError, PgopsError
@@ -32,6 +34,22 @@ SHARED_HELP: Mapping[str, str] = {
 }
 
 
+class CheckedArgument(Argument):
+    """A flag whose number is looked at: invoke would show a traceback, and ``nan`` seconds would never end."""
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        if cast and self.kind in (int, float) and not self.incrementable:
+            try:
+                fits = math.isfinite(number := self.kind(value)) and number >= 0
+            except (ValueError, OverflowError):
+                fits = False
+            if not fits:
+                what = "a whole number" if self.kind is int else "a number"
+                flag = self.name.replace("_", "-")
+                raise Exit(f"error: --{flag}={value}: it takes {what}, 0 or more", code=int(ExitCode.USAGE))
+        super().set_value(value, cast)
+
+
 class OpsTask(Task[Callable[..., Any]]):
     """A task whose only short flags are the documented ones; invoke would give every flag one."""
 
@@ -41,6 +59,21 @@ class OpsTask(Task[Callable[..., Any]]):
         long = options["names"][0]
         options["names"] = (long, short) if short and short not in taken_names else (long,)
         return options
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        return [
+            CheckedArgument(
+                names=each.names,
+                kind=each.kind,
+                default=each.default,
+                help=each.help,
+                positional=each.positional,
+                optional=each.optional,
+                incrementable=each.incrementable,
+                attr_name=each.attr_name,
+            )
+            for each in super().get_arguments(ignore_unknown_help)
+        ]
 
 
 def task(

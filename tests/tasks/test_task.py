@@ -27,6 +27,11 @@ def act(context, console, *, env=None, yes=False, dry_run=False, json=False, fai
     console.say(f"env={env} yes={yes} dry_run={dry_run}")
     console.result({"env": env})
 
+@task(help={"seconds": "how long"})
+def number(context, console, *, seconds=1.0, count=3):
+    """Take numbers."""
+    console.say(f"{seconds!r} {count!r}")
+
 @task()
 def wait(context, console):
     """Wait until somebody ends it; says so when it could put things in order."""
@@ -46,7 +51,7 @@ def broken(context, console):
     """A defect."""
     raise ZeroDivisionError("a defect of ours")
 
-namespace = Collection(act, wait, root, broken)
+namespace = Collection(act, number, wait, root, broken)
 '''
 
 EXITS = {
@@ -120,6 +125,20 @@ def test_short_flags_are_the_documented_ones(directory: ProjectDirectory) -> Non
 
 def test_invokes_own_dry_is_our_dry_run(directory: ProjectDirectory) -> None:
     assert directory.run("--dry", "act").out == "env=None yes=False dry_run=True\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["--seconds=abc", "--seconds=nan", "--seconds=inf", "--seconds=-1", "--count=1.5", "--count=x"]
+)
+def test_a_number_that_is_none_is_one_line(directory: ProjectDirectory, wrong: str) -> None:
+    ran = directory.run("number", wrong)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {wrong}: it takes a ")
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_numbers_that_are(directory: ProjectDirectory) -> None:
+    assert directory.run("number", "--seconds=0.5", "--count", "7").out == "0.5 7\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
