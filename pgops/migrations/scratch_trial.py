@@ -222,7 +222,8 @@ class _Run:
                 tuple(each.as_change() for each in differences(before, after)),
                 tuple(problems),
             )
-            on_step(step)
+            with self.alembic.output.outside():
+                on_step(step)
             yield step
             if stopped:
                 self.complete = False
