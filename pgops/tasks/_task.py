@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.parser import Argument
+from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from pgops.errors import ExitCode, InterruptedRunError, PgopsError
 
 if TYPE_CHECKING:
-    from pgops.console import Console
     from pgops.environments import Environment, Project
 
 SHORT_FLAGS: Mapping[str, str] = {"env": "e", "yes": "y", "json": "j", "message": "m", "follow": "f"}
@@ -45,7 +44,7 @@ class CheckedArgument(Argument):
                 fits = False
             if not fits:
                 what = "a whole number" if self.kind is int else "a number"
-                flag = self.name.replace("_", "-")
+                flag = str(self.name).replace("_", "-")
                 raise Exit(f"error: --{flag}={value}: it takes {what}, 0 or more", code=int(ExitCode.USAGE))
         super().set_value(value, cast)
 
@@ -126,7 +125,6 @@ def task(
 
 
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
-    from pgops.console import Console
 
     console = Console(json_output=bool(given.get("json")))
     if context.config.run.dry and "dry_run" in given:
