@@ -125,6 +125,7 @@ def task(
 
 
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
+    from pgops.console import Console
 
     console = Console(json_output=bool(given.get("json")))
     if context.config.run.dry and "dry_run" in given:
