@@ -271,7 +271,26 @@ def _carry_out(console: Console, plan: Plan, approval: object, lock_wait: float)
         return Run(plan, approval, progress, lock_wait=lock_wait).carry_out()
 
 
+def bring_up(console: Console, environment: Environment, target: Target) -> list[str]:
+    """Migrate a database that has just been made, empty: nothing in it can be hurt, so nothing is asked.
+
+    :returns: the revisions applied.
+    """
+    from pgops.migrations.plan import look
+    from pgops.migrations.run import Approval
+
+    plan = look(environment, target)
+    result = _carry_out(console, plan, Approval(), 30.0)
+    _say_done(console, plan, result)
+    return list(result.applied)
+
+
 def _finish(console: Console, plan: Plan, result: RunResult) -> None:
+    _say_done(console, plan, result)
+    console.result({"run": result.as_dict()})
+
+
+def _say_done(console: Console, plan: Plan, result: RunResult) -> None:
     from pgops.console import human_seconds
 
     name = plan.environment.name
@@ -287,7 +306,6 @@ def _finish(console: Console, plan: Plan, result: RunResult) -> None:
         )
         for index in result.proof.invalid_before:
             console.warn(f"index {index.name} on {index.table} was INVALID before: {index.repair}")
-    console.result({"run": result.as_dict()})
 
 
 def _no_run() -> dict[str, object]:

@@ -210,7 +210,7 @@ def reset(
     from pgops.confirmation import Effect, required_answer
     from pgops.errors import RefusedError
     from pgops.targets import target_for
-    from pgops.tasks.migrate import upgrade_environment
+    from pgops.tasks._migrate_run import bring_up
 
     environment = load_environment(context, env)
     target = target_for(environment)
@@ -238,7 +238,7 @@ def reset(
     )
     postgres.recreate_database(target)
     console.say(f"{environment.name}: dropped and created {target.place}")
-    applied = upgrade_environment(console, environment)
+    applied = bring_up(console, environment, target)
     console.result({"environment": environment.name, "database": target.dbname, "applied": applied})
 
 
