@@ -13,6 +13,7 @@ from pgops.backups.restore_look import look
 from pgops.errors import VerificationError
 from pgops.postgres import Target
 from tests.conftest import fresh_database
+from tests.odd_database import make_odd
 from tests.restoring import (
     NOW,
     back_up,
@@ -120,3 +121,20 @@ def test_the_look_says_what_is_there(target: Target, tmp_path: Path) -> None:
     looked = look(target, backup)
     assert (looked.tables, looked.rows, looked.empty, looked.obstacles) == (2, 501, False, ())
     assert looked.around.free is not None
+
+
+def test_everything_odd_comes_back_equal_by_a_second_opinion(server: Target, tmp_path: Path) -> None:
+    with fresh_database(server, "odd") as target:
+        make_odd(target)
+        before = (schema_text(target), table_hashes(target))
+        sequences = value(target, "SELECT last_value || ' ' || is_called FROM accounts.lonely")
+        repository, backup = back_up(target, tmp_path)
+        run_sql(target, "DROP SCHEMA accounts CASCADE")
+
+        done = put_back(target, repository, backup)
+
+        assert (schema_text(target), table_hashes(target)) == before
+        assert value(target, "SELECT last_value || ' ' || is_called FROM accounts.lonely") == sequences
+        assert done.comparison.heads == ("head one", "head two")
+        assert done.comparison.notes == ()
+        drop_all(target)

@@ -1,0 +1,128 @@
+"""Proof by restoring, on a real server, with data that is awkward and with data that was spoilt on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from pgops.backups import load
+from pgops.backups.proof import SCRATCH, prove
+from pgops.errors import BlockedError
+from pgops.postgres import Target
+from tests.conftest import fresh_database
+from tests.odd_database import make_odd
+from tests.restoring import back_up, databases, run_sql, small_data, value
+
+LATER = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
+COMPARING_CONTENT = "comparing the content of every table"
+
+
+def scratch_databases(server: Target) -> set[str]:
+    return databases(server.with_database(SCRATCH))
+
+
+def test_an_odd_database_is_proven_and_nothing_is_left(server: Target, tmp_path: Path) -> None:
+    with fresh_database(server, "proof") as target:
+        make_odd(target)
+        run_sql(target, "ALTER DATABASE " + target.dbname + " SET timezone TO 'Asia/Kathmandu'")
+        repository, backup = back_up(target, tmp_path)
+    roles = value(server, "SELECT string_agg(rolname, ' ' ORDER BY 1) FROM pg_roles")
+
+    proof = prove(repository, backup, server, now=LATER, jobs=2)
+
+    assert proof.problems == ()
+    assert (proof.method, proof.ok, proof.seconds > 0) == ("restore", True, True)
+    assert scratch_databases(server) == set()
+    assert value(server, "SELECT string_agg(rolname, ' ' ORDER BY 1) FROM pg_roles") == roles
+    recorded = load(repository, backup.id)
+    assert recorded.proofs[-1] == proof
+    assert recorded.verified
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            "UPDATE knowledge SET content = 'entry 8' WHERE id = 7",
+            "the rows of public.knowledge are not those of the archive",
+        ),
+        ("SELECT lo_put(max(oid), 3, 'X') FROM pg_largeobject_metadata", "large object"),
+    ],
+)
+def test_a_content_that_differs_is_found_and_named(
+    server: Target, database: Target, tmp_path: Path, spoil: str, said: str
+) -> None:
+    small_data(database)
+    run_sql(database, "SELECT lo_from_bytea(0, 'twelve bytes')")
+    repository, backup = back_up(database, tmp_path)
+
+    def disturb(step: str) -> None:
+        if step == COMPARING_CONTENT:
+            (name,) = scratch_databases(server)
+            run_sql(server.with_database(name), spoil)
+
+    proof = prove(repository, backup, server, now=LATER, jobs=2, step=disturb)
+
+    assert len(proof.problems) == 1
+    assert said in proof.problems[0]
+    assert not load(repository, backup.id).verified
+    assert scratch_databases(server) == set()
+
+
+def test_rows_in_another_order_are_the_same_rows(server: Target, database: Target, tmp_path: Path) -> None:
+    small_data(database)
+    repository, backup = back_up(database, tmp_path)
+
+    def shuffle(step: str) -> None:
+        if step == COMPARING_CONTENT:
+            (name,) = scratch_databases(server)
+            run_sql(server.with_database(name), "UPDATE knowledge SET content = content WHERE id % 3 = 0")
+
+    assert prove(repository, backup, server, now=LATER, jobs=2, step=shuffle).problems == ()
+
+
+def test_roles_that_the_scratch_server_lacks_are_made_and_removed(
+    server: Target, database: Target, tmp_path: Path
+) -> None:
+    small_data(database)
+    run_sql(
+        database,
+        'CREATE ROLE "proof owner"',
+        'ALTER TABLE knowledge OWNER TO "proof owner"',
+        'CREATE POLICY p ON knowledge TO "proof owner" USING (true)',
+    )
+    repository, backup = back_up(database, tmp_path)
+    run_sql(database, 'DROP OWNED BY "proof owner"', 'DROP ROLE "proof owner"')
+
+    proof = prove(repository, backup, server, now=LATER, jobs=2)
+
+    assert proof.problems == ()
+    assert value(server, "SELECT count(*) FROM pg_roles WHERE rolname = 'proof owner'") == 0
+
+
+def test_a_damaged_file_is_found_without_restoring(server: Target, database: Target, tmp_path: Path) -> None:
+    small_data(database)
+    repository, backup = back_up(database, tmp_path)
+    (tmp_path / "test" / backup.id / "dump" / "toc.dat").write_bytes(b"PGDMP")
+    proof = prove(repository, backup, server, now=LATER, jobs=2)
+    assert any("dump/toc.dat" in each for each in proof.problems)
+
+
+def test_a_server_without_the_extension_is_refused_and_the_backup_not_blamed(
+    server: Target, database: Target, tmp_path: Path
+) -> None:
+    import dataclasses
+
+    from pgops.backups.manifest import Extension
+
+    small_data(database)
+    repository, backup = back_up(database, tmp_path)
+    manifest = dataclasses.replace(
+        backup.manifest, extensions=(*backup.manifest.extensions, Extension("postgis", "3.4", "public"))
+    )
+    with pytest.raises(BlockedError) as caught:
+        prove(repository, dataclasses.replace(backup, manifest=manifest), server, now=LATER, jobs=2)
+    assert "extension postgis 3.4 is not available" in caught.value.message
+    assert load(repository, backup.id).verified
