@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgops.environments.walk import Given, Walker
 
@@ -37,8 +36,7 @@ def plain(given: Given | None) -> dict[str, Any]:
     return {key: each.value for key, each in values(given).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
+class Layers(NamedTuple):
     """One environment's settings: what it writes itself (``own``) and what holds (``merged``).
 
     ``written_in``: dotted paths of the records it is made of.

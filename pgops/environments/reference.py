@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from pgops.environments.hazard_rules import OWN_RULES, SQUAWK_RULES
@@ -51,7 +50,7 @@ def tables() -> dict[str, str]:
     """Every generated piece of the page by the name in its mark."""
     found = {record.name: _table(record.fields) for record in _RECORDS}
     found["secrets"] = _table(
-        replace(field, required=False) for fields in SECRET_SOURCES.values() for field in fields
+        field._replace(required=False) for fields in SECRET_SOURCES.values() for field in fields
     )
     encrypt = STORE.get("encrypt")
     assert encrypt is not None and isinstance(encrypt.kind, Record)

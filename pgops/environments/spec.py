@@ -6,7 +6,7 @@ docs/environments.md are made from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pgops.environments.hazard_rules import HAZARD_RULES
 from pgops.environments.model import SSL_MODES
@@ -18,16 +18,14 @@ LONGEST_TIMEOUT = 2_147_483.0
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A text; ``pattern`` has to match the whole of it, ``what`` says so in words."""
 
     what: str = "a text"
     pattern: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A path, relative to environments.yaml unless ``of_project``; ``words`` are values that are no path."""
 
     what: str = "a path"
@@ -35,41 +33,35 @@ class File:
     words: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One of a few words."""
 
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Integer:
+class Integer(NamedTuple):
     """A whole number."""
 
     minimum: int
     maximum: int = 2**53
 
 
-@dataclass(frozen=True, slots=True)
-class Boolean:
+class Boolean(NamedTuple):
     """``true`` or ``false``, nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(NamedTuple):
     """A whole number and a unit of :data:`SECONDS`; limits in seconds."""
 
     maximum: float
     zero: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """A whole number and a unit of :data:`BYTES`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(NamedTuple):
     """A list without repetitions of ``item``."""
 
     item: Text | Choice
@@ -77,8 +69,7 @@ class Items:
     unique: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A mapping of free keys to values of one kind; ``layered``: null unsets, as in a :class:`Record`."""
 
     key: Text
@@ -87,15 +78,13 @@ class Table:
     layered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SecretKind:
+class SecretKind(NamedTuple):
     """A secret reference: exactly one of the sources named, each with its options."""
 
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A mapping of known keys. ``free`` allows keys that begin with ``x-``, which are not looked at.
 
     ``layered``: null unsets what an earlier layer gave, and nothing is required before layers are merged.
@@ -111,8 +100,7 @@ class Record:
         return next((each for each in self.fields if each.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One key: its kind, what it means, and what holds when it is not given.
 
     ``own``: only in an environment itself, neither in ``defaults`` nor inherited.

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -25,8 +24,7 @@ MAX_NODES = 50_000
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """Line and column, counted from 1."""
 
     line: int
@@ -36,32 +34,40 @@ class Place:
 START = Place(1, 1)
 
 
-@dataclass(slots=True)
+# Plain classes here and named tuples in the modules above: every command imports this, and a frozen
+# dataclass takes a millisecond to make.
 class Scalar:
     """One value as written; ``plain`` when it stood without quotes."""
 
-    text: str
-    plain: bool
-    place: Place
-    size: int = 1
+    __slots__ = ("place", "plain", "size", "text")
+
+    def __init__(self, text: str, plain: bool, place: Place) -> None:
+        self.text = text
+        self.plain = plain
+        self.place = place
+        self.size = 1
 
 
-@dataclass(slots=True)
 class Sequence:
     """``items`` in order."""
 
-    place: Place
-    items: list[Node] = field(default_factory=list)
-    size: int = 1
+    __slots__ = ("items", "place", "size")
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.items: list[Node] = []
+        self.size = 1
 
 
-@dataclass(slots=True)
 class Mapping:
     """``entries`` in order, each with the scalar that is its key; keys are unique."""
 
-    place: Place
-    entries: list[tuple[Scalar, Node]] = field(default_factory=list)
-    size: int = 1
+    __slots__ = ("entries", "place", "size")
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.entries: list[tuple[Scalar, Node]] = []
+        self.size = 1
 
     def get(self, key: str) -> Node | None:
         """The value under ``key``."""
@@ -72,15 +78,17 @@ Node = Scalar | Sequence | Mapping
 Report = Callable[[Place, str], None]
 
 
-@dataclass(slots=True)
 class _Open:
     """A collection whose end has not come; ``key`` waits for its value, ``lines`` says where each key stood."""
 
-    node: Sequence | Mapping
-    anchor: str | None
-    key: Scalar | None = None
-    skip: bool = False
-    lines: dict[str, int] = field(default_factory=dict)
+    __slots__ = ("anchor", "key", "lines", "node", "skip")
+
+    def __init__(self, node: Sequence | Mapping, anchor: str | None) -> None:
+        self.node = node
+        self.anchor = anchor
+        self.key: Scalar | None = None
+        self.skip = False
+        self.lines: dict[str, int] = {}
 
 
 class _Stop(Exception):  # noqa: N818 - not an error of its own: the problem was reported before
@@ -178,7 +186,7 @@ class _Builder:
 
     def _scalar(self, event: Any, place: Place) -> None:
         self._refuse_tag(event.tag, place)
-        node = Scalar(event.value, plain=event.implicit[0], place=place)
+        node = Scalar(event.value, event.implicit[0], place)
         if event.anchor:
             self._anchors[event.anchor] = node
         self._add(node, place)

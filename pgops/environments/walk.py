@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgops.environments.scalars import is_null, read_scalar, what_is
 from pgops.environments.spec import SECRET_SOURCES, Items, Kind, Record, SecretKind, Table
@@ -25,8 +24,7 @@ from pgops.secrets import (
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake: where it stands, the dotted path of the setting, what is wrong."""
 
     place: Place
@@ -34,8 +32,7 @@ class Problem:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A value that stands in the file. A record or table holds ``dict[str, Given]``, a list a tuple of them.
 
     ``value`` is ``None`` for null: it unsets what an earlier layer gave.
