@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pgops.migrations.watch import IndexProgress
     from pgops.postgres import Blocker
 
-_LEVEL_STYLES = {"note": "dim", "warning": "yellow", "block": "red"}
+_LEVEL_STYLES = {"warning": "yellow", "block": "red"}
 
 
 def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, backup: bool) -> None:
@@ -42,6 +43,7 @@ def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, back
             _show_hazard(console, hazard)
     for hazard in plan.hazards:
         _show_hazard(console, hazard)
+    _show_notes(console, plan)
     if backup:
         console.say("  a verified backup is taken first")
     if promotion is not None:
@@ -49,10 +51,20 @@ def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, back
     console.say(f"  plan {plan.hash}")
 
 
+def _show_notes(console: Console, plan: Plan) -> None:
+    """One line for all findings that hurt nothing here: they must not bury the ones that do."""
+    counts = Counter(hazard.rule for hazard in plan.all_hazards if hazard.level == "note")
+    if counts:
+        rules = ", ".join(f"{rule} ×{count}" if count > 1 else rule for rule, count in counts.items())
+        console.say(console.style(f"  notes, harmless here: {rules} (migrate.plan --json lists them)", "dim"))
+
+
 def _show_hazard(console: Console, hazard: Hazard) -> None:
+    if hazard.level == "note":
+        return
     level = console.style(hazard.level, _LEVEL_STYLES.get(hazard.level, "dim"))
     console.say(f"      {level} {hazard.rule}: {hazard.message}")
-    if hazard.level != "note" and hazard.fix:
+    if hazard.fix:
         for line in hazard.fix.splitlines():
             console.say(f"          {line}")
 

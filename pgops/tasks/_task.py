@@ -60,6 +60,10 @@ class OpsTask(Task[Callable[..., Any]]):
         return options
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        # Invoke empties ``help`` while it reads it; a second look (a reference, a completion) needs it again.
+        explained = dict(self.help)
+        found = super().get_arguments(ignore_unknown_help)
+        self.help = explained
         return [
             CheckedArgument(
                 names=each.names,
@@ -71,7 +75,7 @@ class OpsTask(Task[Callable[..., Any]]):
                 incrementable=each.incrementable,
                 attr_name=each.attr_name,
             )
-            for each in super().get_arguments(ignore_unknown_help)
+            for each in found
         ]
 
 
