@@ -225,16 +225,24 @@ def show(
     console.result({"backup": found.as_json(), "manifest": jsonlib.loads(manifest.to_json())})
 
 
-@task(help={"backup": _WHICH})
+@task(
+    help={
+        "backup": _WHICH,
+        "restore": "prove it by restoring it into a scratch database and comparing every row",
+        "on": "environment on whose server the scratch database is made; a server of its own when not given",
+    }
+)
 def verify(
     context: Context,
     console: Console,
     *,
     env: str | None = None,
     backup: str = "latest",
+    restore: bool = False,
+    on: str | None = None,
     json: bool = False,
 ) -> None:
-    """Prove a backup: every file by its hash, and the whole archive read."""
+    """Prove a backup: hashes and a full read, or (--restore) a real restore, compared."""
     from pgops.backups import find, open_repository
     from pgops.backups.verify import ProblemsError
     from pgops.backups.verify import verify as verify_by_reading
@@ -244,6 +252,11 @@ def verify(
     repository = open_repository(load_environment(context, env))
     found = find(repository, backup)
     console.say(f"{found.manifest.environment}: {found.path}")
+    if restore:
+        from pgops.tasks._proof import prove_by_restoring
+
+        prove_by_restoring(context, console, repository, found, on=on)
+        return
     with Shown(console) as shown:
         shown.step(f"reading {found.id}")
         proof = verify_by_reading(

@@ -118,3 +118,16 @@ def test_into_a_protected_environment_only_with_its_name(staging: ProjectDirecto
     done = staging.run(*arguments, "--confirm=production")
     assert done.code == 0, done.text
     assert value(target, "SELECT count(*) FROM knowledge") == 500
+
+
+def test_a_backup_is_proven_by_restoring_it(staging: ProjectDirectory, target: Target) -> None:
+    done = staging.run("backup.verify", "-e", "staging", "--restore", "--json")
+    assert done.code == 0, done.text
+    found = json.loads(done.out)
+    assert (found["method"], found["problems"], found["seconds"] > 0) == ("restore", [], True)
+
+    beside = staging.run("backup.verify", "-e", "staging", "--restore", "--on=staging")
+    assert beside.code == 0, beside.text
+    assert "and holds what it says: 2 tables, 501 rows" in beside.out
+    assert databases(target.with_database("pgops_proof")) == set()
+    assert "restored in" in staging.run("backup.list", "-e", "staging").out
