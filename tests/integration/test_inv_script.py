@@ -337,7 +337,8 @@ def test_one_makes_it_and_the_other_waits_and_a_killed_one_is_done_again(
     second_out, second_err = second.communicate(timeout=120)
 
     assert (first.returncode, second.returncode) == (0, 0), first_err + second_err
-    assert first_err == "inv: making .venv anew …\n"
+    # The killed one may take a moment to let go of the lock.
+    assert first_err.endswith("inv: making .venv anew …\n")
     assert waiting.startswith("inv: waiting for another inv")
     assert second_err == ""
     assert '"one"' in first_out

