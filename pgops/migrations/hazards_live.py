@@ -61,7 +61,11 @@ class Replica:
 # analysed has reltuples -1: its live-tuple statistics, else its pages, stand in.
 _TABLES = """
 WITH RECURSIVE named AS (
-    SELECT given, to_regclass(given)::oid AS oid FROM unnest(%s::text[]) AS given
+    SELECT given, coalesce(to_regclass(given)::oid, (
+        SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE c.relname = plain AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_'
+         ORDER BY c.reltuples DESC, c.relpages DESC LIMIT 1)) AS oid
+      FROM unnest(%s::text[], %s::text[]) AS names (given, plain)
 ), member AS (
     SELECT given, oid AS root, oid FROM named WHERE oid IS NOT NULL
     UNION ALL
@@ -82,11 +86,14 @@ _SIZES = (
 def table_states(connection: Connection, names: Iterable[Name]) -> dict[Name, TableState]:
     """The tables of these names that exist, partitions counted with their parent.
 
-    A name without a schema means what it means on the search path. Asking for a size waits for whoever
-    holds the table exclusively, so that is tried for half a second; then the catalogue's pages stand in.
+    A name without a schema means what it means on the search path. Somebody's env.py may set one of its
+    own: where it is not found there, the largest table of that name in any schema stands for it. Asking
+    for a size waits for whoever holds the table exclusively, so that is tried for half a second; then the
+    catalogue's pages stand in.
     """
     wanted = {_quoted(name): name for name in names}
-    rows = fetch_all(connection, _TABLES, (list(wanted),)) if wanted else []
+    plain = [None if name.schema else name.name for name in wanted.values()]
+    rows = fetch_all(connection, _TABLES, (list(wanted), plain)) if wanted else []
     sizes = _sizes(connection, [row[3] for row in rows])
     found: dict[Name, TableState] = {}
     for given, root, shown, oid, kind, reltuples, relpages, live, block in rows:
@@ -129,17 +136,22 @@ def _sizes(connection: Connection, oids: Sequence[int]) -> dict[int, tuple[int, 
 
 
 def tables_of_indexes(connection: Connection, names: Iterable[Name]) -> dict[Name, Name]:
-    """The table that each existing index belongs to."""
+    """The table that each existing index belongs to; a name off the search path is looked for in every schema."""
     wanted = {_quoted(name): name for name in names}
+    plain = [None if name.schema else name.name for name in wanted.values()]
     rows = fetch_all(
         connection,
         """
-        SELECT given, n.nspname, t.relname
-          FROM unnest(%s::text[]) AS given
-          JOIN pg_index AS i ON i.indexrelid = to_regclass(given)
+        SELECT DISTINCT ON (given) given, n.nspname, t.relname
+          FROM unnest(%s::text[], %s::text[]) AS names (given, plain)
+          JOIN pg_class AS c ON c.relkind IN ('i', 'I') AND c.oid = to_regclass(given)
+            OR c.relname = plain AND to_regclass(given) IS NULL AND c.relkind IN ('i', 'I')
+          JOIN pg_index AS i ON i.indexrelid = c.oid
           JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace
+         WHERE n.nspname !~ '^pg_'
+         ORDER BY given, t.reltuples DESC, t.relpages DESC
         """,
-        (list(wanted),),
+        (list(wanted), plain),
     )
     return {wanted[given]: Name(table, schema) for given, schema, table in rows}
 

@@ -1,0 +1,254 @@
+"""Other people's Alembic projects, one directory per situation, through the real tasks; no env.py is edited."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgops import postgres
+from pgops.postgres import Target
+from tests.conftest import ProjectDirectory, Ran
+
+PROJECTS = Path(__file__).resolve().parents[1] / "projects"
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A copy of one project, pointed at an empty database by its own environments.yaml."""
+
+    directory: ProjectDirectory
+    database: Target
+
+    def run(self, *arguments: str, **environ: str) -> Ran:
+        """``invoke ARGUMENTS``, several tasks in one process."""
+        return self.directory.run(
+            "--no-dedupe", *arguments, environ={"PROJECT_URL": url_of(self.database), **environ}
+        )
+
+    def answers(self, *arguments: str, **environ: str) -> list[dict[str, Any]]:
+        """The JSON object of each task; all of them have to succeed."""
+        ran = self.run(*arguments, **environ)
+        assert ran.code == 0, ran.text
+        return [json.loads(line) for line in ran.out.splitlines()]
+
+    def sql(self, statement: str) -> None:
+        """Change the database from outside."""
+        with postgres.connected(self.database) as connection:
+            postgres.execute(connection, statement)
+
+    def value(self, query: str) -> object:
+        """The first column of the first row."""
+        with postgres.connected(self.database) as connection:
+            return postgres.fetch_value(connection, query)
+
+
+def url_of(target: Target) -> str:
+    """The target's libpq URL with its password."""
+    secret = target.secret()
+    return postgres.libpq_url(target, password=secret.reveal() if secret else None)
+
+
+@pytest.fixture
+def adopted(request: pytest.FixtureRequest, project: ProjectDirectory, database: Target) -> Adopted:
+    """The project that the test is named after."""
+    name = request.node.name.removeprefix("test_")
+    shutil.copytree(PROJECTS / name, project.path, dirs_exist_ok=True)
+    return Adopted(project, database)
+
+
+def assert_goes_up_down_and_up(
+    adopted: Adopted, *revisions: str, heads: tuple[str, ...] | None = None, down: str = "-1", **environ: str
+) -> list[dict[str, Any]]:
+    """Plan, migrate, status, one down, up again; each answer is what these revisions make it."""
+    heads = heads or revisions[-1:]
+    plan, first, status, back, again, end = answers = adopted.answers(
+        *("migrate.plan", "--json"),
+        *("migrate", "--json", "--yes"),
+        *("migrate.status", "--json"),
+        *("migrate.down", f"--to={down}", "--json", "--yes"),
+        *("migrate", "--json", "--yes"),
+        *("migrate.status", "--json"),
+        **environ,
+    )
+    planned = [each["revision"] for each in plan["pending"]]
+    # Branches have no order among each other.
+    assert planned == list(revisions) if len(heads) == 1 else sorted(planned) == sorted(revisions)
+    assert first["run"]["applied"] == planned
+    assert first["run"]["outcome"] == "succeeded"
+    assert len(back["run"]["applied"]) >= 1
+    assert sorted(again["run"]["applied"]) == sorted(back["run"]["applied"])
+    for each in (status, end):
+        (here,) = each["environments"]
+        assert (here["current"], here["heads"], here["pending"]) == (list(heads), list(heads), [])
+    return answers
+
+
+BOOKS = ("books", "pages", "title")
+
+
+def test_stock_env_py(adopted: Adopted) -> None:
+    plan, *_ = assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert "CREATE TABLE book" in plan["pending"][0]["sql"]
+    assert adopted.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'ix_book_title'") == 1
+
+
+def test_url_from_an_environment_variable(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_url_hard_coded_elsewhere(adopted: Adopted, make_database: Callable[[], Target]) -> None:
+    other = make_database()
+    secret = other.secret()
+    elsewhere = postgres.sqlalchemy_url(other, password=secret.reveal() if secret else None)
+
+    for task in (["migrate", "--yes"], ["migrate.plan"], ["migrate.check"]):
+        ran = adopted.run(*task, "--json", THE_OTHER_DATABASE=elsewhere)
+
+        assert ran.code == 8, ran.text
+        error = json.loads(ran.out)["error"]
+        assert error["message"] == f"env.py connects to {other.place}, and here is {adopted.database.place}"
+        assert error["untouched"] == "neither database was touched"
+    for database in (other, adopted.database):
+        with postgres.connected(database) as connection:
+            tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            assert postgres.fetch_value(connection, tables) == 0
+
+
+def test_async_env_py(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_heads_and_branches(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(
+        adopted, "books", "left", "right", "both", "till", heads=("both", "till"), down="shop@-1"
+    )
+
+
+def test_depends_on(adopted: Adopted) -> None:
+    _plan, _first, status, *_ = adopted.answers(
+        *("migrate.plan", "--json"),
+        *("migrate", "--json", "--yes"),
+        *("migrate.status", "--json"),
+        *("migrate.down", "--to=people@-1", "--json", "--yes"),
+        *("migrate", "--json", "--yes"),
+    )
+    # Alembic's version table leaves out what a row of it depends on.
+    assert status["environments"][0]["pending"] == []
+    assert adopted.value("SELECT string_agg(version_num, ',') FROM alembic_version") == "names"
+
+
+def test_version_table_in_another_schema(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert adopted.value("SELECT version_num FROM bookkeeping.library_version") == "title"
+
+
+def test_transaction_per_migration_off(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+    # One transaction per revision all the same: what came before a failure stays.
+    versions = adopted.directory.path / "migrations" / "versions"
+    (versions / "0004.py").write_text(
+        "revision = 'four'\ndown_revision = 'title'\ndef upgrade():\n    pass\n"
+    )
+    (versions / "0005.py").write_text(
+        "revision = 'five'\ndown_revision = 'four'\ndef upgrade():\n    from alembic import op\n    op.execute('SELECT 1/0')\n"
+    )
+
+    assert adopted.run("migrate", "--yes").code == 1
+    assert adopted.value("SELECT version_num FROM alembic_version") == "four"
+
+
+def test_autocommit_block(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert (
+        adopted.value("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_book_title'::regclass") is True
+    )
+
+
+def test_autocommit_block_in_a_transaction(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_migrations_that_read_data(adopted: Adopted) -> None:
+    adopted.answers("migrate", "--to=books", "--json", "--yes")
+    adopted.sql("INSERT INTO book VALUES (1, 'Emma'), (2, 'Ulysses')")
+
+    plan, run = adopted.answers("migrate.plan", "--json", "migrate", "--confirm=here", "--json")
+
+    assert [(each["rule"], each["level"]) for each in plan["pending"][0]["hazards"]][:1] == [
+        ("unseen-sql", "warning")
+    ]
+    assert run["run"]["applied"] == ["shelves", "title"]
+    assert adopted.value("SELECT string_agg(shelf, ',' ORDER BY id) FROM book") == "E,U"
+
+
+def test_configured_by_pyproject(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_many_schemas(adopted: Adopted) -> None:
+    adopted.answers("migrate", "--json", "--yes")
+
+    for tenant in ("north", "south"):
+        assert adopted.value(f"SELECT version_num FROM {tenant}.alembic_version") == "title"
+        assert adopted.value(f"SELECT count(*) FROM {tenant}.book") == 0
+    _down, status = adopted.answers("migrate.down", "--to=-1", "--json", "--yes", "migrate.status", "--json")
+    assert status["environments"][0]["pending"] == ["title"]
+
+
+def test_statement_before_configure(adopted: Adopted) -> None:
+    # Standard output carries nothing but our answers, though env.py prints a banner on it.
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert adopted.value("SELECT version_num FROM alembic_version") == "title"
+
+
+def test_connection_handed_over(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_url_from_x_arguments(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_several_histories_in_one_ini(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert adopted.value("SELECT version_num FROM library_version") == "title"
+
+
+def test_needs_its_own_directory(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_version_files_in_several_places(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, "books", "pages", "till", heads=("pages", "till"), down="shop@-1")
+
+
+def test_percent_in_the_password(adopted: Adopted, server: Target) -> None:
+    role = f"percent_{os.getpid()}"
+    with postgres.connected(server) as connection:
+        postgres.execute(connection, f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'a%b@c%%d'")
+    try:
+        target = adopted.database
+        url = f"postgresql://{role}:a%25b%40c%25%25d@{target.host}:{target.port}/{target.dbname}"
+        assert_goes_up_down_and_up(adopted, *BOOKS, PROJECT_URL=url)
+    finally:
+        with postgres.connected(adopted.database) as connection:
+            postgres.execute(connection, f"DROP OWNED BY {role} CASCADE")
+            postgres.execute(connection, f"DROP ROLE {role}")
+
+
+def test_every_project_has_a_test_of_its_name() -> None:
+    tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+
+    assert {path.name for path in PROJECTS.iterdir() if path.is_dir()} - {"real", "__pycache__"} <= tests
