@@ -299,9 +299,10 @@ def _with_hazards(plan: Plan, connection: Connection) -> Plan:
 
     found = hazards.find(
         connection,
-        {each.revision: None if each.reads_data else each.sql for each in plan.pending},
+        {each.revision: each.sql for each in plan.pending},
         plan.environment.hazards,
         lock_timeout=plan.environment.timeouts.lock,
+        unreadable={each.revision: each.reads_data for each in plan.pending if each.reads_data},
     )
     return replace(
         plan,
