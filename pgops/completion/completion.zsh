@@ -1,0 +1,63 @@
+#compdef inv invoke
+# Completion in zsh: tasks and flags from invoke, names of environments from pgops.
+# Made by `inv completion --shell=zsh`; works for inv, invoke and ./inv.
+
+_pgops_inv() {
+    emulate -L zsh
+    local file=${~words[1]} directory first venv start flag='' current=${words[CURRENT]} line
+    local -a argv_ candidates
+
+    # The python and the program behind the command. A project's own ./inv is not run: it would make its
+    # virtual environment on a TAB.
+    [[ $file == */* ]] || file=$(whence -p -- $file) || return 1
+    file=${file:A}
+    directory=${file:h}
+    venv=${PGOPS_VENV:-$directory/.venv}
+    IFS= read -r first <$file 2>/dev/null || return 1
+    first=${first#\#!}
+    start=.
+    if [[ -x $venv/bin/python && -f $venv/bin/inv && -f $directory/tasks.py ]]; then
+        argv_=($venv/bin/python $venv/bin/inv --search-root $directory)
+        start=$directory
+    elif [[ -x $directory/python ]]; then
+        argv_=($directory/python $file)
+    elif [[ $first == */python* && -x $first ]]; then
+        argv_=($first $file)
+    else
+        return 1
+    fi
+
+    if [[ $current == --*=* ]]; then
+        flag=${current%%=*}
+    elif [[ $current != -* ]]; then
+        flag=${words[CURRENT-1]}
+        # Before the first task -e is invoke's own --echo.
+        [[ $flag == -e && -z ${(M)words[2,CURRENT-2]:#[^-]*} ]] && flag=''
+    fi
+    case $flag in
+    --env | --from | -e)
+        candidates=(${(f)"$($argv_[1] -P -m pgops.environments.names $start 2>/dev/null)"})
+        ;;
+    --confirm)
+        candidates=(${(f)"$($argv_[1] -P -m pgops.environments.names --without-aliases $start 2>/dev/null)"})
+        ;;
+    esac
+    if (( $#candidates )); then
+        compset -P '--*='
+        compadd -a candidates
+        return
+    fi
+    if [[ $current != --*=* ]]; then
+        line="inv ${(j: :)words[2,CURRENT]}"
+        candidates=(${(f)"$($argv_ --complete -- $line 2>/dev/null)"})
+        (( $#candidates )) && compadd -a candidates && return
+    fi
+    _files
+}
+
+if [[ $funcstack[1] == _pgops_inv || $funcstack[1] == _inv ]]; then
+    _pgops_inv "$@"  # found by compinit on its fpath
+else
+    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
+    compdef _pgops_inv inv invoke
+fi
