@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,18 +21,19 @@ _PATIENCE = 300.0
 
 def standings(project: Project, environments: Sequence[Environment]) -> list[Standing]:
     """One row per environment, in order; an unreachable one is a row too."""
+    look = looker(project, environments)
+    with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(environments) or 1)) as pool:
+        return list(pool.map(look, environments))
+
+
+def looker(project: Project, environments: Sequence[Environment]) -> Callable[[Environment], Standing]:
+    """A look at one of these environments; the files are read once, here, for all that share them."""
     histories: dict[object, History | Exception] = {}
     for environment in environments:
         key = environment.alembic.config, environment.alembic.name
         if key not in histories:
             histories[key] = _history_or_error(environment)
-    with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(environments) or 1)) as pool:
-        return list(
-            pool.map(
-                lambda each: _standing(project, each, histories[each.alembic.config, each.alembic.name]),
-                environments,
-            )
-        )
+    return lambda each: _standing(project, each, histories[each.alembic.config, each.alembic.name])
 
 
 def history_for(environment: Environment) -> History:
