@@ -86,7 +86,7 @@ def _of_session(
             held = set(session.modes)
         if not held:
             continue
-        rule, why, fix = _kind(session, lock_timeout)
+        rule, why, fix = kind_of(session, lock_timeout)
         if rule is None:
             return None
         age = "of unknown age" if session.age is None else f"open for {human_seconds(session.age)}"
@@ -104,7 +104,8 @@ def _of_session(
     return None
 
 
-def _kind(session: live.Session, lock_timeout: float) -> tuple[str | None, str, str]:
+def kind_of(session: live.Session, lock_timeout: float) -> tuple[str | None, str, str]:
+    """Which rule a session in the way trips, what it is doing, and what to do about it; no rule where it will be gone."""
     pid = session.pid
     if session.application.startswith("pg_dump") or "backup" in session.application:
         return "running-dump", "is a dump that reads", "# wait until the dump has ended: invoke status"

@@ -168,7 +168,7 @@ def _split(text: str) -> Iterator[tuple[int, str, tuple[Token, ...]]]:
             token = _token(kind or "mark", match.group(0))
         if token == Token("mark", ";") and depth == 0:
             if tokens and start is not None:
-                yield text.count("\n", 0, start) + 1, text[start:at], tuple(tokens)
+                yield text.count("\n", 0, start) + 1, text[start:at].rstrip(), tuple(tokens)
             tokens, start, at = [], None, end
             continue
         if token.kind == "mark":

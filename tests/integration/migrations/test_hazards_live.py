@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,9 @@ from pgops import postgres
 from pgops.environments import HazardSettings
 from pgops.migrations import hazards
 from pgops.migrations.hazards import Hazard
-from pgops.migrations.hazards_rules import STATEMENT_RULES
+from pgops.migrations.hazards_live import Replica, Session, replicas
+from pgops.migrations.hazards_rules import LIVE, STATEMENT_RULES
+from pgops.migrations.hazards_sessions import kind_of, of_replicas
 from pgops.postgres import Connection, Target
 
 SETTINGS = HazardSettings(large_rows=1_000, large_bytes=10**12)
@@ -93,6 +96,7 @@ def look(server: Target) -> Iterator[Connection]:
                 postgres.execute(connection, TABLES.format(t=name))
                 if rows:
                     postgres.execute(connection, ROWS.format(t=name, rows=rows))
+        with postgres.connected(server.with_database("hazards")) as connection:
             postgres.execute(connection, "ANALYZE")
         reader = stack.enter_context(postgres.connected(server.with_database("hazards")))
         postgres.set_read_only(reader)
@@ -140,3 +144,270 @@ def test_every_claimed_statement_rule_has_a_case() -> None:
 def test_dropping_a_database_always_blocks(look: Connection) -> None:
     assert_trips(look, "ban-drop-database", "DROP DATABASE other", "block")
     assert_passes(look, "ban-drop-database", "COMMENT ON DATABASE hazards IS 'x'")
+
+
+def test_a_small_table_is_a_note_where_only_time_is_lost_and_a_warning_where_rows_are(
+    look: Connection,
+) -> None:
+    assert_trips(look, "require-concurrent-index-creation", "CREATE INDEX x ON small (n)", "note")
+    assert_trips(look, "ban-drop-table", "DROP TABLE small", "warning")
+    # It can't succeed: there are rows.
+    assert_trips(look, "adding-required-field", "ALTER TABLE small ADD COLUMN u integer NOT NULL", "block")
+
+
+def test_size_in_bytes_makes_a_table_large_too(look: Connection) -> None:
+    settings = HazardSettings(large_rows=10**9, large_bytes=8_192)
+
+    assert of_rule(
+        found(look, "CREATE INDEX x ON large (n)", settings=settings), "require-concurrent-index-creation"
+    ) == ["block"]
+
+
+def test_an_excluded_rule_is_silent(look: Connection) -> None:
+    settings = HazardSettings(exclude=frozenset(["ban-drop-table"]))
+
+    assert found(look, "DROP TABLE large", settings=settings) == []
+
+
+def test_the_whole_message_and_a_fix_ready_to_paste(look: Connection) -> None:
+    (hazard,) = found(look, "-- Running upgrade\n\nCREATE UNIQUE INDEX ix_large_n ON large (n, id);")
+
+    assert hazard.message.startswith("CREATE INDEX reads the whole of large (about 2,000 rows, ")
+    assert hazard.message.endswith("; SHARE blocks writes for an instant")
+    assert hazard.fix == (
+        "with op.get_context().autocommit_block():\n"
+        '    op.create_index("ix_large_n", "large", ["n", "id"], unique=True, postgresql_concurrently=True)'
+    )
+    assert (hazard.table, hazard.revision, hazard.line, hazard.lock) == ("large", "r0", 3, "SHARE")
+    assert hazard.rows == 2_000
+    assert hazard.as_dict()["level"] == "block"
+
+
+def test_a_table_that_the_plan_makes_is_a_note_in_later_revisions_too(look: Connection) -> None:
+    hazards_found = found(
+        look,
+        "CREATE TABLE fresh (id integer)",
+        "ALTER TABLE fresh RENAME TO renamed",
+        "CREATE INDEX x ON renamed (id)",
+    )
+
+    assert [(hazard.rule, hazard.level) for hazard in hazards_found] == [
+        ("renaming-table", "note"),
+        ("require-concurrent-index-creation", "note"),
+    ]
+
+
+def test_a_table_renamed_by_the_plan_is_still_the_large_one(look: Connection) -> None:
+    texts = ("ALTER TABLE large RENAME TO other", "CREATE INDEX x ON other (n)")
+
+    assert of_rule(found(look, *texts), "require-concurrent-index-creation") == ["block"]
+
+
+def test_a_table_dropped_and_made_again_is_new(look: Connection) -> None:
+    texts = ("DROP TABLE large", "CREATE TABLE large (n integer)", "CREATE INDEX x ON large (n)")
+
+    assert of_rule(found(look, *texts), "require-concurrent-index-creation") == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ("note TYPE VARCHAR(40)", "note"),
+        ("note TYPE text", "note"),
+        ("price TYPE numeric(12,2)", "note"),
+        ("note TYPE varchar(10)", "block"),
+        ("price TYPE numeric(12,4)", "block"),
+        ("note TYPE text USING upper(note)", "block"),
+    ],
+)
+def test_a_type_that_only_widens_rewrites_nothing(look: Connection, change: str, level: str) -> None:
+    assert_trips(look, "changing-column-type", f"ALTER TABLE large ALTER COLUMN {change}", level)
+
+
+def test_a_validated_check_spares_the_scan_of_set_not_null(look: Connection) -> None:
+    assert_trips(
+        look, "adding-not-nullable-field", "ALTER TABLE large ALTER COLUMN proven SET NOT NULL", "note"
+    )
+
+
+def test_the_recipe_for_set_not_null_is_not_itself_blocked(look: Connection) -> None:
+    first = "ALTER TABLE large ADD CONSTRAINT n_set CHECK (maybe IS NOT NULL) NOT VALID"
+    second = "ALTER TABLE large VALIDATE CONSTRAINT n_set; ALTER TABLE large ALTER COLUMN maybe SET NOT NULL"
+
+    assert [hazard.level for hazard in found(look, first, second)] == ["note"]
+
+
+def test_an_update_with_a_where_warns_and_without_one_blocks(look: Connection) -> None:
+    assert_trips(look, "unbatched-write", "UPDATE large SET maybe = 1 WHERE n < 10", "warning")
+
+
+def test_alembics_own_statements_are_no_findings(look: Connection) -> None:
+    text = """BEGIN;
+CREATE TABLE side.versions (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT versions_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO side.versions (version_num) VALUES ('a') RETURNING side.versions.version_num;
+UPDATE side.versions SET version_num='b' WHERE side.versions.version_num = 'a';
+DELETE FROM side.versions WHERE side.versions.version_num = 'b';
+DROP TABLE alembic_version;
+COMMIT;
+"""
+
+    assert found(look, text) == []
+
+
+def test_sql_that_is_not_understood_says_so_and_hides_nothing_else(look: Connection) -> None:
+    rules = [
+        (hazard.rule, hazard.line)
+        for hazard in found(look, "SELEKT 1;\nDO $$ BEGIN END $$;\nDROP TABLE large;")
+    ]
+
+    assert rules == [("unseen-sql", 1), ("unseen-sql", 2), ("ban-drop-table", 3)]
+
+
+def test_a_revision_that_reads_data_is_judged_by_what_is_known(look: Connection) -> None:
+    hazards_found = hazards.find(
+        look, {"r": "DROP TABLE large"}, SETTINGS, unreadable={"r": "it asks for rows"}
+    )
+
+    assert [(hazard.rule, hazard.level) for hazard in hazards_found] == [
+        ("unseen-sql", "warning"),
+        ("ban-drop-table", "block"),
+    ]
+    assert hazards_found[0].message.startswith(
+        "not all of its SQL is known before it runs (it asks for rows)"
+    )
+
+
+def test_names_that_need_quotes_are_found(look: Connection, server: Target) -> None:
+    with postgres.connected(server.with_database("hazards")) as connection:
+        postgres.execute(connection, 'CREATE SCHEMA "Odd; one"')
+        postgres.execute(
+            connection, 'CREATE TABLE "Odd; one"."T ""x""" AS SELECT generate_series(1, 2000) AS n'
+        )
+        postgres.execute(connection, "ANALYZE")
+
+    (hazard,) = found(look, 'CREATE INDEX x ON "Odd; one"."T ""x""" (n)')
+    assert (hazard.level, hazard.table) == ("block", '"Odd; one"."T ""x"""')
+    # env.py may set a search_path of its own.
+    assert [each.level for each in found(look, 'CREATE INDEX x ON "T ""x""" (n)')] == ["block"]
+
+
+def test_a_table_that_is_not_there_is_a_warning(look: Connection) -> None:
+    assert_trips(look, "require-concurrent-index-creation", "CREATE INDEX x ON nowhere (n)", "warning")
+
+
+def test_partitions_count_with_their_parent(look: Connection) -> None:
+    assert_trips(look, "changing-column-type", "ALTER TABLE large_parts ALTER COLUMN id TYPE bigint", "block")
+
+
+def test_looking_needs_no_privilege_on_the_tables(look: Connection, server: Target) -> None:
+    with postgres.connected(server.with_database("hazards")) as connection:
+        postgres.execute(connection, "DROP ROLE IF EXISTS only_looks")
+        postgres.execute(connection, "CREATE ROLE only_looks")
+    postgres.execute(look, "SET ROLE only_looks")
+    try:
+        assert_trips(look, "ban-drop-table", "DROP TABLE large", "block")
+    finally:
+        postgres.execute(look, "RESET ROLE")
+        with postgres.connected(server) as connection:
+            postgres.execute(connection, "DROP ROLE only_looks")
+
+
+# who is busy
+
+
+@contextlib.contextmanager
+def busy(server: Target, *statements: str, application_name: str = "an application") -> Iterator[Connection]:
+    """Another session in the middle of a transaction."""
+    with postgres.connected(server.with_database("hazards"), application_name=application_name) as connection:
+        postgres.execute(connection, "BEGIN")
+        for statement in statements:
+            postgres.execute(connection, statement)
+        yield connection
+
+
+def of_sessions(look: Connection, text: str, *, lock_timeout: float = 0.0) -> list[Hazard]:
+    """The findings about other sessions."""
+    plan = hazards.find(look, {"r": text}, SETTINGS, lock_timeout=lock_timeout)
+    return [hazard for hazard in plan if hazard.rule in LIVE]
+
+
+def test_a_transaction_older_than_the_lock_timeout_is_named(look: Connection, server: Target) -> None:
+    with busy(server, "SELECT count(*) FROM small") as other:
+        (hazard,) = of_sessions(look, "ALTER TABLE small ADD COLUMN x integer")
+        # It does not stand in the way of a CREATE INDEX, and a young one is not worth a word.
+        assert of_sessions(look, "CREATE INDEX x ON small (n)") == []
+        assert of_sessions(look, "ALTER TABLE small ADD COLUMN x integer", lock_timeout=60) == []
+        assert of_sessions(look, "ALTER TABLE large ADD COLUMN x integer") == []
+        pid = other.info.backend_pid
+    assert (hazard.rule, hazard.level, hazard.table) == ("long-transaction", "warning", "small")
+    assert hazard.message.startswith(f"pid {pid} (postgres, an application, open for ")
+    assert hazard.message.endswith("holds small (AccessShareLock), and this statement wants ACCESS EXCLUSIVE")
+    assert f"pg_terminate_backend({pid})" in hazard.fix
+
+
+def test_a_writer_stands_in_the_way_of_create_index(look: Connection, server: Target) -> None:
+    with busy(server, "INSERT INTO small (id, n, proven) VALUES (99, 99, 99)"):
+        assert [each.rule for each in of_sessions(look, "CREATE INDEX x ON small (n)")] == [
+            "long-transaction"
+        ]
+
+
+def test_concurrently_waits_for_every_transaction_on_the_table(look: Connection, server: Target) -> None:
+    with busy(server, "SELECT count(*) FROM small"):
+        text = "COMMIT; CREATE INDEX CONCURRENTLY x ON small (n); BEGIN"
+        assert [each.rule for each in of_sessions(look, text)] == ["long-transaction"]
+
+
+def test_a_running_dump_is_named_however_young(look: Connection, server: Target) -> None:
+    with busy(server, "LOCK TABLE small IN ACCESS SHARE MODE", application_name="pg_dump"):
+        (hazard,) = of_sessions(look, "ALTER TABLE small ADD COLUMN x integer", lock_timeout=60)
+    assert hazard.rule == "running-dump"
+
+
+def test_a_vacuum_that_somebody_started_is_named() -> None:
+    session = Session(
+        "small", 7, "app", "psql", "client backend", "VACUUM small", 9.0, ["ShareUpdateExclusiveLock"]
+    )
+
+    assert kind_of(session, 60.0)[0] == "running-vacuum"
+
+
+def test_an_autovacuum_that_gives_way_is_not_worth_a_word() -> None:
+    session = Session(
+        "small",
+        7,
+        "",
+        "",
+        "autovacuum worker",
+        "autovacuum: VACUUM small",
+        99.0,
+        ["ShareUpdateExclusiveLock"],
+    )
+
+    assert kind_of(session, 2.0)[0] is None
+    urgent = dataclasses.replace(session, query="autovacuum: VACUUM small (to prevent wraparound)")
+    assert kind_of(urgent, 2.0)[0] == "running-vacuum"
+
+
+def test_replicas_that_are_behind_are_named() -> None:
+    there = Replica("standby-1", "streaming", synchronous=False, lag_bytes=10**9, lag_seconds=31.0)
+    near = Replica("standby-2", "streaming", synchronous=True, lag_bytes=1000, lag_seconds=0.01)
+    hidden = Replica("standby-3", "", synchronous=False, lag_bytes=None, lag_seconds=None)
+
+    (hazard,) = of_replicas([there, near, hidden], 5 * 10**9)
+    assert hazard.message == (
+        "replica standby-1 is behind by 1.0 GB, 31.0 s; the largest table of the plan has 5.0 GB"
+    )
+
+
+def test_a_server_without_replicas_has_none(look: Connection) -> None:
+    assert replicas(look) == []
+
+
+def test_a_table_locked_exclusively_does_not_hold_the_look_up(look: Connection, server: Target) -> None:
+    with busy(server, "LOCK TABLE large IN ACCESS EXCLUSIVE MODE"):
+        levels = {hazard.rule: hazard.level for hazard in found(look, "CREATE INDEX x ON large (n)")}
+    assert levels["require-concurrent-index-creation"] == "block"
