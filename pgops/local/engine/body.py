@@ -181,8 +181,8 @@ def _host_config(spec: ServiceSpec, inherited: Mapping[str, str]) -> dict[str, A
         "RestartPolicy": _restart(spec),
         "ShmSize": spec.shm_size,
         "Tmpfs": dict(entry.partition(":")[::2] for entry in spec.tmpfs),
-        "CapAdd": list(spec.cap_add),
-        "CapDrop": list(spec.cap_drop),
+        "CapAdd": [_capability(name) for name in spec.cap_add],
+        "CapDrop": [_capability(name) for name in spec.cap_drop],
         "SecurityOpt": [option for option in spec.security_opt if option != "systempaths=unconfined"],
         "GroupAdd": list(spec.group_add),
         "Dns": list(spec.dns),
@@ -210,6 +210,12 @@ def _host_config(spec: ServiceSpec, inherited: Mapping[str, str]) -> dict[str, A
     if spec.logging is not None:
         config["LogConfig"] = {"Type": spec.logging.driver, "Config": dict(spec.logging.options)}
     return config | _resources(spec)
+
+
+def _capability(name: str) -> str:
+    """The kernel's own name, as compose sends it."""
+    name = name.upper()
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
 
 
 def _network_mode(spec: ServiceSpec) -> str:

@@ -24,6 +24,7 @@ from pgops.local.engine.images import Image
 
 _NEWEST = 40  # majors looked for below a mount of /var/lib/postgresql
 _FILE_LIMIT = 1 << 20
+_LOOK = "/pgops-look"  # away from the image's own volumes, which would be mounted inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +54,24 @@ def data_place(spec: ServiceSpec, image: Image) -> DataPlace:
 
     :raises ConfigurationError: the service mounts a volume for PostgreSQL, and the data would not be in it.
     """
+    inside = [volume for volume in image.volumes if _covers(volume, image.pgdata)]
     covering = [mount for mount in spec.volumes if _covers(mount.target, image.pgdata)]
-    if covering:
-        return _place(spec, max(covering, key=lambda mount: len(mount.target)))
+    nearest = max(covering, key=lambda mount: len(mount.target), default=None)
+    nearest_of_image = max(inside, key=len, default="")
+    if nearest is not None and len(nearest.target) >= len(nearest_of_image):
+        return _place(spec, nearest)
     if any(_covers(entry.partition(":")[0], image.pgdata) for entry in spec.tmpfs):
         return DataPlace("tmpfs", "", image.pgdata)
-    beside = next((m for m in spec.volumes if m.target.startswith("/var/lib/postgresql")), None)
+    beside = nearest or next((m for m in spec.volumes if m.target.startswith("/var/lib/postgresql")), None)
     if beside is not None:
+        # the image's own volume would take the data: one that is anonymous and goes with the container
         raise ConfigurationError(
             f"{spec.project.config_files[0].name}: services.{spec.service}.volumes: {image_name(spec)} keeps its "
             f"data in {image.pgdata}, and the volume is mounted at {beside.target}: the data would not be in it",
             untouched="no container was touched",
-            hint=f"mount it at {_wanted_target(image)}",
+            hint=f"mount it at {nearest_of_image or image.pgdata}",
         )
-    target = next((volume for volume in image.volumes if _covers(volume, image.pgdata)), image.pgdata)
-    return DataPlace("anonymous", "", target)
-
-
-def _wanted_target(image: Image) -> str:
-    # from 18 on the official image wants the parent, so that pg_upgrade can link between majors
-    return next((volume for volume in image.volumes if _covers(volume, image.pgdata)), image.pgdata)
+    return DataPlace("anonymous", "", nearest_of_image or image.pgdata)
 
 
 def _covers(target: str, path: str) -> bool:
@@ -122,11 +121,11 @@ def data_major(engine: Engine, image: Image, place: DataPlace) -> int | None:
 
 def _candidates(image: Image, place: DataPlace) -> list[str]:
     """Where a cluster's PG_VERSION may be: the image's own place first, then those of other majors."""
-    root = place.target.rstrip("/")
-    found = [f"{image.pgdata}/PG_VERSION", f"{root}/PG_VERSION", f"{root}/data/PG_VERSION"]
-    if image.pgdata != root:
-        found += [f"{root}/{major}/docker/PG_VERSION" for major in range(_NEWEST, 12, -1)]
-    return list(dict.fromkeys(found))
+    below = image.pgdata[len(place.target.rstrip("/")) :]
+    found = [below, "", "/data"]
+    if below:
+        found += [f"/{major}/docker" for major in range(_NEWEST, 12, -1)]
+    return [f"{_LOOK}{directory}/PG_VERSION" for directory in dict.fromkeys(found)]
 
 
 @contextmanager
@@ -138,7 +137,7 @@ def _reading(engine: Engine, image: Image, place: DataPlace) -> Iterator[str | N
     mount: dict[str, Any] = {
         "Type": place.kind,
         "Source": place.source,
-        "Target": place.target,
+        "Target": _LOOK,
         "ReadOnly": True,
     }
     if place.kind == "volume":

@@ -38,6 +38,13 @@ class Endpoint:
         """The path of a Unix socket, or ``""``."""
         return self.url.removeprefix("unix://") if self.url.startswith("unix://") else ""
 
+    @property
+    def remote_host(self) -> str:
+        """The other machine that the engine runs on, or ``""`` where it is this one."""
+        host = urlsplit(self.url).hostname or "" if "://" in self.url else ""
+        local = self.url.startswith(("unix://", "npipe://")) or host in ("localhost", "127.0.0.1", "::1")
+        return "" if local else host
+
     def __str__(self) -> str:
         return f"{self.local_socket or self.url}" + (f" (context {self.context})" if self.context else "")
 

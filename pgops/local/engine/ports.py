@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 from dataclasses import dataclass
@@ -77,10 +78,16 @@ def _owners(inodes: set[str], proc: Path) -> dict[str, tuple[str, int]]:
 
 def _sockets_of(process: Path) -> set[str]:
     try:
-        names = [os.readlink(entry) for entry in (process / "fd").iterdir()]  # noqa: PTH115 - Path.readlink parses
+        entries = list((process / "fd").iterdir())
     except OSError:
         return set()  # another user's process, or one that has just ended
-    return {name[8:-1] for name in names if name.startswith("socket:[")}
+    found: set[str] = set()
+    for entry in entries:
+        with contextlib.suppress(OSError):  # closed since it was listed
+            name = os.readlink(entry)  # noqa: PTH115 - "socket:[1]" is no path, Path.readlink would make one
+            if name.startswith("socket:["):
+                found.add(name[8:-1])
+    return found
 
 
 def _program(process: Path) -> str:

@@ -66,10 +66,23 @@ def up(
     :raises PgopsError: every failure listed in docs/compose.md, with the next step.
     """
     begun = time.monotonic()
+    _check_reachable(engine, target)
     started = start(engine, spec, report)
     report(Event("wait", f"waiting for PostgreSQL on {target.host}:{target.port}"))
     wait_until_ready(engine, spec, started, target, timeout)
     return UpResult(started.action, started.container.name, str(started.data), time.monotonic() - begun)
+
+
+def _check_reachable(engine: Engine, target: Target) -> None:
+    """An engine on another machine publishes its ports there."""
+    host = engine.facts.endpoint.remote_host
+    if not host or not target.loopback:
+        return
+    raise RefusedError(
+        f"the Docker engine is on {host}: it publishes ports there, and {target.place} is this machine",
+        untouched="no container was touched",
+        hint=f"unset DOCKER_HOST (or docker context use default), or name the server: host: {host}",
+    )
 
 
 def wait_until_ready(
@@ -143,11 +156,13 @@ def _explain(
         )
     if error.kind not in ("password", "database", "role"):
         return error
-    variable = {"password": "POSTGRES_PASSWORD", "database": "POSTGRES_DB", "role": "POSTGRES_USER"}[
-        error.kind
-    ]
+    variable = {
+        "password": "POSTGRES_PASSWORD or POSTGRES_USER",
+        "database": "POSTGRES_DB",
+        "role": "POSTGRES_USER",
+    }[error.kind]
     what = {
-        "password": f"refuses the password of {target.user!r}",
+        "password": f"refuses user {target.user!r} with this password",
         "database": f"has no database {target.dbname!r}",
         "role": f"has no role {target.user!r}",
     }[error.kind]

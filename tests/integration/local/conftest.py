@@ -1,0 +1,26 @@
+"""Fixtures for tests against a real Docker engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgops.local.engine.client import Engine, connect
+
+from .engine_project import EngineProject, engine_project
+
+
+@pytest.fixture(scope="session")
+def engine(docker_engine: str) -> Iterator[Engine]:
+    """The engine that answers; ``docker_engine`` has skipped or failed where none does."""
+    with connect(os.environ) as found:
+        yield found
+
+
+@pytest.fixture
+def compose_project(engine: Engine, tmp_path: Path) -> Iterator[EngineProject]:
+    with engine_project(engine, tmp_path / "project") as project:
+        yield project

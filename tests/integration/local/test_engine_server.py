@@ -1,0 +1,446 @@
+"""up, stop, down, logs and programs inside, with a real engine; and each failure in its own words."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from pgops import postgres
+from pgops.errors import ConfigurationError, PgopsError, RefusedError, UnreachableError
+from pgops.local.engine import server
+from pgops.local.engine.client import Engine, Event, connect
+from pgops.local.engine.data import system_identifier
+from pgops.local.engine.images import ensure_image
+from pgops.postgres import Target
+
+from .engine_project import EngineProject, engine_project, free_port, wait_for_port
+
+pytestmark = pytest.mark.docker
+
+
+def refused(project: EngineProject, kind: type[PgopsError], timeout: float = 60) -> PgopsError:
+    with pytest.raises(kind) as caught:
+        project.up(timeout)
+    assert caught.value.hint, "every failure says what to do"
+    return caught.value
+
+
+def test_a_whole_life(compose_project: EngineProject) -> None:
+    project, engine = compose_project, compose_project.engine
+    assert server.status(engine, project.spec()).state == "absent"
+    first = project.up()
+    assert (first.action, first.container, first.data) == (
+        "created",
+        project.container,
+        f"volume {project.name}_data",
+    )
+    assert [event.kind for event in project.events] == ["network", "volume", "container", "wait"]
+    assert project.up().action == "none"
+    status = server.status(engine, project.spec())
+    assert (status.state, status.image, status.changed) == ("running", "postgres:17", False)
+    with postgres.connected(project.target()) as connection:
+        postgres.execute(connection, "CREATE TABLE kept (a int)")
+        outside = postgres.identity(connection).system_identifier
+    assert system_identifier(engine, project.container, "/var/lib/postgresql/data") == outside
+
+    assert server.stop(engine, project.spec()) == project.container
+    assert server.stop(engine, project.spec()) == ""
+    assert server.status(engine, project.spec()).state == "stopped"
+    assert project.up().action == "started"
+    with pytest.raises(RefusedError, match="still uses the data"):
+        server.remove_data(engine, project.spec())
+    assert server.down(engine, project.spec()) == (project.container, f"{project.name}_default")
+    assert server.down(engine, project.spec()) == ()
+
+    assert project.up().action == "created"
+    with postgres.connected(project.target()) as connection:
+        assert postgres.fetch_value(connection, "SELECT count(*) FROM kept") == 0
+    server.down(engine, project.spec())
+    assert server.remove_data(engine, project.spec()) == (f"{project.name}_data",)
+    assert server.remove_data(engine, project.spec()) == ()
+
+
+def test_logs_and_programs_inside(compose_project: EngineProject) -> None:
+    project, engine = compose_project, compose_project.engine
+    with pytest.raises(UnreachableError, match="there is no container for service db"):
+        list(server.logs(engine, project.spec()))
+    project.up()
+    lines = list(server.logs(engine, project.spec()))
+    assert any("database system is ready to accept connections" in line for line in lines)
+    assert list(server.logs(engine, project.spec(), tail=2)) == lines[-2:]
+    out: list[bytes] = []
+    err: list[bytes] = []
+    script = 'printf "%s" "$X"; echo oops >&2; exit 7'
+    code = server.run_inside(
+        engine, project.spec(), ["sh", "-c", script], environ={"X": "é"}, stdout=out.append, stderr=err.append
+    )
+    assert (code, b"".join(out), b"".join(err)) == (7, "é".encode(), b"oops\n")
+    assert server.run_inside(engine, project.spec(), ["nonesuch"]) in (126, 127)
+
+
+def test_followed_logs_end_with_the_container(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.up()
+    seen: list[str] = []
+
+    def follow() -> None:
+        with connect(os.environ) as own:
+            seen.extend(server.logs(own, project.spec(), follow=True))
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    server.stop(project.engine, project.spec())
+    follower.join(30)
+    assert not follower.is_alive()
+    assert any("database system is shut down" in line for line in seen)
+
+
+def test_a_changed_file_makes_the_container_anew_on_the_same_data(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.up()
+    with postgres.connected(project.target()) as connection:
+        postgres.execute(connection, "CREATE TABLE kept (a int)")
+    project.change("stop_grace_period: 20s", "shm_size: 80m")
+    assert project.up().action == "recreated"
+    assert [event.text for event in project.events if "anew" in event.text] == [
+        f"making {project.container} anew: the compose file says something else than when it was made; "
+        f"the data stays in volume {project.name}_data"
+    ]
+    assert project.containers() == [project.container]
+    with postgres.connected(project.target()) as connection:
+        assert postgres.fetch_value(connection, "SELECT count(*) FROM kept") == 0
+
+
+def test_an_anonymous_volume_goes_along_and_down_is_refused(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change('    volumes: ["data:/var/lib/postgresql/data"]\n', "")
+    project.up()
+    assert "the data is in an anonymous volume: it goes when the container goes" in [
+        e.text for e in project.events
+    ]
+    with postgres.connected(project.target()) as connection:
+        postgres.execute(connection, "CREATE TABLE kept (a int)")
+    project.change("stop_grace_period: 20s", "shm_size: 80m")
+    assert project.up().action == "recreated"
+    with postgres.connected(project.target()) as connection:
+        assert postgres.fetch_value(connection, "SELECT count(*) FROM kept") == 0
+    with pytest.raises(RefusedError, match="would be lost with the container"):
+        server.down(project.engine, project.spec())
+
+
+def test_a_recreation_that_fails_puts_the_old_container_back(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.up()
+    old = project.engine.api.inspect_container(project.container)["Id"]
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        project.change(f"127.0.0.1:{project.port}", f"127.0.0.1:{taken}")
+        error = refused(project, UnreachableError)
+        assert f"port {taken} of this machine is taken by" in error.message
+        assert f"(pid {os.getpid()}) on 127.0.0.1" in error.message
+    assert project.containers() == [project.container]
+    state = project.engine.api.inspect_container(project.container)
+    assert (state["Id"], state["State"]["Running"]) == (old, True)
+
+
+def test_a_port_held_by_another_container(
+    engine: Engine, compose_project: EngineProject, tmp_path: Path
+) -> None:
+    compose_project.up()
+    with engine_project(engine, tmp_path / "other") as other:
+        other.change(f":{other.port}:", f":{compose_project.port}:")
+        error = refused(other, UnreachableError)
+        assert error.message == (
+            f"port {compose_project.port} of this machine is taken by container {compose_project.container} "
+            f"(compose project in {compose_project.directory})"
+        )
+        assert error.untouched == "nothing was left behind; the data was not touched"
+        assert other.containers() == []
+        assert engine.api.networks(names=[f"{other.name}_default"]) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "message"),
+    [
+        (
+            "PASSWORD: secret",
+            "PASSWORD: other",
+            "password",
+            "refuses user 'app' with this password: volume {volume} was made with another POSTGRES_PASSWORD or "
+            "POSTGRES_USER, which counts only when the data is first made",
+        ),
+        (
+            "POSTGRES_DB: app",
+            "POSTGRES_DB: nowhere",
+            "database",
+            "has no database 'nowhere': volume {volume} was made with another POSTGRES_DB, which counts only when "
+            "the data is first made",
+        ),
+    ],
+)
+def test_old_data_with_new_settings(
+    compose_project: EngineProject, old: str, new: str, kind: str, message: str
+) -> None:
+    project = compose_project
+    project.up()
+    project.change(old, new)
+    error = refused(project, UnreachableError)
+    assert isinstance(error, UnreachableError)
+    assert error.kind == kind
+    assert error.message == f"container {project.container} " + message.format(volume=f"{project.name}_data")
+
+
+def test_the_data_of_another_major_is_refused_before_anything_starts(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.up()
+    if not project.engine.api.images("postgres:15"):
+        pytest.skip("image postgres:15 is not here (.ci/postgres-image.sh 15)")
+    before = project.engine.api.inspect_container(project.container)
+    project.change("image: postgres:17", "image: postgres:15")
+    error = refused(project, RefusedError)
+    assert error.message == (
+        f"volume {project.name}_data holds the data of PostgreSQL 17, and postgres:15 is PostgreSQL 15, "
+        "which can't read it"
+    )
+    after = project.engine.api.inspect_container(project.container)
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    looking = project.engine.api.containers(all=True, filters={"label": "pgops.purpose"})
+    assert looking == [], "the container that only looked is gone"
+
+
+def test_a_mount_that_the_data_would_miss(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change("data:/var/lib/postgresql/data", "data:/var/lib/postgresql")
+    error = refused(project, ConfigurationError)
+    assert (
+        "keeps its data in /var/lib/postgresql/data, and the volume is mounted at /var/lib/postgresql"
+        in error.message
+    )
+    assert error.hint == "mount it at /var/lib/postgresql/data"
+
+
+def test_a_server_that_ends_is_told_with_its_last_words(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change("stop_grace_period: 20s", "command: postgres -c nonsense=1")
+    error = refused(project, UnreachableError)
+    assert "ended with exit code 1 instead of serving" in error.message
+    assert 'unrecognized configuration parameter "nonsense"' in error.message
+    project.change("command:", "restart: always\n    command:")
+    assert 'unrecognized configuration parameter "nonsense"' in refused(project, UnreachableError).message
+
+
+def test_a_server_that_is_not_ready_in_time(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change("stop_grace_period: 20s", "entrypoint: sleep 60\n    stop_grace_period: 0s")
+    assert "not ready after 1 s; last seen:" in refused(project, UnreachableError, timeout=1).message
+
+
+def test_two_checkouts_with_one_name(engine: Engine, compose_project: EngineProject, tmp_path: Path) -> None:
+    project = compose_project
+    project.up()
+    twin = EngineProject(tmp_path / "twin", engine, name=project.name, port=project.port)
+    for attempt in (
+        twin.up,
+        lambda: server.stop(engine, twin.spec()),
+        lambda: server.status(engine, twin.spec()),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            attempt()
+        assert str(project.directory) in caught.value.message
+        assert str(twin.directory) in caught.value.message
+    assert server.status(engine, project.spec()).state == "running"
+    shutil.move(project.directory, tmp_path / "moved")
+    assert twin.up().action in ("none", "recreated")
+
+
+def test_a_checkout_reached_by_a_symbolic_link_is_the_same(
+    engine: Engine, compose_project: EngineProject, tmp_path: Path
+) -> None:
+    compose_project.up()
+    (tmp_path / "link").symlink_to(compose_project.directory)
+    linked = EngineProject(tmp_path / "link", engine, name=compose_project.name, port=compose_project.port)
+    assert server.status(engine, linked.spec()).state == "running"
+
+
+def test_a_name_that_another_container_has(compose_project: EngineProject) -> None:
+    project = compose_project
+    api = project.engine.api
+    other = api.create_container("postgres:17", name=project.container)
+    try:
+        error = refused(project, RefusedError)
+        assert error.message == (
+            f"the name {project.container} is taken by a container that belongs to something other than compose"
+        )
+    finally:
+        api.remove_container(other["Id"], v=True)
+    assert api.networks(names=[f"{project.name}_default"]) == []
+
+
+def test_several_containers_of_one_service(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change(f"127.0.0.1:{project.port}:5432", "5432")
+    project.compose("up", "-d", "--scale", "db=2")
+    with pytest.raises(RefusedError, match="has 2 containers"):
+        server.status(project.engine, project.spec())
+
+
+def test_an_image_that_nobody_has(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change("image: postgres:17", "image: localhost:1/nobody/has:this")
+    error = refused(project, UnreachableError)
+    assert "image localhost:1/nobody/has:this is not here and could not be pulled: " in error.message
+    assert "docker pull localhost:1/nobody/has:this" in error.hint
+    project.change("this\n", "this\n    pull_policy: never\n")
+    assert refused(project, UnreachableError).message == (
+        "image localhost:1/nobody/has:this is not here, and pull_policy is never"
+    )
+    project.change("image: localhost:1/nobody/has:this", "build: .")
+    project.change("    pull_policy: never\n", "")
+    assert refused(project, UnreachableError).message == f"image {project.name}-db has not been built yet"
+    assert project.containers() == []
+
+
+def test_an_image_for_another_platform(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change(
+        "image: postgres:17\n", "image: postgres:17\n    platform: linux/s390x\n    pull_policy: never\n"
+    )
+    error = refused(project, UnreachableError)
+    assert error.message == (
+        "image postgres:17 is made for linux/amd64, services.db.platform asks for linux/s390x"
+    )
+
+
+def test_external_things_must_exist(compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change("volumes: {data: }", "volumes: {data: {external: true, name: nobody-has-this}}")
+    assert (
+        refused(project, ConfigurationError).message
+        == "volume nobody-has-this is external, and does not exist"
+    )
+    project.change(
+        "volumes: {data: {external: true, name: nobody-has-this}}",
+        "networks: {default: {external: true, name: nor-this}}\nvolumes: {data: }",
+    )
+    assert refused(project, ConfigurationError).message == "network nor-this is external, and does not exist"
+    assert project.containers() == []
+
+
+def test_two_at_once_end_with_one_container(compose_project: EngineProject) -> None:
+    project = compose_project
+    ends: list[str] = []
+
+    def bring_up() -> None:
+        with connect(os.environ) as own:
+            for _ in range(3):  # "try again" is the advice of the one that came second
+                try:
+                    ends.append(server.up(own, project.spec(), project.target()).action)
+                    return
+                except UnreachableError as error:
+                    if error.kind not in ("race", "engine-refused"):
+                        raise
+
+    threads = [threading.Thread(target=bring_up) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(ends) == 3
+    assert project.containers() == [project.container]
+
+
+def test_another_server_on_the_port_is_not_taken_for_ours(
+    compose_project: EngineProject, server_beside: Target
+) -> None:
+    project = compose_project
+    project.up()
+    with pytest.raises(UnreachableError) as caught:
+        server.up(project.engine, project.spec(), server_beside)
+    assert caught.value.kind == "other-server"
+    assert re.search(
+        rf"answers on {server_beside.host}:{server_beside.port}, not container", caught.value.message
+    )
+
+
+@pytest.fixture
+def server_beside(request: pytest.FixtureRequest) -> Target:
+    """The session's embedded server: a PostgreSQL that is not in the container."""
+    found = request.getfixturevalue("server")
+    assert isinstance(found, Target)
+    return found
+
+
+def test_a_bind_mount_and_settings_from_a_secret_file(compose_project: EngineProject) -> None:
+    project = compose_project
+    (project.directory / "pw.txt").write_text("from a file\n", encoding="utf-8")
+    (project.directory / "init").mkdir()
+    (project.directory / "init" / "1.sql").write_text("CREATE TABLE made_by_init (a int);", encoding="utf-8")
+    project.change("POSTGRES_PASSWORD: secret", "POSTGRES_PASSWORD_FILE: /run/secrets/pw")
+    project.change('["data:', '["./init:/docker-entrypoint-initdb.d:ro", "data:')
+    project.change("volumes: {data: }", "secrets: {pw: {file: ./pw.txt}}\nvolumes: {data: }")
+    project.change("    stop_grace_period", "    secrets: [pw]\n    stop_grace_period")
+    project.up()
+    with postgres.connected(project.target()) as connection:
+        assert postgres.fetch_value(connection, "SELECT count(*) FROM made_by_init") == 0
+    assert "Running" in project.compose("up", "-d")
+
+
+def test_a_pull_shows_its_progress(engine: Engine, compose_project: EngineProject) -> None:
+    registry = shutil.which("docker-registry")
+    if registry is None:
+        reason = "docker-registry is not installed (Debian package docker-registry)"
+        if os.environ.get("PGOPS_TEST_REQUIRE_DOCKER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    directory, port = compose_project.directory, free_port()
+    config = directory / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory / 'registry'}}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n",
+        encoding="utf-8",
+    )
+    name = f"localhost:{port}/team/postgres"
+    process = subprocess.Popen(
+        [registry, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for_port(port)
+        engine.api.import_image_from_data(_archive(), repository=name, tag="17")
+        for _ in engine.api.push(name, "17", stream=True, decode=True):
+            pass
+        engine.api.remove_image(f"{name}:17")
+        compose_project.change("image: postgres:17", f"image: {name}:17")
+        events: list[Event] = []
+        image = ensure_image(engine, compose_project.spec(), events.append)
+        assert (image.platform, image.major) == ("linux/amd64", 17)
+        assert {event.text for event in events} == {f"pulling {name}:17"}
+        assert events[-1].done == events[-1].total > 1_000_000
+        with pytest.raises(UnreachableError, match="could not be pulled: manifest for"):
+            compose_project.change(f"{name}:17", f"{name}:16")
+            ensure_image(engine, compose_project.spec(), events.append)
+    finally:
+        process.kill()
+        process.wait()
+        if engine.api.images(f"{name}:17"):
+            engine.api.remove_image(f"{name}:17")
+
+
+def _archive() -> bytes:
+    """An image of one file that does not compress: big enough to be seen on its way."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("noise")
+        member.size = 3_000_000
+        archive.addfile(member, io.BytesIO(os.urandom(member.size)))
+    return packed.getvalue()
