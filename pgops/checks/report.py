@@ -75,8 +75,8 @@ class FailedChecksError(PgopsError):
             what = "failed checks"
         return cls(f"{names} {what}", checks, worst, hint="the line below each failure says what to do")
 
-    def as_dict(self) -> dict[str, object]:
-        return {**super().as_dict(), "environments": [each.as_dict() for each in self.checks]}
+    def beside(self) -> dict[str, object]:
+        return {"environments": [each.as_dict() for each in self.checks]}
 
 
 def ok(topic: str, text: str) -> Finding:

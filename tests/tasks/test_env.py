@@ -124,4 +124,4 @@ def test_check_all_with_one_out_of_reach(project: ProjectDirectory, database: Ta
     assert project.run("env.check", "--env=one").code == 0
     error = json.loads(project.run("env.check", "--json").out)
     assert (error["ok"], error["error"]["exit_code"]) == (False, 3)
-    assert [each["ok"] for each in error["error"]["environments"]] == [True, False]
+    assert [each["ok"] for each in error["environments"]] == [True, False]

@@ -1,0 +1,76 @@
+"""All environments in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgops.tasks._task import Context, load_project, task
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from pgops.console import Console
+    from pgops.overview import Row
+
+_PATIENCE = 20.0
+# Comparing with the models imports the application, once for each environment.
+_PATIENCE_FOR_DRIFT = 300.0
+
+
+@task(
+    help={
+        "env": "environment (name or alias); all of them when not given",
+        "drift": "also compare each database with the models; takes as long as importing the application",
+    }
+)
+def status(
+    context: Context, console: Console, *, env: str | None = None, drift: bool = False, json: bool = False
+) -> None:
+    """Show every environment: server, revision, pending, drift, last run, last backup."""
+    import datetime as dt
+
+    from pgops.overview import overview
+    from pgops.tasks._migrate_status import looker
+    from pgops.tasks._status_drift import drift_in_a_process
+
+    project = load_project(context)
+    environments = [project.environment(env)] if env else list(project.environments.values())
+    rows = overview(
+        environments,
+        looker(project, environments),
+        drift=(lambda environment: drift_in_a_process(project, environment)) if drift else None,
+        patience=_PATIENCE_FOR_DRIFT if drift else _PATIENCE,
+    )
+    now = dt.datetime.now(dt.UTC)
+    console.table(
+        ["environment", "server", "revision", "pending", "drift", "last run", "last backup"],
+        [_line(row, now) for row in rows],
+    )
+    for row in rows:
+        for problem in row.problems:
+            console.say(f"  {row.environment}: {problem}")
+    console.result({"environments": [row.as_dict(now) for row in rows]})
+
+
+def _line(row: Row, now: dt.datetime) -> list[object]:
+    from pgops.console import human_seconds
+
+    backup = None
+    if row.backup is not None:
+        age = row.backup_age(now)
+        proof = "verified" if row.backup.verified else "NOT VERIFIED"
+        backup = f"{human_seconds(age or 0.0)} ago, {proof}"
+    standing = row.standing
+    if row.server is None or standing is None:
+        return [row.environment, "unreachable", None, None, None, None, backup]
+    last = standing.last_run
+    known = standing.reachable
+    return [
+        row.environment,
+        row.server,
+        (", ".join(standing.current) or "base") if known else None,
+        str(len(standing.pending)) if known else None,
+        row.drift,
+        f"{last.started_at:%Y-%m-%d %H:%M} {last.outcome}" if last else None,
+        backup,
+    ]
