@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from pgops.environments.hazard_rules import HAZARD_RULES
-from pgops.migrations.hazards_rules import CLAIMED, FROM_SQUAWK, OFF, RULES, STATEMENT_RULES, Cost
+from pgops.migrations.hazards_off import OFF
+from pgops.migrations.hazards_rules import CLAIMED, FROM_SQUAWK, RULES, STATEMENT_RULES, Cost
 from pgops.migrations.hazards_squawk import program
 
 
