@@ -269,14 +269,18 @@ def find_cluster(project: Path) -> Cluster | None:
     """The project's cluster as an earlier ``db.up`` made it, or ``None``."""
     state = project / ".pgops"
     homes = [state / "embedded"]
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        homes.append(Path((state / POINTER).read_text(encoding="utf-8").strip()))
-    for home in homes:
-        try:
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            homes.append(Path((state / POINTER).read_text(encoding="utf-8").strip()))
+        for home in homes:
             if read_marker(home) is not None:
                 return Cluster(home, _user_of(home, project))
-        except PermissionError as error:
-            raise _belongs(home, home.stat().st_uid) from error
+    except PermissionError as error:
+        raise PgopsError(
+            f"{error.filename} is closed to us: {error.strerror}",
+            untouched="nothing was started or stopped",
+            hint="run as the user who started the server, or use a checkout of your own",
+        ) from error
     return None
 
 

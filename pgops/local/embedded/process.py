@@ -328,6 +328,8 @@ def _advice(said: str) -> str:
         return "the disk is full: make room and run invoke db.up again"
     if "could not bind" in said or "could not create any TCP/IP sockets" in said:
         return "somebody else holds the port: end it, or publish another port in docker-compose.yml"
+    if "could not look up effective user ID" in said:
+        return "PostgreSQL wants its user to have a name: add this user id to /etc/passwd, or run as one that is there"
     if "Permission denied" in said:
         return "a directory on the way is closed to the server's user"
     return ""

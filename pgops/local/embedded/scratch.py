@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,15 @@ from pgops.secrets import LiteralSecret, Secret
 PREFIX = "pgops-scratch-"
 _HOST = "127.0.0.1"
 _ATTEMPTS = 5
+# Reads until its owner is gone, however that went; a tidy owner has removed everything by then.
+_UNDERTAKER = """
+read -r _
+[ -e "$1/owner" ] || exit 0
+if read -r pid <"$1/data/postmaster.pid" && kill -QUIT "$pid"; then
+    for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" || break; sleep 0.2; done
+fi
+rm -rf -- "$1"
+"""
 _FAST = MappingProxyType({"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
 
 
@@ -36,8 +46,9 @@ def scratch_server(
     """Run an empty server on a free port of 127.0.0.1 for the length of the block, then remove it.
 
     The superuser is ``postgres`` with a random password; the target names its database ``postgres``.
-    A crash loses the data: for tests, trials and proofs only. What a killed pgops left behind in the same
-    directory is removed first; that its owner is dead is told by a lock that is gone.
+    A crash loses the data: for tests, trials and proofs only. When this process is killed, the server and
+    its files go with it. What survived even that (a machine that was switched off) is removed by the next
+    one in the same directory; that its owner is dead is told by a lock that is gone.
 
     :param directory: where its files go; the system's temporary directory by default, and where the
         server's user can't reach the one that was named.
@@ -59,16 +70,34 @@ def scratch_server(
         write_marker(home, {"scratch": str(os.getpid())})
         cluster = Cluster(home, user)
         password = Secret(secrets.token_hex(16))
-        process.initialise(
-            cluster, superuser="postgres", password=password.reveal(), settings={}, durable=False
-        )
-        try:
-            yield _start(cluster, password, {**_FAST, **settings}, timeout)
-        finally:
-            process.stop(cluster, timeout=10)
+        with _undertaker(home):
+            try:
+                process.initialise(
+                    cluster, superuser="postgres", password=password.reveal(), settings={}, durable=False
+                )
+                yield _start(cluster, password, {**_FAST, **settings}, timeout)
+            finally:
+                process.stop(cluster, timeout=10)
+                shutil.rmtree(home)
     finally:
-        shutil.rmtree(home)
         os.close(owner)
+
+
+@contextlib.contextmanager
+def _undertaker(home: Path) -> Iterator[None]:
+    """Have a process of its own session end the server in ``home`` and remove it when we are gone."""
+    waiting = subprocess.Popen(
+        ["/bin/sh", "-c", _UNDERTAKER, "sh", str(home)],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        waiting.communicate()
 
 
 def _start(cluster: Cluster, password: Secret, settings: Mapping[str, str], timeout: float) -> EmbeddedState:

@@ -179,17 +179,17 @@ def _project(spec: EmbeddedSpec) -> Path:
 def _turn(spec: EmbeddedSpec, timeout: float) -> Iterator[None]:
     """One pgops at a time; the lock lies beside what ``destroy`` removes."""
     state = _project(spec) / ".pgops"
-    try:
-        state.mkdir(exist_ok=True)
-        lock = process.exclusive(state / "embedded.lock", timeout)
-        with lock:
-            yield
-    except PermissionError as error:
-        raise PgopsError(
-            f"{error.filename or state} is closed to us: {error.strerror}",
-            untouched="nothing was started or stopped",
-            hint=f"is {state} another user's? run as that user, or use a checkout of your own",
-        ) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            state.mkdir(exist_ok=True)
+            stack.enter_context(process.exclusive(state / "embedded.lock", timeout))
+        except OSError as error:
+            raise PgopsError(
+                f"{error.filename or state} is closed to us: {error.strerror}",
+                untouched="nothing was started or stopped",
+                hint=f"is {state} another user's? run as that user, or use a checkout of your own",
+            ) from error
+        yield
 
 
 def _own_cluster(spec: EmbeddedSpec) -> Cluster | None:

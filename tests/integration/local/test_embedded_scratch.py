@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pgops import postgres
-from pgops.local.embedded import scratch_server
+from pgops.local.embedded import place, scratch_server
 from pgops.local.embedded.scratch import PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -43,32 +45,48 @@ def test_it_is_removed_when_the_block_fails(directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
-def test_the_leftovers_of_a_killed_owner_are_removed_and_those_of_a_living_one_are_not(
-    directory: Path,
-) -> None:
+def test_a_killed_owner_takes_its_server_and_its_files_along(directory: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
 from pgops.local.embedded import scratch_server
 with scratch_server(Path({str(directory)!r})) as state:
     print(state.pid, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 """
-    foreign = directory / f"{PREFIX}of-somebody-else"
-    foreign.mkdir()
-    with scratch_server(directory) as living:
-        killed = subprocess.run(
-            [sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-        )
-        assert killed.returncode == -signal.SIGKILL
-        orphan = int(killed.stdout)
-        os.kill(orphan, 0)
+    killed = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
-        with scratch_server(directory) as state:
-            assert sorted(directory.iterdir()) == sorted([foreign, living.home, state.home])
-            with postgres.connected(living.target) as connection:
-                assert postgres.fetch_value(connection, "SELECT 1") == 1
-        assert not Path(f"/proc/{orphan}/cwd").exists()
+    assert killed.returncode == -signal.SIGKILL
+    orphan = int(killed.stdout)
+    deadline = time.monotonic() + 20
+    while list(directory.iterdir()) or _lives(orphan):
+        assert time.monotonic() < deadline, list(directory.iterdir())
+        time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(Path(f"/proc/{pid}/cwd").readlink())
+    return False
+
+
+def test_leftovers_are_removed_when_their_owner_is_dead_and_they_are_ours(directory: Path) -> None:
+    foreign, dead = directory / f"{PREFIX}of-somebody-else", directory / f"{PREFIX}dead"
+    foreign.mkdir()
+    (dead / "data").mkdir(parents=True)
+    (dead / "owner").touch()
+    place.write_marker(dead, {"scratch": "1"})
+
+    with scratch_server(directory) as living, scratch_server(directory) as state:
+        assert sorted(directory.iterdir()) == sorted([foreign, living.home, state.home])
+        with postgres.connected(living.target) as connection:
+            assert postgres.fetch_value(connection, "SELECT 1") == 1
     assert list(directory.iterdir()) == [foreign]
 
 
