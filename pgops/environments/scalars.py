@@ -27,6 +27,7 @@ _NUMBER_LIKE = re.compile(
     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
     re.ASCII,
 )
+_IN_BRACES = re.compile(r"\{([A-Za-z_]{1,20})(?::[a-z0-9_]+)?\}", re.ASCII)
 _QUANTITY = re.compile(r"([0-9]{1,12})([A-Za-z]+)", re.ASCII)
 _UNIT_WORDS = {
     "min": ("m", "mins", "minute", "minutes"),
@@ -105,6 +106,9 @@ def _text(node: Scalar, kind: Text) -> Read:
             )
     if kind.pattern and not re.fullmatch(kind.pattern, node.text):
         return None, f"{shown(node.text)} is not {kind.what}"
+    for name in _IN_BRACES.findall(node.text) if kind.fills else ():
+        if name not in kind.fills and (meant := did_you_mean(name, kind.fills)):
+            return None, f"'{{{name}}}' is not filled in{meant}"
     return node.text, ""
 
 

@@ -19,10 +19,15 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
 class Text(NamedTuple):
-    """A text; ``pattern`` has to match the whole of it, ``what`` says so in words."""
+    """A text; ``pattern`` has to match the whole of it, ``what`` says so in words.
+
+    ``fills`` are the names that are filled in where they stand in braces; only a near miss of one is a
+    mistake, for braces may mean something to whoever gets the text.
+    """
 
     what: str = "a text"
     pattern: str = ""
+    fills: tuple[str, ...] = ()
 
 
 class File(NamedTuple):
@@ -117,6 +122,8 @@ class Field(NamedTuple):
 Kind = Text | File | Choice | Integer | Boolean | Duration | Size | Items | Table | SecretKind | Record
 
 ENVIRONMENT_NAME = Text("a name of letters, digits, '.', '_' and '-', at most 63", NAME)
+SERVER_WORDS = ("host", "port", "user", "dbname")
+TEMPLATE = Text(fills=("url", *SERVER_WORDS))
 WORD = Text("a text without line breaks", r"[^\r\n]+")
 VARIABLE = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -129,7 +136,7 @@ SECRET_SOURCES: dict[str, tuple[Field, ...]] = {
     "command": (
         Field(
             "command",
-            Items(Text("a text", r"[^\x00]*"), at_least=1, unique=False),
+            Items(Text("a text", r"[^\x00]*", SERVER_WORDS), at_least=1, unique=False),
             "program and arguments; no shell; {host}, {port}, {user} and {dbname} are filled in",
             required=True,
         ),
@@ -231,13 +238,13 @@ ALEMBIC = Record(
         Field("name", WORD, "section of the ini file, as `alembic -n`", "alembic"),
         Field(
             "x",
-            Table(Text("a name", r"[^=\s]+"), Text(), layered=True),
-            "passed as `alembic -x name=value`; {url} is filled in",
+            Table(Text("a name", r"[^=\s]+"), TEMPLATE, layered=True),
+            "passed as `alembic -x name=value`; filled in as in `environ`",
         ),
         Field(
             "environ",
-            Table(VARIABLE, Text(), layered=True),
-            "environment variables for an env.py that looks there; {url} and {url:driver} are filled in",
+            Table(VARIABLE, TEMPLATE, layered=True),
+            "environment variables for an env.py that looks there; {url}, {url:driver}, {host}, {port}, {user} and {dbname} are filled in",
         ),
     ),
 )

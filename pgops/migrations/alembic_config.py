@@ -108,7 +108,7 @@ def build_config(settings: AlembicSettings, location: ScriptLocation, target: Ta
         **files,
         ini_section=settings.name or "alembic",
         cmd_opts=Namespace(
-            x=[f"{key}={value}" for key, value in settings.x.items()] or None,
+            x=[f"{key}={_filled(key, value, target)}" for key, value in settings.x.items()] or None,
             config=str(settings.config),
             name=settings.name or "alembic",
             autogenerate=False,

@@ -231,6 +231,13 @@ def test_names_and_aliases_in_default_and_promotion(read: Callable[[str], Projec
     assert project.environment("b").promoted_from == "a"
 
 
+def test_braces_that_are_somebody_elses(one: One) -> None:
+    alembic = one(
+        "compose: {service: db}\nalembic: {environ: {A: '{tenant}', B: '{\"url\": 1}', C: '{url:asyncpg}'}}"
+    ).alembic
+    assert dict(alembic.environ) == {"A": "{tenant}", "B": '{"url": 1}', "C": "{url:asyncpg}"}
+
+
 # where it is found
 
 

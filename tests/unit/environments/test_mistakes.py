@@ -136,6 +136,8 @@ environments:
         # Alembic
         (COMPOSE + "alembic: {environ: {1A: x}}", "5:25: environments.a.alembic.environ.1A: '1A' is not the name of an environment variable"),
         (COMPOSE + "alembic: {x: {tenant: 1}}", "5:27: environments.a.alembic.x.tenant: '1' is not a text to every reader of YAML; write it in quotes: \"1\""),
+        (COMPOSE + "alembic: {environ: {A: 'x{ulr}'}}", "5:28: environments.a.alembic.environ.A: '{ulr}' is not filled in; did you mean 'url'?"),
+        (HOST + "password: {command: [a, '{hots}']}", "8:29: environments.a.password.command: this value is not filled in; did you mean 'host'?"),
         # inheritance
         (COMPOSE + "extends: b", "5:14: environments.a.extends: there is no environment 'b'; known are a"),
         (COMPOSE + "extends: a", "5:14: environments.a.extends: goes in a circle: a -> a"),

@@ -99,7 +99,7 @@ def test_schema_and_loader_give_the_same_verdict_on_values(data: st.DataObject) 
             parent = parent[step]
         action = data.draw(st.sampled_from(["replace", "remove", "rename"]))
         if action == "replace" or isinstance(parent, list):
-            parent[path[-1]] = data.draw(replacements)
+            parent[path[-1]] = copy.deepcopy(data.draw(replacements))
         elif action == "remove":
             del parent[path[-1]]
         else:
