@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from pgops.errors import ConfigurationError, PgopsError, UsageError
 from pgops.redaction import redact
 
-LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 READ_ONLY = "25006"
 

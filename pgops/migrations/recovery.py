@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pgops.errors import LockedError
 from pgops.migrations import journal
 from pgops.migrations.history import History
-from pgops.postgres import Connection, execute, fetch_all, fetch_value, sessions
+from pgops.postgres import Connection, DatabaseError, execute, fetch_all, fetch_value, sessions
 
 _ORPHANS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+LOCK_NOT_AVAILABLE = "55P03"
 _PATIENCE = 30.0
 _POLL = 0.05
 
@@ -43,22 +44,28 @@ class Recovered:
 
 
 def recover(
-    connection: Connection, *, own_run: str, history: History, read_heads: Callable[[], tuple[str, ...]]
+    connection: Connection,
+    *,
+    own_run: str,
+    history: History,
+    read_heads: Callable[[], tuple[str, ...]],
+    patience: float,
 ) -> list[Recovered]:
     """End what dead runs left running, remove what they left half-made, and close their journal rows.
 
     :param read_heads: the database's heads, asked only after the last orphan is gone.
+    :param patience: seconds to wait for a half-made index to be given up by others.
     :raises LockedError: a backend of a dead run can't be ended.
     """
     dead = journal.unfinished(connection, but=own_run)
     for run, _started in dead:
         end_orphans(connection, journal.work_application(run))
     if not dead:
-        remove_leftovers_of_failed_runs(connection)
+        remove_leftovers_of_failed_runs(connection, patience=patience)
         return []
     done = history.ancestors(read_heads())
-    found = [_close(connection, run, started, done) for run, started in dead]
-    remove_leftovers_of_failed_runs(connection)
+    found = [_close(connection, run, started, done, patience) for run, started in dead]
+    remove_leftovers_of_failed_runs(connection, patience=patience)
     return found
 
 
@@ -81,7 +88,9 @@ def end_orphans(connection: Connection, application: str) -> None:
         time.sleep(_POLL)
 
 
-def _close(connection: Connection, run: str, started: dt.datetime, done: set[str]) -> Recovered:
+def _close(
+    connection: Connection, run: str, started: dt.datetime, done: set[str], patience: float
+) -> Recovered:
     action = fetch_value(connection, "SELECT action FROM pgops.runs WHERE id = %s", (run,))
     not_applied: list[str] = []
     removed: list[str] = []
@@ -94,7 +103,7 @@ def _close(connection: Connection, run: str, started: dt.datetime, done: set[str
             journal.finish_revision(connection, ordinal, journal.SUCCEEDED)
             continue
         not_applied.append(revision)
-        removed += remove_leftovers(connection, ordinal, leftovers)
+        removed += remove_leftovers(connection, ordinal, leftovers, patience=patience)
         journal.finish_revision(connection, ordinal, journal.INTERRUPTED, "the process ended without a word")
     journal.finish_run(connection, run, journal.INTERRUPTED, "the process ended without a word")
     applied = fetch_all(
@@ -105,22 +114,48 @@ def _close(connection: Connection, run: str, started: dt.datetime, done: set[str
     return Recovered(run, started, tuple(row[0] for row in applied), tuple(not_applied), tuple(removed))
 
 
-def remove_leftovers(connection: Connection, ordinal: int, leftovers: list[str]) -> list[str]:
-    """Drop the indexes this journal row says it was about to make and that were not there before it."""
+def remove_leftovers(
+    connection: Connection, ordinal: int, leftovers: Sequence[str], *, patience: float
+) -> list[str]:
+    """Drop the indexes this journal row says it was about to make and that were not there before it.
+
+    :param patience: seconds to wait for transactions that use the table; dropping concurrently
+        waits for them and lets them work meanwhile.
+    :raises LockedError: they did not end in time; the index stays on record.
+    """
     removed = []
-    for name in leftovers:
-        if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is not None:
-            execute(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            removed.append(name)
+    execute(
+        connection, "SELECT set_config('lock_timeout', %s, false)", (f"{max(1, round(patience * 1000))}ms",)
+    )
+    try:
+        for name in leftovers:
+            if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is not None:
+                _drop(connection, name, patience)
+                removed.append(name)
+    finally:
+        if not connection.closed:
+            execute(connection, "RESET lock_timeout")
     execute(connection, "UPDATE pgops.revisions SET leftovers = '{}' WHERE ordinal = %s", (ordinal,))
     return removed
 
 
-def remove_leftovers_of_failed_runs(connection: Connection) -> None:
+def _drop(connection: Connection, name: str, patience: float) -> None:
+    try:
+        execute(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    except DatabaseError as error:
+        if error.pgcode != LOCK_NOT_AVAILABLE:
+            raise
+        raise LockedError(
+            f"the half-made index {name} could not be removed in {patience:g} s: older transactions use its table",
+            hint="end them or wait for them, then run it again",
+        ) from error
+
+
+def remove_leftovers_of_failed_runs(connection: Connection, *, patience: float) -> None:
     """The same for revisions whose failure was recorded: a new attempt would stumble over a half-made index."""
     rows = fetch_all(
         connection,
         "SELECT ordinal, leftovers FROM pgops.revisions WHERE outcome IN ('failed', 'interrupted') AND leftovers <> '{}'",
     )
     for ordinal, leftovers in rows:
-        remove_leftovers(connection, ordinal, leftovers)
+        remove_leftovers(connection, ordinal, leftovers, patience=patience)

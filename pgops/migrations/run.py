@@ -14,12 +14,12 @@ from pgops.errors import BlockedError, LockedError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.migrations.failed import failed_run
-from pgops.migrations.failures import LOCK_NOT_AVAILABLE, sqlstate
+from pgops.migrations.failures import sqlstate
 from pgops.migrations.history import file_hash
 from pgops.migrations.plan import Plan, PlannedRevision, milliseconds, relative
 from pgops.migrations.pooling import refuse_transaction_pooling
 from pgops.migrations.proof import Proof, invalid_indexes, prove
-from pgops.migrations.recovery import Recovered, recover, remove_leftovers
+from pgops.migrations.recovery import LOCK_NOT_AVAILABLE, Recovered, recover, remove_leftovers
 from pgops.migrations.standing import read_heads
 from pgops.migrations.step import Step
 from pgops.migrations.watch import IndexProgress, Watcher
@@ -174,7 +174,11 @@ class Run:
         )
         journal.prepare(connection, plan.environment.name, found)
         for each in recover(
-            connection, own_run=self.id, history=plan.history, read_heads=lambda: self._heads(connection)
+            connection,
+            own_run=self.id,
+            history=plan.history,
+            read_heads=lambda: self._heads(connection),
+            patience=self.lock_wait,
         ):
             self.reporter.recovered(each)
         heads = self._heads(connection)
@@ -334,14 +338,14 @@ class Run:
                 f"{what} did not get a lock in {self.lock_wait:g} s: {_who(blockers)}",
                 hint="end the blocker or wait for it, then run it again; --lock-wait=<seconds> waits longer",
             ) from error
-        journal.finish_revision(connection, step.ordinal, journal.ROLLED_BACK, _who(blockers))
-        remove_leftovers(connection, step.ordinal, step.leftovers)
-        for each in self.uncommitted:
-            journal.finish_revision(connection, each.ordinal, journal.ROLLED_BACK)
-        self.uncommitted, self.step = [], None
         with alembic.output.outside():
             self.reporter.blocked(step.revision, blockers, pause)
         time.sleep(pause)
+        remove_leftovers(connection, step.ordinal, step.leftovers, patience=patience.left())
+        journal.finish_revision(connection, step.ordinal, journal.ROLLED_BACK, _who(blockers))
+        for each in self.uncommitted:
+            journal.finish_revision(connection, each.ordinal, journal.ROLLED_BACK)
+        self.uncommitted, self.step = [], None
 
 
 class _Patience:
@@ -353,11 +357,15 @@ class _Patience:
         self._attempt = 0
         self._first = 0.0
 
+    def left(self) -> float:
+        """Seconds left for this revision."""
+        return self._total - (time.monotonic() - self._first)
+
     def next_pause(self, revision: str) -> float | None:
         """Seconds until the next attempt, or ``None`` when the patience is over."""
         if revision != self._revision:
             self._revision, self._attempt, self._first = revision, 0, time.monotonic()
-        left = self._total - (time.monotonic() - self._first)
+        left = self.left()
         if left <= 0:
             return None
         pause: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._attempt) * random.uniform(0.5, 1.5)

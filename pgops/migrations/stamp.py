@@ -51,7 +51,12 @@ def stamp(
             history = alembic.history()
             known_revision(history, to)
             before: list[str] = []
-            alembic.run(lambda heads, _context: [before.append(each) for each in heads][:0], mutate=False)
+
+            def look(heads: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
+                before.extend(heads)
+                return ()
+
+            alembic.run(look, mutate=False)
             table = alembic.version_tables[-1]
             what = f"a migration of {environment.name}"
             with (
@@ -64,6 +69,7 @@ def stamp(
                     own_run=run,
                     history=history,
                     read_heads=lambda: read_heads(connection, table.name, table.schema),
+                    patience=lock_wait,
                 )
                 wanted = _wanted(alembic.script, to)
                 journal.start_run(
