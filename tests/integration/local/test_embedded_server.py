@@ -134,11 +134,14 @@ from pgops.secrets import LiteralSecret, Secret
 embedded.up(embedded.EmbeddedSpec(Path({str(spec.project_directory)!r}), {spec.port}, {spec.user!r},
                                   LiteralSecret(Secret({PASSWORD!r})), {spec.database!r}))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, start_new_session=True
+    starter = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.PIPE, start_new_session=True
     )
+    said = starter.communicate(timeout=60)[1]
 
-    assert done.returncode == 0, done.stderr
+    assert starter.returncode == 0, said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(starter.pid, signal.SIGINT)  # Ctrl-C in the terminal it was started from does not reach it
     assert embedded.status(spec).running
     assert ask(spec, "SELECT 1") == 1
 
