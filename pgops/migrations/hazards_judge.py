@@ -70,20 +70,25 @@ def _follow_names(connection: Connection, plan: Plan) -> None:
     def full(name: Name) -> Name:
         return Name(name.name, name.schema or schema)
 
-    of_index = live.tables_of_indexes(
+    there = live.tables_of_indexes(
         connection, {name for statement in plan.statements for name in sql.indexes(statement)}
     )
+    of_index = {full(index): table for index, table in there.items()}
     made: set[Name] = set()
     before: dict[Name, Name] = {}
     for statement in plan.statements:
         names = sql.tables(statement)
-        names += [of_index[name] for name in sql.indexes(statement) if name in of_index]
+        for index in sql.indexes(statement):
+            if (table := of_index.get(full(index))) is not None:
+                names.append(table)
         if statement.starts("drop", "schema"):
             for dropped in statement.names_at(statement.skip(2, "if", "exists")):
                 names += live.tables_of_schema(connection, dropped.name)
         plan.fresh.append([name for name in names if full(name) in made])
         plan.touched.append([before.get(full(name), name) for name in names if full(name) not in made])
         made.update(full(name) for name in sql.created(statement))
+        if (index_made := sql.created_index(statement)) is not None:
+            of_index[full(index_made[0])] = index_made[1]
         if (pair := sql.renamed(statement)) is not None:
             old, new = pair
             if full(old) in made:
@@ -189,7 +194,12 @@ def _weigh(
             level = "warning"
         hazard = _hazard(rule, level, statement, name, state, "")
         yield _spared(connection, plan, place, hazard, state)
-    if not touched and not fresh and not statement.starts("drop", "schema"):
+    if touched or fresh or statement.starts("drop", "schema"):
+        return
+    if sql.indexes(statement):
+        yield _hazard(rule, "warning", statement, None, None, " (the index is not in the target now)")
+    else:
+        # REINDEX DATABASE and the like name no table and touch all of them.
         yield _hazard(rule, "block", statement, None, None, "")
 
 

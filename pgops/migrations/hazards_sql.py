@@ -228,6 +228,17 @@ def created(statement: Statement) -> list[Name]:
     return []
 
 
+def created_index(statement: Statement) -> tuple[Name, Name] | None:
+    """``CREATE INDEX i ON s.t`` -> (s.i, s.t): an index lives in its table's schema."""
+    if not (statement.starts("create", "index") or statement.starts("create", "unique", "index")):
+        return None
+    at = statement.skip(statement.after("index") or 0, "concurrently")
+    name, _ = statement.name_at(statement.skip(at, "if", "not", "exists"))
+    on = tables(statement)
+    # CREATE INDEX ON t, without a name: PostgreSQL makes one up.
+    return (Name(name.name, on[0].schema), on[0]) if name and on and name.name != "on" else None
+
+
 def renamed(statement: Statement) -> tuple[Name, Name] | None:
     """``ALTER TABLE a RENAME TO b`` -> (a, b)."""
     table = altered(statement)

@@ -197,6 +197,20 @@ def test_a_table_that_the_plan_makes_is_a_note_in_later_revisions_too(look: Conn
     ]
 
 
+def test_an_index_that_the_plan_makes_leads_to_its_table(look: Connection) -> None:
+    rule = "require-concurrent-index-deletion"
+
+    assert of_rule(found(look, "CREATE INDEX i ON large (n)", "DROP INDEX i"), rule) == ["block"]
+    assert of_rule(
+        found(look, "CREATE TABLE f (n integer); CREATE INDEX i ON f (n)", "DROP INDEX i"), rule
+    ) == ["note"]
+    assert of_rule(found(look, "DROP INDEX i"), rule) == ["warning"]
+
+
+def test_a_statement_on_everything_blocks(look: Connection) -> None:
+    assert_trips(look, "require-concurrent-reindex", "REINDEX SCHEMA public", "block")
+
+
 def test_a_table_renamed_by_the_plan_is_still_the_large_one(look: Connection) -> None:
     texts = ("ALTER TABLE large RENAME TO other", "CREATE INDEX x ON other (n)")
 

@@ -92,6 +92,11 @@ def test_indexes_renames_and_what_is_made() -> None:
     assert sql.created(one("CREATE UNLOGGED TABLE IF NOT EXISTS s.a (x int)")) == [Name("a", "s")]
     assert sql.created(one("CREATE MATERIALIZED VIEW m AS SELECT 1")) == [Name("m")]
     assert sql.created(one("CREATE INDEX i ON t (x)")) == []
+    assert sql.created_index(one("CREATE UNIQUE INDEX IF NOT EXISTS i ON s.t (x)")) == (
+        Name("i", "s"),
+        Name("t", "s"),
+    )
+    assert sql.created_index(one("CREATE INDEX ON t (x)")) is None
 
 
 @pytest.mark.parametrize(
