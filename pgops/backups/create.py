@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -18,16 +17,15 @@ from pgops.backups import open_repository
 from pgops.backups.dump import (
     SESSION_PREFIX,
     Dumped,
-    Observer,
-    Unobserved,
     dump,
     end_sessions,
 )
 from pgops.backups.manifest import Manifest, Proof, Tools, new_id
 from pgops.backups.repository import Backup, Repository, proof_name
 from pgops.backups.verify import ProblemsError, describe_files, read_archive
+from pgops.backups.watching import Observer, Unobserved
 from pgops.environments import Environment
-from pgops.errors import PgopsError, RefusedError
+from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, ToolSource, choose_for_dump
 from pgops.postgres import (
     Blocker,
@@ -43,8 +41,6 @@ from pgops.postgres.locks import Mode, held
 
 _TLS_MODES = ("require", "verify-ca", "verify-full")
 _MOST_JOBS = 4
-# Text compresses to a quarter or less; indexes are not in a dump at all.
-_EXPECTED_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +124,6 @@ def create(
             end_sessions(control, SESSION_PREFIX.replace("_", r"\_") + "%")
             repository.clear_leftovers()
             with repository.stage(backup_id) as staging:
-                _refuse_too_little_room(control, staging.path)
                 with _lock(control, environment, "schema", Mode.SHARED, lock_wait, observer):
                     observer.step(f"dumping {target.place}")
                     dumped = dump(
@@ -206,23 +201,6 @@ def _lock(
         mode=mode,
         on_wait=waiting,
     )
-
-
-def _refuse_too_little_room(control: Connection, directory: Path) -> None:
-    """A dump that can't fit is not begun. What it will need nobody knows; a quarter of the tables is little."""
-    tables = int(
-        fetch_value(
-            control,
-            "SELECT coalesce(sum(pg_table_size(oid)), 0) FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384",
-        )
-    )
-    free, needed = shutil.disk_usage(directory).free, tables // _EXPECTED_SHARE
-    if free < needed:
-        raise PgopsError(
-            f"{directory.parent} has {free / 1e6:,.0f} MB free; the backup is likely to need {needed / 1e6:,.0f} MB",
-            untouched="nothing was written",
-            hint="free some space, or point backups.store elsewhere in environments.yaml",
-        )
 
 
 def _described(

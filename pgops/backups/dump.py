@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from pgops.backups import inventory
 from pgops.backups.inventory import DatabaseFacts, Relation
@@ -19,6 +18,7 @@ from pgops.backups.manifest import (
     SequenceValue,
     Table,
 )
+from pgops.backups.watching import Monitor, Observer, reading
 from pgops.errors import LockedError, PgopsError
 from pgops.pgtools import (
     Child,
@@ -41,34 +41,16 @@ from pgops.postgres import (
     execute,
     fetch_all,
     fetch_value,
-    sessions,
 )
 
 SESSION_PREFIX = "pgops dump "
 """How the server sessions of a dump are called: those of a dead one are found and ended by it."""
 
-_LOOK_EVERY = 0.5
+_LOCK_NOT_AVAILABLE = "55P03"
+_UNTOUCHED = "the database was only read; no backup was written"
 _REAP_WITHIN = 10.0
-
-
-class Observer(Protocol):
-    """Who watches a backup."""
-
-    def step(self, text: str) -> None:
-        """A new step begins."""
-
-    def progress(self, done: float, total: float, text: str) -> None:
-        """How far the present step is; bytes. ``text`` names what is at work."""
-
-
-class Unobserved:
-    """Nobody watches."""
-
-    def step(self, text: str) -> None:
-        """Not shown."""
-
-    def progress(self, done: float, total: float, text: str) -> None:
-        """Not shown."""
+# Text compresses to a quarter or less; indexes are not in a dump at all.
+_EXPECTED_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +94,37 @@ def dump(
     :raises PgopsError: something can't be read by this role, or the server went away.
     """
     name = session_name(backup_id)
+    monitor = Monitor(control, name, observer)
     try:
-        with _reaped(control, target, name), _snapshot(target, facts, name) as (connection, snapshot):
-            found = inventory.relations(connection)
+        with (
+            _reaped(control, target, name),
+            _snapshot(target, facts, name, lock_wait) as (connection, snapshot),
+            reading(connection, monitor) as reader,
+        ):
+            found = reader.wait_for(inventory.relations)
             tables = [each for each in found if each.kind != "S"]
             _refuse_unreadable(target, found, standby=facts.in_recovery)
             countable = [each for each in tables if _is_counted(each, standby=facts.in_recovery)]
-            sequences = inventory.sequences(connection, [each for each in found if each.kind == "S"])
-            heads = inventory.alembic_heads(connection, countable)
-            monitor = _Monitor(control, name, countable, observer)
+            monitor.expect(countable)
+            _refuse_too_little_room(directory, countable)
+            sequences = reader.wait_for(
+                lambda through: inventory.sequences(through, [each for each in found if each.kind == "S"])
+            )
             warnings = _warnings(tables, facts)
             globals_file = directory / GLOBALS_NAME
             with _tools(toolset, target, name, directory, globals_file, snapshot, jobs, lock_wait) as (
                 dumping,
                 globals_,
             ):
-                counts = _count_while(dumping, connection, countable, monitor, lock_wait)
+                counting = reader.start(lambda through: inventory.count_rows(through, countable))
+                finished = wait(dumping, lambda: reader.look(counting))
+                if finished.exit_code != 0:
+                    raise _explained(finished, monitor.blockers, lock_wait)
+                counts = reader.finish(counting)
                 warnings += _globals_warning(wait(globals_), globals_file)
             return Dumped(
                 snapshot=snapshot,
-                heads=heads,
+                heads=inventory.alembic_heads(connection, countable),
                 tables=tuple(
                     sorted(
                         (inventory.table_of(each, counts.get(each.oid)) for each in tables),
@@ -146,10 +139,12 @@ def dump(
                 warnings=tuple(warnings),
             )
     except DatabaseError as error:
+        if error.pgcode == _LOCK_NOT_AVAILABLE:
+            raise _not_locked(monitor.blockers, lock_wait) from error
         said = " ".join(str(error).split())
         raise PgopsError(
             f"the backup of {target.environment} ended half-way: {said or 'the server closed the connection'}",
-            untouched="the database was only read; no backup was written",
+            untouched=_UNTOUCHED,
             hint=f"when the server is well again: invoke backup --env={target.environment}",
         ) from error
 
@@ -190,10 +185,13 @@ def _reaped(control: Connection, target: Target, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _snapshot(target: Target, facts: ServerFacts, name: str) -> Iterator[tuple[Connection, str]]:
+def _snapshot(
+    target: Target, facts: ServerFacts, name: str, lock_wait: float
+) -> Iterator[tuple[Connection, str]]:
     """A transaction that exports its snapshot and lives as long as the block."""
     settings = {
         "statement_timeout": "0",
+        "lock_timeout": f"{max(1, round(lock_wait * 1000))}ms",
         "idle_in_transaction_session_timeout": "0",
         # Fail where a row-security policy would hide rows, as pg_dump does, instead of leaving them out.
         "row_security": "off",
@@ -235,54 +233,26 @@ def _tools(
         yield dumping, globals_
 
 
-def _count_while(
-    dumping: Child,
-    connection: Connection,
-    tables: Sequence[Relation],
-    monitor: _Monitor,
-    lock_wait: float,
-) -> dict[int, int]:
-    """Count rows until pg_dump has ended; a failure of either ends the other."""
-    with ThreadPoolExecutor(1, thread_name_prefix="pgops-count") as pool:
-        counting = pool.submit(inventory.count_rows, connection, tables)
-        try:
-            finished = wait(dumping, lambda: _look(monitor, counting))
-            if finished.exit_code != 0:
-                raise _explained(finished, monitor.blockers, lock_wait)
-            while not counting.done():
-                monitor.look()
-                time.sleep(0.01)
-            return counting.result()
-        except BaseException:
-            dumping.stop()
-            with contextlib.suppress(DatabaseError):
-                connection.cancel()
-            raise
-
-
-def _look(monitor: _Monitor, counting: Future[dict[int, int]]) -> None:
-    monitor.look()
-    if counting.done() and (error := counting.exception()) is not None:
-        raise error
+def _not_locked(blockers: Sequence[Blocker], lock_wait: float) -> LockedError:
+    by = "; ".join(map(str, blockers)) or "a session that has gone since"
+    return LockedError(
+        f"a table could not be locked for reading within {lock_wait:g} s; in the way: {by}",
+        untouched=_UNTOUCHED,
+        hint="try again when that has ended, or give it more time with --lock-wait=<seconds>",
+    )
 
 
 def _explained(finished: Finished, blockers: Sequence[Blocker], lock_wait: float) -> PgopsError:
-    untouched = "the database was only read; no backup was written"
     said = finished.stderr
     if "lock timeout" in said or "could not obtain lock" in said:
-        by = "; ".join(map(str, blockers)) or "a session that has gone since"
-        return LockedError(
-            f"a table could not be locked for reading within {lock_wait:g} s; in the way: {by}",
-            untouched=untouched,
-            hint="try again when that has ended, or give it more time with --lock-wait=<seconds>",
-        )
+        return _not_locked(blockers, lock_wait)
     if "No space left on device" in said:
         hint = "free some space, or point backups.store elsewhere in environments.yaml"
     elif "permission denied" in said:
         hint = "grant pg_read_all_data to the role, or back up as the owner"
     else:
         hint = "invoke env.check says whether the server is well"
-    return ToolError(finished, untouched=untouched, hint=hint)
+    return ToolError(finished, untouched=_UNTOUCHED, hint=hint)
 
 
 def _globals_warning(finished: Finished, file: Path) -> list[str]:
@@ -290,8 +260,19 @@ def _globals_warning(finished: Finished, file: Path) -> list[str]:
     if finished.exit_code == 0:
         return []
     file.unlink(missing_ok=True)
-    said = "; ".join(finished.stderr.split("\n")[:2]).strip()
+    said = "; ".join(line.strip() for line in finished.stderr.splitlines()[:2])
     return [f"roles and tablespaces were not saved: pg_dumpall ended with {finished.exit_code}: {said}"]
+
+
+def _refuse_too_little_room(directory: Path, tables: Sequence[Relation]) -> None:
+    """A dump that can't fit is not begun. What it will need nobody knows; a quarter of the tables is little."""
+    free, needed = shutil.disk_usage(directory).free, sum(each.bytes for each in tables) // _EXPECTED_SHARE
+    if free < needed:
+        raise PgopsError(
+            f"{directory.parent} has {free / 1e6:,.0f} MB free; the backup is likely to need {needed / 1e6:,.0f} MB",
+            untouched=_UNTOUCHED,
+            hint="free some space, or point backups.store elsewhere in environments.yaml",
+        )
 
 
 def _is_counted(relation: Relation, *, standby: bool) -> bool:
@@ -332,64 +313,3 @@ def _warnings(tables: Sequence[Relation], facts: ServerFacts) -> list[str]:
         if unlogged:
             warnings.append(f"a standby has no rows of unlogged tables: {_some(unlogged)}")
     return warnings
-
-
-class _Monitor:
-    """Looks at the server twice a second while pg_dump works: how far it is, and who stands in its way."""
-
-    def __init__(
-        self, control: Connection, name: str, tables: Sequence[Relation], observer: Observer
-    ) -> None:
-        self._control = control
-        self._name = name
-        self._tables = {each.oid: each for each in tables}
-        self._total = float(sum(each.bytes for each in tables)) or 1.0
-        self._observer = observer
-        self._done: dict[int, float] = {}
-        self._active: set[int] = set()
-        self._next = 0.0
-        # Since PostgreSQL 14.
-        self._visible = bool(
-            fetch_value(control, "SELECT to_regclass('pg_catalog.pg_stat_progress_copy') IS NOT NULL")
-        )
-        self.blockers: list[Blocker] = []
-
-    def look(self) -> None:
-        """Report progress, at most twice a second."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + _LOOK_EVERY
-        self._find_blockers()
-        if self._visible:
-            self._report()
-
-    def _find_blockers(self) -> None:
-        pids = fetch_value(
-            self._control,
-            "SELECT array_agg(DISTINCT b) FROM pg_stat_activity AS a, unnest(pg_blocking_pids(a.pid)) AS b"
-            " WHERE a.application_name = %s AND a.wait_event_type = 'Lock'",
-            (self._name,),
-        )
-        if pids:
-            self.blockers = sessions(self._control, pids)
-
-    def _report(self) -> None:
-        rows = fetch_all(
-            self._control,
-            "SELECT p.relid::bigint, p.bytes_processed, p.tuples_processed FROM pg_stat_progress_copy AS p"
-            " JOIN pg_stat_activity AS a USING (pid) WHERE a.application_name = %s",
-            (self._name,),
-        )
-        active = {int(row[0]) for row in rows}
-        for oid in self._active - active:
-            self._done[oid] = float(self._tables[oid].bytes) if oid in self._tables else 0.0
-        self._active = active
-        for oid, size, _rows in rows:
-            # The copied text may be larger than the table on disk; a bar does not run over its end.
-            limit = self._tables[oid].bytes if oid in self._tables else size
-            self._done[oid] = float(min(size, limit))
-        text = ", ".join(
-            f"{self._tables[oid].name} {rows:,} rows" for oid, _size, rows in rows if oid in self._tables
-        )
-        self._observer.progress(sum(self._done.values()), self._total, text)
