@@ -1,0 +1,199 @@
+"""Attacks on migrate: many at once, killed at any moment, the server gone; the database and the journal stay true."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgops.postgres import Target, connected, execute, fetch_all
+from tests.conftest import ProjectDirectory
+from tests.migrating import AlembicProject, heads, tables, value
+
+ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "2"))
+INVOKE = str(Path(sys.executable).with_name("invoke"))
+
+
+def five_revisions(path: Path) -> AlembicProject:
+    """Five revisions with work that takes a while, one of them CONCURRENTLY."""
+    alembic = AlembicProject.make(path)
+    alembic.revision(
+        "aa01", None, "op.execute('CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 120000) g')"
+    )
+    alembic.revision(
+        "aa02", "aa01", "op.add_column('t', sa.Column('x', sa.Integer))\nop.execute('SELECT pg_sleep(0.1)')"
+    )
+    alembic.revision(
+        "ix03",
+        "aa02",
+        """
+        with op.get_context().autocommit_block():
+            op.create_index("ix_t_id", "t", ["id"], postgresql_concurrently=True)
+        """,
+    )
+    alembic.revision("aa04", "ix03", "op.execute('UPDATE t SET x = id')")
+    alembic.revision("aa05", "aa04", "op.alter_column('t', 'x', nullable=False)")
+    return alembic
+
+
+def start(project: ProjectDirectory, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            INVOKE,
+            "migrate",
+            "--yes",
+            "--accept-hazard=adding-not-nullable-field",
+            "--reason=test",
+            *arguments,
+        ],
+        cwd=project.path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("round_", range(max(1, ROUNDS // 2)))
+def test_of_twenty_at_once_one_applies(
+    project: ProjectDirectory, make_database: Callable[[], Target], round_: int
+) -> None:
+    database = make_database()
+    project.environment_yaml(staging=database)
+    alembic = AlembicProject.make(project.path)
+    alembic.chain("aa01", "aa02", "aa03")
+    running = [start(project, "--json") for _ in range(20)]
+    answers = [process.communicate(timeout=240) for process in running]
+    found = [json.loads(out) for out, _err in answers]
+    assert [process.returncode for process in running].count(0) >= 1, answers
+    applied = [each["run"]["applied"] for each in found if each["ok"] and each["run"]["applied"]]
+    assert applied == [["aa01", "aa02", "aa03"]]
+    for process, each, (_out, err) in zip(running, found, answers, strict=True):
+        assert "Traceback" not in err
+        # The others found it done, or were told who holds the lock.
+        assert process.returncode in {0, 6}, each
+        if process.returncode == 6:
+            assert "pgops run" in each["error"]["message"]
+    assert heads(database) == {"aa03"}
+    with connected(database) as connection:
+        assert fetch_all(connection, "SELECT outcome FROM pgops.runs") == [("succeeded",)]
+
+
+@pytest.mark.soak
+def test_killed_at_any_moment_the_next_run_completes(
+    project: ProjectDirectory, make_database: Callable[[], Target]
+) -> None:
+    five_revisions(project.path)
+    whole = None
+    for round_ in range(ROUNDS + 1):
+        database = make_database()
+        project.environment_yaml(staging=database)
+        began = time.monotonic()
+        process = start(project)
+        if whole is None:
+            # Nobody kills the first: it says how long the moments are.
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, (out, err)
+            whole = time.monotonic() - began
+            continue
+        moment = random.uniform(0.15, 1.05) * whole
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        check_recovery(project, database, f"round {round_}, killed after {moment:.3f} s of {whole:.3f}")
+
+
+def check_recovery(project: ProjectDirectory, database: Target, when: str) -> None:
+    before = json.loads(project.run("migrate.log", "--json").out)["runs"]
+    assert all(run["outcome"] in {"succeeded", "interrupted"} for run in before), (when, before)
+    again = project.run("migrate", "--yes", "--json")
+    assert again.code == 0, (when, again)
+    assert "Traceback" not in again.err
+    assert heads(database) == {"aa05"}, when
+    assert value(database, "SELECT count(*) FROM t WHERE x = id") == 120000, when
+    assert value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0, when
+    assert value(database, "SELECT count(*) FROM pg_class WHERE relname = 'ix_t_id'") == 1, when
+    runs = json.loads(project.run("migrate.log", "--json").out)["runs"]
+    if any(run["outcome"] == "interrupted" for run in before):
+        assert "was interrupted" in again.err, (when, again)
+    # Told once each, in order, across however many runs it took: the truth.
+    succeeded = [
+        revision["revision"]
+        for run in reversed(runs)
+        for revision in run["revisions"]
+        if revision["outcome"] == "succeeded"
+    ]
+    assert succeeded == ["aa01", "aa02", "ix03", "aa04", "aa05"], (when, runs)
+    assert [run["outcome"] for run in runs].count("succeeded") >= 1 or before[0]["outcome"] == "interrupted"
+    with connected(database) as connection:
+        left = fetch_all(connection, "SELECT 1 FROM pgops.runs WHERE outcome = 'running'")
+    assert left == [], when
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_while_a_statement_runs(project: ProjectDirectory, database: Target, number: int) -> None:
+    alembic = AlembicProject.make(project.path)
+    alembic.chain("aa01")
+    alembic.revision("slow", "aa01", "op.execute('SELECT pg_sleep(600)')")
+    project.environment_yaml(staging=database)
+    process = start(project, "--json")
+    deadline = time.monotonic() + 60
+    sleeping = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    )
+    while not value(database, sleeping):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    error = json.loads(out)["error"]
+    assert "interrupted in revision slow" in error["message"]
+    assert error["untouched"] == "applied: aa01; not applied: slow"
+    assert "Traceback" not in err
+    assert value(database, sleeping) == 0
+    (run,) = json.loads(project.run("migrate.log", "--json").out)["runs"]
+    assert run["outcome"] == "interrupted"
+    assert [each["outcome"] for each in run["revisions"]] == ["succeeded", "interrupted"]
+
+
+def test_the_server_ends_every_session_in_the_middle(
+    project: ProjectDirectory, server: Target, database: Target
+) -> None:
+    alembic = AlembicProject.make(project.path)
+    alembic.chain("aa01")
+    alembic.revision(
+        "slow",
+        "aa01",
+        "op.create_table('half', sa.Column('id', sa.Integer))\nop.execute('SELECT pg_sleep(600)')",
+    )
+    project.environment_yaml(staging=database)
+    process = start(project)
+    deadline = time.monotonic() + 60
+    while not value(database, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+    with connected(server) as connection:
+        execute(
+            connection,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            (database.dbname,),
+        )
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, (out, err)
+    assert "revision slow failed" in err
+    assert "Traceback" not in err
+    assert heads(database) == {"aa01"}
+    assert "half" not in tables(database)
