@@ -48,9 +48,20 @@ class CheckedArgument(Argument):
                 raise Exit(f"error: --{flag}={value}: it takes {what}, 0 or more", code=int(ExitCode.USAGE))
         super().set_value(value, cast)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CheckedArgument:
+        # Invoke's parser copies every flag of every task at every start. Only the value ever changes, and it
+        # is replaced, never changed in place.
+        twin = self.__class__.__new__(self.__class__)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
 
 class OpsTask(Task[Callable[..., Any]]):
     """A task whose only short flags are the documented ones; invoke would give every flag one."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OpsTask:
+        # Invoke's loader copies the whole namespace at every start; nothing changes a task once it is made.
+        return self
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
         options: dict[str, Any] = super().arg_opts(name, default, taken_names)
