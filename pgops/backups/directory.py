@@ -116,6 +116,16 @@ class DirectoryRepository:
                 raise _unwritable(self._home / backup_id, error) from error
             _remove_tree(doomed)
 
+    def is_claimed(self, backup_id: str) -> bool:
+        """Whether a living process is making or removing this backup here."""
+        if not (self._partial / (backup_id + _LOCK)).exists():
+            return False
+        try:
+            with self._existing_lock(backup_id):
+                return False
+        except LockedError:
+            return True
+
     def leftovers(self) -> list[str]:
         found = []
         for backup_id in self._claimed():

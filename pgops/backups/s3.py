@@ -1,0 +1,269 @@
+"""A repository in an S3-compatible bucket: ``s3://bucket/prefix/<environment>/<id>/…``, the same layout as a directory.
+
+The manifest is written last and with ``If-None-Match: *``, so of two writers one is refused; there is no
+index to keep in step. A backup is staged on this machine, each file is uploaded and checked by size and
+checksum, and only then goes the manifest up.
+
+What a dead process left is told by its claim: the object ``.claim.json`` names the machine, and on that
+machine the staging directory's lock tells whether the process lives. A claim of another machine is
+never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from pgops.backups._reader import MalformedError, load_object
+from pgops.backups.directory import DirectoryRepository
+from pgops.backups.manifest import MANIFEST_NAME, Manifest, is_id
+from pgops.backups.repository import Progress, Staging, is_note, no_progress
+from pgops.backups.s3_store import Bucket, Uploaded
+from pgops.errors import VerificationError
+
+CLAIM_NAME = ".claim.json"
+_AT_ONCE = 4
+_CHUNK = 1024 * 1024
+
+
+class S3Repository:
+    """See :class:`pgops.backups.repository.Repository`.
+
+    :param staging: a directory on this machine; backups are made in it before they are uploaded.
+    """
+
+    def __init__(self, bucket: Bucket, environment: str, staging: Path) -> None:
+        self._bucket = bucket
+        self._environment = environment
+        self._staging = DirectoryRepository(staging, environment)
+
+    @property
+    def environment(self) -> str:
+        return self._environment
+
+    @property
+    def url(self) -> str:
+        return f"{self._bucket.url}/{self._environment}"
+
+    def location(self, backup_id: str) -> str:
+        return f"{self.url}/{backup_id}"
+
+    def _key(self, backup_id: str, name: str) -> str:
+        return f"{self._environment}/{backup_id}/{name}"
+
+    def ids(self) -> list[str]:
+        return sorted(backup_id for backup_id, names in self._everything().items() if MANIFEST_NAME in names)
+
+    def _everything(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        prefix = f"{self._environment}/"
+        for key, _size in self._bucket.list(prefix):
+            backup_id, slash, name = key.removeprefix(prefix).partition("/")
+            if slash and is_id(backup_id):
+                found.setdefault(backup_id, set()).add(name)
+        return found
+
+    def read(self, backup_id: str, name: str) -> bytes:
+        return self._bucket.get(self._key(backup_id, name))
+
+    def names(self, backup_id: str) -> list[str]:
+        return sorted(self._sizes(backup_id))
+
+    def _sizes(self, backup_id: str) -> dict[str, int]:
+        prefix = self._key(backup_id, "")
+        found = {key.removeprefix(prefix): size for key, size in self._bucket.list(prefix)}
+        found.pop(CLAIM_NAME, None)
+        return found
+
+    def write_note(self, backup_id: str, name: str, text: str) -> None:
+        if not is_note(name) or name == MANIFEST_NAME:
+            raise ValueError(f"{name} is not a note")
+        self._bucket.put(self._key(backup_id, name), text.encode())
+
+    def remove_note(self, backup_id: str, name: str) -> None:
+        self._bucket.delete([self._key(backup_id, name)])
+
+    @contextlib.contextmanager
+    def stage(self, backup_id: str) -> Iterator[Staging]:
+        with self._staging.stage(backup_id) as local:
+            staged = _Staged(self, local.path, backup_id)
+            try:
+                yield staged
+            finally:
+                staged.settle()
+
+    @contextlib.contextmanager
+    def local(self, backup_id: str, progress: Progress = no_progress) -> Iterator[Path]:
+        sizes = {name: size for name, size in self._sizes(backup_id).items() if not is_note(name)}
+        with private_directory() as root:
+            fetched = _Sum(progress, sum(sizes.values()))
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                jobs = [pool.submit(self._fetch, backup_id, name, root, fetched) for name in sizes]
+                for job in jobs:
+                    job.result()
+            yield root
+
+    def _fetch(self, backup_id: str, name: str, root: Path, fetched: _Sum) -> None:
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise VerificationError(f"{self.location(backup_id)} holds a file with the name {name!r}")
+        path = root / pure
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("xb") as stream:
+            for piece in self._bucket.stream(self._key(backup_id, name)):
+                stream.write(piece)
+                fetched.add(len(piece))
+
+    def delete(self, backup_id: str) -> None:
+        claim = self._claim()
+        # From here on it is not a backup; the claim lets this machine finish what a crash interrupts.
+        self._bucket.put(self._key(backup_id, CLAIM_NAME), claim.encode())
+        self._bucket.delete([self._key(backup_id, MANIFEST_NAME)])
+        self._remove(backup_id)
+
+    def _remove(self, backup_id: str) -> None:
+        prefix = self._key(backup_id, "")
+        keys = [key for key, _size in self._bucket.list(prefix) if key != prefix + CLAIM_NAME]
+        self._bucket.delete(keys)
+        self._bucket.delete([self._key(backup_id, CLAIM_NAME)])
+
+    def leftovers(self) -> list[str]:
+        remote = {
+            backup_id
+            for backup_id, names in self._everything().items()
+            if MANIFEST_NAME not in names and CLAIM_NAME in names and self._is_dead(backup_id)
+        }
+        return sorted(remote | set(self._staging.leftovers()))
+
+    def clear_leftovers(self) -> list[str]:
+        cleared = []
+        for backup_id in self.leftovers():
+            if MANIFEST_NAME not in self.names(backup_id):
+                self._remove(backup_id)
+            cleared.append(backup_id)
+        self._staging.clear_leftovers()
+        return cleared
+
+    def _claim(self) -> str:
+        return json.dumps({"machine": _machine(), "staging": self._staging.url}) + "\n"
+
+    def _is_dead(self, backup_id: str) -> bool:
+        """Whether the claim is one of this machine's and nobody holds its staging directory any more."""
+        try:
+            claim = load_object(self.read(backup_id, CLAIM_NAME))
+            mine = (claim.text("machine"), claim.text("staging")) == (_machine(), self._staging.url)
+        except (MalformedError, FileNotFoundError):
+            return False
+        return mine and not self._staging.is_claimed(backup_id)
+
+
+class _Staged:
+    """A backup in the local staging directory, on its way up."""
+
+    def __init__(self, repository: S3Repository, path: Path, backup_id: str) -> None:
+        self._repository = repository
+        self._path = path
+        self._id = backup_id
+        self._begun = False
+        self._committed = False
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    def commit(
+        self, manifest: Manifest, notes: Sequence[tuple[str, str]] = (), progress: Progress = no_progress
+    ) -> None:
+        repository, bucket = self._repository, self._repository._bucket
+        here = [each for each in sorted(self._path.rglob("*")) if each.is_file()]
+        sent = _Sum(progress, sum(each.stat().st_size for each in here))
+        if bucket.exists(repository._key(self._id, MANIFEST_NAME)):
+            raise VerificationError(
+                f"{repository.location(self._id)} is there already",
+                untouched="the backup that is there was not touched",
+            )
+        self._begun = True
+        bucket.put(repository._key(self._id, CLAIM_NAME), repository._claim().encode())
+        expected = {each.path: each.sha256 for each in manifest.files}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            jobs = [pool.submit(self._send, path, expected, sent) for path in here]
+            for job in jobs:
+                job.result()
+        for name, text in notes:
+            bucket.put(repository._key(self._id, name), text.encode())
+        bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
+        self._committed = True
+
+    def _send(self, path: Path, expected: dict[str, str], sent: _Sum) -> None:
+        name = path.relative_to(self._path).as_posix()
+        key = self._repository._key(self._id, name)
+        uploaded = self._repository._bucket.upload(key, path, sent.add)
+        if name in expected and expected[name] != uploaded.sha256:
+            raise VerificationError(f"{name} changed on this machine's disk between dump and upload")
+        _check_arrived(self._repository._bucket, key, uploaded)
+
+    def settle(self) -> None:
+        """After a commit the claim goes; without one, everything that went up does."""
+        if self._committed:
+            self._repository._bucket.delete([self._repository._key(self._id, CLAIM_NAME)])
+        elif self._begun:
+            self._repository._remove(self._id)
+
+
+def _check_arrived(bucket: Bucket, key: str, uploaded: Uploaded) -> None:
+    """The size must be right, and the server's own checksum; where it gives none that we know, the bytes are read back."""
+    size, tag = bucket.head(key)
+    if size != uploaded.size:
+        raise VerificationError(f"{key} arrived with {size} bytes instead of {uploaded.size}")
+    if tag == uploaded.tag:
+        return
+    digest = hashlib.sha256()
+    for piece in bucket.stream(key):
+        digest.update(piece)
+    if digest.hexdigest() != uploaded.sha256:
+        raise VerificationError(f"{key} arrived with another content than was sent")
+
+
+class _Sum:
+    """Bytes of several files at once, told to one progress."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def add(self, size: int) -> None:
+        """So many more are done. Threads may race for the display, never for the data."""
+        self._done += size
+        self._progress(self._done, self._total)
+
+
+@contextlib.contextmanager
+def private_directory() -> Iterator[Path]:
+    """A directory of ours alone for the block, below TMPDIR."""
+    root = Path(tempfile.mkdtemp(prefix="pgops-fetched-"))
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+def _machine() -> str:
+    """What names this machine across restarts of pgops: systemd's machine id, else the host name."""
+    with contextlib.suppress(OSError):
+        return Path("/etc/machine-id").read_text(encoding="ascii").strip() or socket.gethostname()
+    return socket.gethostname()
+
+
+def staging_directory(url: str) -> Path:
+    """Where backups for this bucket are made on this machine: below the user's cache directory."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "pgops" / hashlib.sha256(url.encode()).hexdigest()[:16]

@@ -1,0 +1,127 @@
+"""Encrypted backups: restored by pgops, opened by the age program, found damaged when they are."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from pgops.backups import create as backups_create
+from pgops.backups import find
+from pgops.backups.directory import DirectoryRepository
+from pgops.backups.encryption import EncryptedRepository
+from pgops.backups.verify import verify
+from pgops.environments import Encryption
+from pgops.errors import ConfigurationError, SecretError, VerificationError
+from pgops.postgres import Target
+from pgops.secrets import FileSecret
+from tests.restoring import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> tuple[str, Path]:
+    """A recipient, and the file of its identity as age-keygen writes it."""
+    identity = pyrage.x25519.Identity.generate()
+    path = tmp_path / "key.txt"
+    path.write_text(f"# created: 2026-11-22\n# public key: {identity.to_public()}\n{identity}\n")
+    path.chmod(0o600)
+    return str(identity.to_public()), path
+
+
+def repository_at(root: Path, recipient: str, identity: Path | None) -> EncryptedRepository:
+    reference = FileSecret(identity) if identity else None
+    return EncryptedRepository(
+        DirectoryRepository(root, "test"), Encryption((recipient,), reference), store="vault"
+    )
+
+
+def test_nothing_is_in_clear_and_everything_comes_back(
+    database: Target, tmp_path: Path, key: tuple[str, Path]
+) -> None:
+    small_data(database)
+    run_sql(database, "INSERT INTO knowledge (content) VALUES ('an uncommon phrase')")
+    before = table_hashes(database)
+    repository = repository_at(tmp_path / "backups", *key)
+    backup = backups_create.create(environment_for(database, tmp_path), database, repository=repository)
+
+    home = tmp_path / "backups" / "test" / backup.id
+    files = [each for each in home.rglob("*") if each.is_file()]
+    sealed = [each for each in files if each.suffix == ".age"]
+    assert {each.name for each in files} - {each.name for each in sealed} == {
+        "manifest.json",
+        *(each.name for each in home.glob("proof-*.json")),
+    }
+    assert all(each.read_bytes().startswith(b"age-encryption.org/v1\n") for each in sealed)
+    assert verify(repository, find(repository, "latest"), now=NOW).ok
+
+    run_sql(database, "DELETE FROM knowledge")
+    put_back(database, repository, backup)
+    assert table_hashes(database) == before
+    drop_all(database)
+
+
+def test_the_age_program_opens_every_file(database: Target, tmp_path: Path, key: tuple[str, Path]) -> None:
+    program = shutil.which("age")
+    if program is None:
+        pytest.skip("the program age is not installed")
+    small_data(database)
+    repository = repository_at(tmp_path / "backups", *key)
+    backup = backups_create.create(environment_for(database, tmp_path), database, repository=repository)
+    home = tmp_path / "backups" / "test" / backup.id
+    with repository.local(backup.id) as clear:
+        for file in backup.manifest.files:
+            done = subprocess.run(
+                [program, "--decrypt", "--identity", str(key[1]), str(home / f"{file.path}.age")],
+                capture_output=True,
+                check=True,
+            )
+            assert done.stdout == (clear / file.path).read_bytes()
+
+
+def test_a_changed_file_is_found_and_named(database: Target, tmp_path: Path, key: tuple[str, Path]) -> None:
+    small_data(database)
+    repository = repository_at(tmp_path / "backups", *key)
+    backup = backups_create.create(environment_for(database, tmp_path), database, repository=repository)
+    victim = tmp_path / "backups" / "test" / backup.id / "dump" / "toc.dat.age"
+    content = bytearray(victim.read_bytes())
+    content[-20] ^= 1
+    victim.write_bytes(content)
+    with pytest.raises(VerificationError) as caught:
+        verify(repository, backup, now=NOW)
+    assert "toc.dat can't be decrypted" in caught.value.message
+    victim.unlink()
+    assert "dump/toc.dat: missing" in verify(repository, backup, now=NOW).problems
+
+
+def test_without_the_identity_backups_are_made_and_listed_but_not_read(
+    database: Target, tmp_path: Path, key: tuple[str, Path]
+) -> None:
+    small_data(database)
+    repository = repository_at(tmp_path / "backups", key[0], None)
+    backup = backups_create.create(environment_for(database, tmp_path), database, repository=repository)
+    assert repository.ids() == [backup.id]
+    with pytest.raises(SecretError) as caught, repository.local(backup.id):
+        pass
+    assert "stores.vault.encrypt.identity is not set" in caught.value.message
+
+
+def test_a_wrong_identity_and_a_wrong_recipient_each_say_so(
+    database: Target, tmp_path: Path, key: tuple[str, Path]
+) -> None:
+    small_data(database)
+    made = repository_at(tmp_path / "backups", *key)
+    backup = backups_create.create(environment_for(database, tmp_path), database, repository=made)
+    other = tmp_path / "other.txt"
+    other.write_text(str(pyrage.x25519.Identity.generate()))
+    other.chmod(0o600)
+    with (
+        pytest.raises(VerificationError) as caught,
+        repository_at(tmp_path / "backups", key[0], other).local(backup.id),
+    ):
+        pass
+    assert "is stores.vault.encrypt.identity one of its recipients?" in caught.value.hint
+    with pytest.raises(ConfigurationError):
+        repository_at(tmp_path, "age1nonsense", None)

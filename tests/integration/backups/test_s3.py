@@ -1,0 +1,179 @@
+"""Backups in a bucket: made, listed, verified, restored, removed, against a real server on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgops.backups import create as backups_create
+from pgops.backups import find, listing
+from pgops.backups.manifest import MANIFEST_NAME
+from pgops.backups.repository import Repository
+from pgops.backups.s3 import CLAIM_NAME, S3Repository
+from pgops.backups.s3_store import Bucket
+from pgops.backups.verify import verify
+from pgops.environments import S3Settings, Store
+from pgops.errors import UnreachableError, VerificationError
+from pgops.postgres import Target
+from pgops.secrets import LiteralSecret, Secret
+from tests.restoring import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
+from tests.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, conditional_server, signing_server
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server that checks signatures."""
+    with signing_server(tmp_path_factory.mktemp("s3") / "data") as found:
+        yield found
+
+
+def store_at(server: S3Server, secret_key: str = SECRET_KEY, bucket: str = BUCKET) -> Store:
+    return Store(
+        "bucket",
+        f"s3://{bucket}/some/prefix",
+        S3Settings(
+            endpoint=server.endpoint,
+            access_key=LiteralSecret(Secret(ACCESS_KEY)),
+            secret_key=LiteralSecret(Secret(secret_key)),
+        ),
+    )
+
+
+def repository_at(server: S3Server, staging: Path, name: str = "test", **given: str) -> S3Repository:
+    return S3Repository(Bucket(store_at(server, **given)), name, staging)
+
+
+def back_up_to(repository: Repository, target: Target, root: Path) -> str:
+    environment = environment_for(target, root, name=repository.environment)
+    return backups_create.create(environment, target, repository=repository).id
+
+
+def test_a_backup_is_made_listed_verified_restored_and_removed(
+    s3: S3Server, database: Target, tmp_path: Path
+) -> None:
+    small_data(database)
+    before = table_hashes(database)
+    repository = repository_at(s3, tmp_path / "staging", "whole")
+    backup_id = back_up_to(repository, database, tmp_path)
+
+    assert repository.ids() == [backup_id]
+    home = s3.objects / "some" / "prefix" / "whole" / backup_id
+    assert (home / MANIFEST_NAME).is_file()
+    assert not list(home.rglob(CLAIM_NAME))
+    assert not list((tmp_path / "staging").rglob("*.dat*"))
+    backup = find(repository, "latest")
+    assert backup.verified
+    assert backup.path == f"s3://{BUCKET}/some/prefix/whole/{backup_id}"
+    assert verify(repository, backup, now=NOW).ok
+
+    run_sql(database, "DELETE FROM knowledge")
+    put_back(database, repository, backup)
+    assert table_hashes(database) == before
+
+    repository.delete(backup_id)
+    assert (repository.ids(), repository.leftovers()) == ([], [])
+    assert not [each for each in home.rglob("*") if each.is_file()]
+    drop_all(database)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "add"])
+def test_damage_in_the_bucket_is_found_and_named(
+    s3: S3Server, database: Target, tmp_path: Path, damage: str
+) -> None:
+    small_data(database)
+    repository = repository_at(s3, tmp_path / "staging", f"damage-{damage}")
+    backup_id = back_up_to(repository, database, tmp_path)
+    prefix = f"{repository.environment}/{backup_id}/"
+    key, _ = max(repository._bucket.list(prefix + "dump/"), key=lambda each: each[1])
+    content = bytearray(b"".join(repository._bucket.stream(key)))
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        repository._bucket.put(key, bytes(content))
+    elif damage == "truncate":
+        repository._bucket.put(key, bytes(content[:-3]))
+    elif damage == "remove":
+        repository._bucket.delete([key])
+    else:
+        key = prefix + "dump/stranger"
+        repository._bucket.put(key, b"x")
+
+    proof = verify(repository, find(repository, backup_id), now=NOW)
+
+    assert not proof.ok
+    assert any(key.removeprefix(prefix) in each for each in proof.problems), proof.problems
+
+
+def test_what_a_dead_process_left_is_not_a_backup_and_is_cleared(s3: S3Server, tmp_path: Path) -> None:
+    repository = repository_at(s3, tmp_path / "staging", "dead")
+    ours, theirs = "20261122T171500Z-aaaaaa", "20261122T171500Z-bbbbbb"
+    for backup_id, claim in (
+        (ours, repository._claim()),
+        (theirs, json.dumps({"machine": "other", "staging": "/x"})),
+    ):
+        repository._bucket.put(f"dead/{backup_id}/{CLAIM_NAME}", claim.encode())
+        repository._bucket.put(f"dead/{backup_id}/dump/toc.dat", b"half")
+
+    assert repository.ids() == []
+    assert listing(repository).backups == ()
+    assert repository.leftovers() == [ours]
+    assert repository.clear_leftovers() == [ours]
+    assert repository.names(ours) == []
+    assert repository.names(theirs) == ["dump/toc.dat"]
+
+
+def test_a_living_upload_is_no_leftover(s3: S3Server, tmp_path: Path) -> None:
+    repository = repository_at(s3, tmp_path / "staging", "living")
+    backup_id = "20261122T171500Z-cccccc"
+    with repository.stage(backup_id):
+        repository._bucket.put(f"living/{backup_id}/{CLAIM_NAME}", repository._claim().encode())
+        assert repository.leftovers() == []
+    assert repository.leftovers() == [backup_id]
+
+
+def test_a_failure_on_the_way_up_leaves_nothing(
+    s3: S3Server, database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_data(database)
+    repository = repository_at(s3, tmp_path / "staging", "failing")
+
+    def refuse(_bucket: Bucket, key: str, _content: bytes) -> None:
+        raise VerificationError(f"{key} refused")
+
+    monkeypatch.setattr(Bucket, "create", refuse)
+    with pytest.raises(VerificationError):
+        back_up_to(repository, database, tmp_path)
+    assert not [each for each in (s3.objects / "some" / "prefix" / "failing").rglob("*") if each.is_file()]
+
+
+def test_a_large_file_goes_up_in_parts_and_arrives_whole(s3: S3Server, tmp_path: Path) -> None:
+    bucket = Bucket(store_at(s3))
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(256)) * 80_000)
+    sent: list[int] = []
+    uploaded = bucket.upload("large", path, sent.append)
+    assert bucket.head("large") == (uploaded.size, uploaded.tag)
+    assert sum(sent) == uploaded.size == 20_480_000
+    assert b"".join(bucket.stream("large")) == path.read_bytes()
+
+
+def test_a_wrong_key_a_missing_bucket_and_a_dead_server_each_say_so(s3: S3Server, tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError) as wrong:
+        repository_at(s3, tmp_path, secret_key="another").ids()
+    assert "does not let us in" in wrong.value.message
+    assert SECRET_KEY not in str(wrong.value)
+    with pytest.raises(UnreachableError) as missing:
+        repository_at(s3, tmp_path, bucket="nowhere").ids()
+    assert missing.value.message == "there is no bucket s3://nowhere/some/prefix"
+
+
+def test_of_two_writers_of_one_manifest_the_second_is_refused(tmp_path: Path) -> None:
+    with conditional_server(tmp_path / "data") as server:
+        bucket = Bucket(store_at(server))
+        bucket.create("test/x/manifest.json", b"first")
+        with pytest.raises(VerificationError) as caught:
+            bucket.create("test/x/manifest.json", b"second")
+        assert "is there already" in caught.value.message
+        assert bucket.get("test/x/manifest.json") == b"first"
