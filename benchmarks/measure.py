@@ -92,6 +92,7 @@ class ComparisonResult:
     title: str
     ours: str
     peer: str
+    figure: str
     unit: str
     goal: float | None
     ceiling: float | None
@@ -163,6 +164,7 @@ def _compare(comparison: Comparison, sides: Sequence[SideResult]) -> ComparisonR
         title=comparison.title,
         ours=comparison.ours,
         peer=comparison.peer,
+        figure=comparison.figure,
         unit=comparison.unit,
         goal=comparison.goal,
         ceiling=comparison.ceiling,

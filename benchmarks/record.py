@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.figures import Spread
@@ -38,7 +38,7 @@ def to_json(run: Run) -> dict[str, Any]:
 
 
 def _result(result: Result) -> dict[str, Any]:
-    found = _rounded(dataclasses.asdict(result))
+    found: dict[str, Any] = _rounded(dataclasses.asdict(result))
     for plain, each in zip(found["comparisons"], result.comparisons, strict=True):
         plain["met"] = each.met
     return found
@@ -96,8 +96,3 @@ def _comparison_from(found: Mapping[str, Any]) -> ComparisonResult:
     for name in ("our_figures", "peer_figures", "ratio"):
         plain[name] = Spread(**plain[name]) if plain[name] else None
     return ComparisonResult(**plain)
-
-
-def keys(results: Sequence[Result]) -> list[str]:
-    """The measures in a run, in order."""
-    return [each.key for each in results]

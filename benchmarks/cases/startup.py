@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Comparison, Measure, Sample, Side
@@ -12,6 +14,7 @@ from benchmarks.peers import program
 from benchmarks.process import plain_environment, require, shown, timed
 from benchmarks.project import BIN, REPOSITORY
 from benchmarks.workbench import Workbench
+from pgops import completion as pgops_completion
 
 _EMPTY = "invoke --list, empty tasks.py"
 
@@ -82,7 +85,38 @@ def listing(bench: Workbench) -> Iterator[Measure]:
     )
 
 
+# What a shell does on TAB after `inv migrate --env=`, in a shell of its own.
+_TAB = """
+source "$1"
+COMP_WORDS=(inv migrate --env =) COMP_CWORD=3 COMP_LINE="inv migrate --env=" COMP_POINT=18
+_pgops_inv
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
 @contextlib.contextmanager
 def completion(bench: Workbench) -> Iterator[Measure]:
-    raise NotImplementedError
-    yield
+    """The names of this repository's environments in bash, a new bash included."""
+    script = bench.place("completion") / "completion.bash"
+    script.write_text(pgops_completion.script("bash"), encoding="utf-8")
+    bash = shutil.which("bash")
+    name = "TAB in bash"
+
+    yield Measure(
+        "completion",
+        "Completing an environment's name",
+        [
+            replace(
+                _side(
+                    name,
+                    [bash or "bash", "--norc", "-c", _TAB, "bash", str(script)],
+                    REPOSITORY,
+                    lambda out: {"dev", "staging", "production"} <= set(out.split()),
+                    missing="" if bash else "there is no bash here",
+                ),
+                command="bash, the completion of `inv migrate --env=`",
+            ),
+            _empty(bench),
+        ],
+        [Comparison("completion of an environment's name", name, _EMPTY, goal=1.15)],
+    )
