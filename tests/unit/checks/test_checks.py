@@ -133,6 +133,29 @@ def test_row_security_hides_rows_from_a_backup(
     )  # fmt: skip
 
 
+def test_row_security_hides_nothing_from_a_superuser(
+    environment: Callable[..., Environment], database: Target
+) -> None:
+    with postgres.connected(database) as connection:
+        postgres.execute(connection, "CREATE TABLE hidden (); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY")
+    result = check(environment(database), DEFAULT_SOURCES)
+    assert only(result, "may back up")[0] == "ok"
+
+
+def test_a_look_cannot_write(
+    environment: Callable[..., Environment], database: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def pooling(_target: Target, connection: postgres.Connection) -> Finding:
+        seen.append(postgres.fetch_value(connection, "SHOW transaction_read_only"))
+        return ok("pooling", "")
+
+    monkeypatch.setattr(checks, "_pooling", pooling)
+    check(environment(database), DEFAULT_SOURCES)
+    assert seen == ["on"]
+
+
 def test_read_only_by_default(environment: Callable[..., Environment], database: Target, role: str) -> None:
     with postgres.connected(database) as connection:
         postgres.execute(connection, f"ALTER ROLE {role} SET default_transaction_read_only = on")
