@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from invoke.context import Context
@@ -10,7 +11,7 @@ from invoke.tasks import task
 
 from pgops.tasks import namespace
 
-PYTHON = sys.executable
+PYTHON = shlex.quote(sys.executable)
 
 
 @task(
@@ -38,7 +39,7 @@ def lint(context: Context, fix: bool = False) -> None:
 def _beside(program: str) -> str:
     from pathlib import Path
 
-    return str(Path(PYTHON).with_name(program))
+    return shlex.quote(str(Path(sys.executable).with_name(program)))
 
 
 def _run(context: Context, command: str) -> None:
