@@ -114,6 +114,17 @@ def check_checkout(spec: ServiceSpec, container: Container) -> None:
     )
 
 
+def ours(engine: Engine, spec: ServiceSpec) -> Container | None:
+    """The container, or ``None``; never another checkout's.
+
+    :raises RefusedError: it is another checkout's, or there are several.
+    """
+    container = find_container(engine, spec)
+    if container is not None:
+        check_checkout(spec, container)
+    return container
+
+
 def difference(spec: ServiceSpec, container: Container, image_id: str) -> str:
     """Why compose would make the container anew, in words, or ``""``."""
     if container.config_hash != config_hash(spec):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import docker.errors
 from docker.types import IPAMConfig, IPAMPool
@@ -18,14 +19,15 @@ from pgops.local.engine import body, ports
 from pgops.local.engine.client import Engine, Event, Report, explanation, speaking
 from pgops.local.engine.containers import (
     Container,
-    check_checkout,
     difference,
-    find_container,
     inspect,
+    ours,
 )
 from pgops.local.engine.data import DataPlace, check_major, data_place
 from pgops.local.engine.images import Image, ensure_image
 
+_RACE = 10.0  # seconds that another start of the same container may take to show
+_POLL = 0.1
 _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
 _BOUND = re.compile(r"(?:listen \w+|Bind for|exposing port \w+) (\S+?):(\d+)")
 
@@ -40,15 +42,30 @@ class Started:
     data: DataPlace
 
 
+class _RaceError(Exception):
+    """Somebody else is making the same container at this moment."""
+
+
 def start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
     """See that the service's container runs as the compose file says; it may not be ready yet.
+
+    Of several at once one makes the container and the others adopt it.
 
     :raises PgopsError: one of the failures in docs/compose.md, each with the next step; whatever this
         call made is removed again.
     """
-    container = find_container(engine, spec)
-    if container is not None:
-        check_checkout(spec, container)
+    deadline = time.monotonic() + _RACE
+    while True:
+        try:
+            return _start(engine, spec, report)
+        except _RaceError as error:
+            if time.monotonic() > deadline:
+                raise _name_taken(spec, {}) from error
+            time.sleep(_POLL)
+
+
+def _start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
+    container = ours(engine, spec)
     image = ensure_image(engine, spec, report)
     place = data_place(spec, image)
     if container is None or container.state in ("dead", "removing"):
@@ -121,11 +138,20 @@ def _create(
             report(Event("container", f"creating {spec.name_of_container}"))
             container = _make_and_start(engine, spec, request)
     except BaseException:
-        with speaking("remove the network made for the container"):
-            for network in networks:
-                engine.api.remove_network(network)
+        for network in networks:
+            _remove_network(engine, network)
         raise
     return Started(_now(engine, container), "recreated" if replaced else "created", image, place)
+
+
+def _remove_network(engine: Engine, network: str) -> None:
+    with speaking("remove the network made for the container"):
+        try:
+            engine.api.remove_network(network)
+        except docker.errors.APIError as error:
+            # somebody else's container has joined it meanwhile: then it is theirs
+            if error.status_code not in (403, 404, 409):
+                raise
 
 
 def _make_and_start(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) -> str:
@@ -212,7 +238,7 @@ def _create_network(engine: Engine, spec: ServiceSpec, key: str, network: Networ
         )
         for pool in (ipam or {}).get("Config", ())
     ]
-    with speaking(f"create network {network.name}"):
+    with speaking(f"create network {network.name}"), _raced("already exists"):
         found: dict[str, Any] = engine.api.create_network(
             network.name,
             driver=network.driver or "bridge",
@@ -225,6 +251,17 @@ def _create_network(engine: Engine, spec: ServiceSpec, key: str, network: Networ
             labels=body.network_labels(spec, key, network),
         )
     return str(found["Id"])
+
+
+@contextmanager
+def _raced(words: str) -> Iterator[None]:
+    """What somebody else made between our look and our request is looked at again."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if words in explanation(error):
+            raise _RaceError from error
+        raise
 
 
 def _ensure_volumes(engine: Engine, spec: ServiceSpec, report: Report) -> None:
@@ -258,24 +295,23 @@ def _create_container(engine: Engine, spec: ServiceSpec, request: dict[str, Any]
             found = engine.untyped.create_container_from_config(request, name, spec.platform or None)
         except docker.errors.APIError as error:
             if error.status_code == 409 and "already in use" in explanation(error):
-                raise _name_taken(engine, spec) from error
+                _tell_who_has_the_name(engine, spec)
             raise
     return str(found["Id"])
 
 
-def _name_taken(engine: Engine, spec: ServiceSpec) -> RefusedError | UnreachableError:
-    name = spec.name_of_container
+def _tell_who_has_the_name(engine: Engine, spec: ServiceSpec) -> NoReturn:
     try:
-        labels = engine.api.inspect_container(name)["Config"].get("Labels") or {}
-    except docker.errors.NotFound:
-        labels = {}
+        labels = engine.api.inspect_container(spec.name_of_container)["Config"].get("Labels") or {}
+    except docker.errors.NotFound as error:
+        raise _RaceError from error  # the name is reserved, the container not there yet
     if labels.get(body.PROJECT) == spec.project.name and labels.get(body.SERVICE) == spec.service:
-        return UnreachableError(
-            f"container {name} was made by somebody else at this moment",
-            kind="race",
-            untouched="it was not touched",
-            hint="invoke db.up again",
-        )
+        raise _RaceError
+    raise _name_taken(spec, labels)
+
+
+def _name_taken(spec: ServiceSpec, labels: Mapping[str, str]) -> RefusedError:
+    name = spec.name_of_container
     owner = f"project {labels[body.PROJECT]}" if body.PROJECT in labels else "something other than compose"
     return RefusedError(
         f"the name {name} is taken by a container that belongs to {owner}",

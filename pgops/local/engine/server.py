@@ -1,9 +1,9 @@
-"""The compose database as one thing: up, status, stop, down, logs, programs inside it."""
+"""The compose database as one thing: up, status, stop, down, and its data on request."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,26 @@ from pgops.local.engine.containers import (
     find_container,
     inspect,
     last_lines,
+    ours,
 )
 from pgops.local.engine.data import DataPlace, data_place, system_identifier
 from pgops.local.engine.images import find_image
 from pgops.local.engine.lifecycle import Started, start
+from pgops.local.engine.output import logs, run_inside
 from pgops.postgres import Target
+
+__all__ = [
+    "ServerStatus",
+    "UpResult",
+    "down",
+    "logs",
+    "remove_data",
+    "run_inside",
+    "status",
+    "stop",
+    "up",
+    "wait_until_ready",
+]
 
 _LOOK_AGAIN = 0.25  # seconds between two looks at the container while waiting for the server
 
@@ -223,7 +238,7 @@ def status(engine: Engine, spec: ServiceSpec) -> ServerStatus:
 
 def stop(engine: Engine, spec: ServiceSpec, *, report: Report = quiet) -> str:
     """Stop the container, which stays, with its data. Returns its name, or ``""`` where nothing ran."""
-    container = _ours(engine, spec)
+    container = ours(engine, spec)
     if container is None or not container.running:
         return ""
     report(Event("container", f"stopping {container.name}"))
@@ -239,7 +254,7 @@ def down(engine: Engine, spec: ServiceSpec, *, report: Report = quiet) -> tuple[
 
     :raises RefusedError: the data lives in the container, and would go with it.
     """
-    container = _ours(engine, spec)
+    container = ours(engine, spec)
     removed: list[str] = []
     if container is not None:
         _check_data_lasts(engine, spec, container)
@@ -292,7 +307,7 @@ def remove_data(engine: Engine, spec: ServiceSpec, *, report: Report = quiet) ->
 
     :raises RefusedError: the container is still there.
     """
-    container = _ours(engine, spec)
+    container = ours(engine, spec)
     if container is not None:
         raise RefusedError(
             f"container {container.name} still uses the data",
@@ -312,71 +327,3 @@ def remove_data(engine: Engine, spec: ServiceSpec, *, report: Report = quiet) ->
             engine.api.remove_volume(volume.name)
             removed.append(volume.name)
     return tuple(removed)
-
-
-def logs(
-    engine: Engine, spec: ServiceSpec, *, follow: bool = False, tail: int | None = None
-) -> Iterator[str]:
-    """The container's output, line by line without line ends; ``follow`` goes on until the container ends.
-
-    :raises UnreachableError: there is no container.
-    """
-    container = _existing(engine, spec)
-    pending = b""
-    with speaking(f"read the output of {container.name}"):
-        chunks = engine.api.logs(
-            container.id, stream=True, follow=follow, tail="all" if tail is None else tail
-        )
-        for chunk in chunks:
-            *lines, pending = (pending + chunk).split(b"\n")
-            yield from (line.decode("utf-8", "replace").rstrip("\r") for line in lines)
-    if pending:
-        yield pending.decode("utf-8", "replace")
-
-
-def run_inside(
-    engine: Engine,
-    spec: ServiceSpec,
-    argv: Sequence[str],
-    *,
-    environ: Mapping[str, str] | None = None,
-    user: str = "",
-    stdout: Callable[[bytes], object] = lambda data: None,
-    stderr: Callable[[bytes], object] = lambda data: None,
-) -> int:
-    """Run a program in the container, without a terminal or input; its exit code.
-
-    :param environ: added variables; a password belongs here, never in ``argv``.
-    :param stdout: called with each piece of output as it comes; nothing is kept in memory.
-    :raises UnreachableError: the container does not run, or has no such program.
-    """
-    container = _existing(engine, spec)
-    with speaking(f"run {argv[0]} in {container.name}"):
-        created = engine.api.exec_create(
-            container.id, list(argv), environment=dict(environ or {}), user=user, stdin=False
-        )
-        for out, err in engine.api.exec_start(created["Id"], stream=True, demux=True):
-            if out:
-                stdout(out)
-            if err:
-                stderr(err)
-        code = engine.api.exec_inspect(created["Id"])["ExitCode"]
-    return int(code)
-
-
-def _ours(engine: Engine, spec: ServiceSpec) -> Container | None:
-    container = find_container(engine, spec)
-    if container is not None:
-        check_checkout(spec, container)
-    return container
-
-
-def _existing(engine: Engine, spec: ServiceSpec) -> Container:
-    container = _ours(engine, spec)
-    if container is None:
-        raise UnreachableError(
-            f"there is no container for service {spec.service} of project {spec.project.name}",
-            kind="absent",
-            hint="invoke db.up",
-        )
-    return container
