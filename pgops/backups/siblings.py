@@ -14,8 +14,9 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from pgops.backups._reader import MalformedError, load_object
 from pgops.errors import UnreachableError
 from pgops.postgres import (
     Connection,
@@ -71,11 +72,22 @@ def parse_marker(comment: str | None) -> Marker | None:
     if comment is None or not comment.startswith(_PREFIX):
         return None
     try:
-        value: Any = json.loads(comment.removeprefix(_PREFIX))
-        found = Marker(**value)
-    except (ValueError, TypeError):
+        read = load_object(comment.removeprefix(_PREFIX))
+        kind = read.text("kind")
+        if kind not in ("new", "previous"):
+            return None
+        return Marker(
+            kind="new" if kind == "new" else "previous",
+            of=read.text("of"),
+            environment=read.text("environment"),
+            backup=read.text_or_none("backup"),
+            restore=read.text("restore"),
+            at=read.text("at"),
+            comment=read.text_or_none("comment"),
+            replaced_by=read.integer_or_none("replaced_by"),
+        )
+    except MalformedError:
         return None
-    return found if found.kind in _INFIX and isinstance(found.of, str) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +162,13 @@ def list_siblings(connection: Connection, database: str) -> list[Sibling]:
         for name, oid, comment, size in rows
         if (marker := parse_marker(comment))
     ]
-    mine = [each for each in found if each.marker.of == database]
+    mine = [
+        each
+        for each in found
+        # The comment alone could have been copied from elsewhere: the name must say the same.
+        if each.marker.of == database
+        and each.name == sibling_name(database, each.marker.kind, each.marker.restore)
+    ]
     return sorted(mine, key=lambda each: each.marker.at)
 
 
