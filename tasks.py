@@ -33,7 +33,10 @@ def lint(context: Context, fix: bool = False) -> None:
         context.run(f"{PYTHON} -m ruff check --fix .", warn=True)
         context.run(f"{PYTHON} -m ruff format .", warn=True)
     for command in ("ruff check .", "ruff format --check .", "mypy", "importlinter.cli"):
-        _run(context, f"{PYTHON} -m {command}" if command != "importlinter.cli" else f"{_beside('lint-imports')}")
+        _run(
+            context,
+            f"{PYTHON} -m {command}" if command != "importlinter.cli" else f"{_beside('lint-imports')}",
+        )
 
 
 def _beside(program: str) -> str:
