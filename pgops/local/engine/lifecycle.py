@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -57,11 +58,27 @@ def start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
     deadline = time.monotonic() + _RACE
     while True:
         try:
-            return _start(engine, spec, report)
+            with _alone(spec, report):
+                return _start(engine, spec, report)
         except _RaceError as error:
             if time.monotonic() > deadline:
                 raise _name_taken(spec, {}) from error
             time.sleep(_POLL)
+
+
+@contextmanager
+def _alone(spec: ServiceSpec, report: Report) -> Iterator[None]:
+    """One start of a project at a time on this machine: engines before 25 make two networks of one name.
+
+    The compose file itself is locked, so that no lock file is left anywhere.
+    """
+    with spec.project.config_files[0].open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(Event("wait", "another start of this project is under way; waiting for it"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
