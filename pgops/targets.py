@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pgops.environments import ComposeConnection, Environment
+from pgops.errors import ConfigurationError
 from pgops.postgres import Target, from_connection
 
 
@@ -13,12 +14,15 @@ def target_for(environment: Environment) -> Target:
 
     A compose environment takes them from docker-compose.yml, whatever kind of server runs there.
 
-    :raises ConfigurationError: the compose file, the service or the URL is wrong.
+    :raises ConfigurationError: the compose file, the service or the URL is wrong, or leads a protected
+        environment to a remote server that does not prove itself.
     :raises SecretError: a URL's reference gives no value.
     """
     connection = environment.connection
     if not isinstance(connection, ComposeConnection):
-        return from_connection(environment.name, connection, connect_timeout=environment.timeouts.connect)
+        found = from_connection(environment.name, connection, connect_timeout=environment.timeouts.connect)
+        _refuse_unproven(environment, found)
+        return found
     # Imported here: the compose reader is not needed for a server that pgops does not start.
     from pgops.local.compose import load
     from pgops.local.server import compose_target
@@ -30,3 +34,14 @@ def target_for(environment: Environment) -> Target:
         environ=os.environ,
     )
     return compose_target(environment, spec)
+
+
+def _refuse_unproven(environment: Environment, target: Target) -> None:
+    """What environments.yaml could not see when it was read: the host and sslmode of a service or a URL."""
+    if environment.protected and not target.loopback and target.sslmode != "verify-full":
+        raise ConfigurationError(
+            f"{environment.name} is protected, and sslmode {target.sslmode!r} does not prove that "
+            f"{target.host} is the server it should be",
+            untouched="no connection was made",
+            hint=f"sslmode: verify-full for {environment.name} in environments.yaml, or protected: false",
+        )
