@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -91,6 +92,7 @@ def assert_goes_up_down_and_up(
 
 
 BOOKS = ("books", "pages", "title")
+ALEMBIC = tuple(int(part) for part in importlib.metadata.version("alembic").split(".")[:2])
 
 
 def test_stock_env_py(adopted: Adopted) -> None:
@@ -191,6 +193,7 @@ def test_migrations_that_read_data(adopted: Adopted) -> None:
     assert adopted.value("SELECT string_agg(shelf, ',' ORDER BY id) FROM book") == "E,U"
 
 
+@pytest.mark.skipif(ALEMBIC < (1, 16), reason="this Alembic does not read pyproject.toml")
 def test_configured_by_pyproject(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, *BOOKS)
 
@@ -230,6 +233,7 @@ def test_needs_its_own_directory(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, *BOOKS)
 
 
+@pytest.mark.skipif(ALEMBIC < (1, 16), reason="this Alembic spells path_separator otherwise")
 def test_version_files_in_several_places(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, "books", "pages", "till", heads=("pages", "till"), down="shop@-1")
 

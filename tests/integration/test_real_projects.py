@@ -1,4 +1,4 @@
-"""Real Alembic projects from PyPI, by tests/projects/real/adopt.py; on request, because each installs a whole application."""
+"""Real Alembic projects from PyPI, and the oldest Alembic that is supported; on request, because each installs a lot."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ SCRIPT = REPOSITORY / "tests" / "projects" / "real" / "adopt.py"
 WANTED = os.environ.get("PGOPS_TEST_PROJECTS", "").split(",")
 
 
+def skip_unless_wanted(name: str) -> None:
+    """Each of these takes minutes and downloads an application."""
+    if name not in WANTED:
+        pytest.skip("real projects from PyPI on request: PGOPS_TEST_PROJECTS=ckan,argilla,airflow,oldest")
+
+
 @pytest.mark.projects
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["ckan", "argilla", "airflow"])
 def test_a_real_project_is_adopted_without_editing_its_env_py(name: str, database: Target) -> None:
-    if name not in WANTED:
-        pytest.skip("real projects from PyPI on request: PGOPS_TEST_PROJECTS=ckan,argilla,airflow")
+    skip_unless_wanted(name)
     secret = database.secret()
     url = postgres.libpq_url(database, password=secret.reveal() if secret else None)
 
@@ -30,3 +35,20 @@ def test_a_real_project_is_adopted_without_editing_its_env_py(name: str, databas
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{name}: all well" in done.stdout
+
+
+@pytest.mark.projects
+@pytest.mark.timeout(1800)
+def test_the_oldest_supported_alembic_and_sqlalchemy(tmp_path: Path) -> None:
+    skip_unless_wanted("oldest")
+    venv = tmp_path / "venv"
+    pins = SCRIPT.with_name("oldest.txt")
+    python = str(venv / "bin" / "python")
+    for command in (
+        [sys.executable, "-m", "venv", str(venv)],
+        [python, "-m", "pip", "install", "--quiet", "-r", str(pins), str(REPOSITORY)],
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/test_projects.py"],
+    ):
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout

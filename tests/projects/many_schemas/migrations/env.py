@@ -3,16 +3,14 @@
 from alembic import context
 from sqlalchemy import engine_from_config, pool, text
 
-config = context.config
-engine = engine_from_config(
-    config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.", poolclass=pool.NullPool
-)
+section = context.config.get_section(context.config.config_ini_section, {})
 for tenant in ("north", "south"):
-    with engine.connect() as connection:
+    engine = engine_from_config(
+        section, prefix="sqlalchemy.", poolclass=pool.NullPool, connect_args={"options": f"-csearch_path={tenant}"}
+    )
+    with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {tenant}"))
-        connection.execute(text(f"SET search_path TO {tenant}"))
-        connection.commit()
-        connection.dialect.default_schema_name = tenant
+    with engine.connect() as connection:
         context.configure(connection=connection, version_table_schema=tenant)
         with context.begin_transaction():
             context.run_migrations()

@@ -7,9 +7,9 @@ config = context.config
 engine = engine_from_config(
     config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.", poolclass=pool.NullPool
 )
-with engine.connect() as connection:
+with engine.begin() as connection:
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS bookkeeping"))
-    connection.commit()
+with engine.connect() as connection:
     context.configure(connection=connection, version_table="library_version", version_table_schema="bookkeeping")
     with context.begin_transaction():
         context.run_migrations()
