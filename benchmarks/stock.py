@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Sample
-from benchmarks.process import timed
+from benchmarks.process import RoundFailedError, shown, timed
 from benchmarks.project import Project
 from benchmarks.servers import Server
 from pgops import postgres
 from pgops.local.tools import tool_sources
-from pgops.pgtools import Choice, HostRunner, NoToolsError, choose_for_dump, choose_for_restore
+from pgops.pgtools import Choice, HostRunner, choose_for_dump, choose_for_restore, run
 from pgops.postgres import Target, child_environment
 
 
@@ -23,7 +24,6 @@ class Stock:
     dump: Choice
     restore: Choice
     jobs: int
-    missing: str = ""
 
     @property
     def compression(self) -> str:
@@ -58,12 +58,24 @@ class Stock:
         return ["pg_restore", f"--dbname={database}", str(file)]
 
     def runs(self, choice: Choice, argv: Sequence[str], project: Project, target: Target) -> Sample:
-        """Run one of these commands on ``target``."""
+        """Run one of these commands on ``target``.
+
+        A program of this host is a process of its own. One that pgops found in an image is run in a
+        container just as pgops runs it, but without pgops' own start: that is in the peer's favour.
+
+        :raises RoundFailedError: it did not succeed.
+        """
         runner = choice.toolset.runner
-        assert isinstance(runner, HostRunner)
-        environ = {**project.environment(), **child_environment(target)}
-        done = timed([str(runner.directory / argv[0]), *argv[1:]], cwd=project.path, environ=environ)
-        return {"seconds": done.seconds, "cpu": done.cpu}
+        if isinstance(runner, HostRunner):
+            environ = {**project.environment(), **child_environment(target)}
+            done = timed([str(runner.directory / argv[0]), *argv[1:]], cwd=project.path, environ=environ)
+            return {"seconds": done.seconds, "cpu": done.cpu}
+        begun = time.perf_counter()
+        finished = run(runner, argv, target=target, paths=[project.path])
+        seconds = time.perf_counter() - begun
+        if finished.exit_code != 0:
+            raise RoundFailedError(f"{shown(argv)} ended with {finished.exit_code}: {finished.stderr}")
+        return {"seconds": seconds}
 
 
 def stock_for(server: Server, processors: int) -> Stock:
@@ -81,18 +93,4 @@ def stock_for(server: Server, processors: int) -> Stock:
         tls=False,
         sources=tool_sources(),
     )
-    jobs = min(4, processors)
-    foreign = [
-        each.toolset.origin for each in (dump, restore) if not isinstance(each.toolset.runner, HostRunner)
-    ]
-    return Stock(
-        dump,
-        restore,
-        jobs,
-        f"pgops chose programs that do not run on this host ({foreign[0]})" if foreign else "",
-    )
-
-
-Command = Callable[[], Sample]
-
-__all__ = ["Command", "NoToolsError", "Stock", "stock_for"]
+    return Stock(dump, restore, min(4, processors))

@@ -129,11 +129,10 @@ def _megabytes(bench: Workbench) -> int:
 
 def _backup_sides(bay: Bay) -> list[Side]:
     best, default = bay.stock.best_dump(bay.directory), bay.stock.default_dump(bay.file)
-    missing = bay.stock.missing
     return [
         Side(_PGOPS, "invoke backup --json", bay.backup, bay.clear),
-        Side(_BEST, _shown(best, bay), lambda: bay.stock_dump(best), bay.clear, missing),
-        Side(_DEFAULT, _shown(default, bay), lambda: bay.stock_dump(default), bay.clear, missing),
+        Side(_BEST, _shown(best, bay), lambda: bay.stock_dump(best), bay.clear),
+        Side(_DEFAULT, _shown(default, bay), lambda: bay.stock_dump(default), bay.clear),
     ]
 
 
@@ -222,9 +221,8 @@ def restore(bench: Workbench) -> Iterator[Measure]:
     into = bay.server.target.with_database(f"{_INTO}_restore")
     bay.clear()
     bay.backup()
-    if not bay.stock.missing:
-        bay.stock_dump(bay.stock.best_dump(bay.directory))
-        bay.stock_dump(bay.stock.default_dump(bay.file))
+    bay.stock_dump(bay.stock.best_dump(bay.directory))
+    bay.stock_dump(bay.stock.default_dump(bay.file))
     best = bay.stock.best_restore(bay.directory, into.dbname)
     default = bay.stock.default_restore(bay.file, into.dbname)
     expected = data.counted(bay.target)["tables"]
@@ -247,13 +245,12 @@ def restore(bench: Workbench) -> Iterator[Measure]:
                 lambda: restored(bay, into, expected),
                 lambda: emptied(bay, into),
             ),
-            Side(_BEST, _shown(best, bay), stock(best), lambda: emptied(bay, into), bay.stock.missing),
+            Side(_BEST, _shown(best, bay), stock(best), lambda: emptied(bay, into)),
             Side(
                 _DEFAULT_RESTORE,
                 _shown(default, bay),
                 stock(default),
                 lambda: emptied(bay, into),
-                bay.stock.missing,
             ),
         ],
         [

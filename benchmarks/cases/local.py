@@ -62,7 +62,8 @@ def _place(bench: Workbench, interval: str | None = None) -> _Place:
     # The directory's name is compose's project name: ours alone, so that nobody's volume is touched.
     project = new_project(bench.place(f"up{secrets.token_hex(6)}"), "")
     project.write(
-        "environments.yaml", "version: 1\nenvironments: {dev: {compose: {service: db}, server: docker}}\n"
+        "environments.yaml",
+        "version: 1\ndefault: dev\nenvironments: {dev: {compose: {service: db}, server: docker}}\n",
     )
     text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
     if _PUBLISHED not in text:
