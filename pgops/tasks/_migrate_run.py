@@ -223,7 +223,7 @@ def _ask(console: Console, plan: Plan, *, yes: bool, confirm: str | None) -> Non
 
     if plan.action == "downgrade":
         effect = Effect.DESTROYS
-    elif any(each.level != "note" for each in plan.all_hazards):
+    elif any(each.blocks for each in plan.all_hazards):
         effect = Effect.RISKY_CHANGES
     else:
         effect = Effect.CHANGES

@@ -40,9 +40,9 @@ def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, back
         if revision.reads_data:
             console.say(f"      its SQL is not known before it runs: {revision.reads_data}")
         for hazard in revision.hazards:
-            _show_hazard(console, hazard)
+            _show_hazard(console, hazard, plan.action)
     for hazard in plan.hazards:
-        _show_hazard(console, hazard)
+        _show_hazard(console, hazard, plan.action)
     _show_notes(console, plan)
     if backup:
         console.say("  a verified backup is taken first")
@@ -59,8 +59,10 @@ def _show_notes(console: Console, plan: Plan) -> None:
         console.say(console.style(f"  notes, harmless here: {rules} (migrate.plan --json lists them)", "dim"))
 
 
-def _show_hazard(console: Console, hazard: Hazard) -> None:
+def _show_hazard(console: Console, hazard: Hazard, action: str) -> None:
     if hazard.level == "note":
+        if action == "downgrade" and hazard.rule.startswith("ban-drop"):
+            console.say(f"      loses: {hazard.message}")
         return
     level = console.style(hazard.level, _LEVEL_STYLES.get(hazard.level, "dim"))
     console.say(f"      {level} {hazard.rule}: {hazard.message}")
