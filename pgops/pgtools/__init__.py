@@ -31,11 +31,13 @@ from pgops.pgtools.toolset import (
     DEFAULT_SOURCES,
     Toolset,
     ToolSource,
+    ability_probe,
     embedded_tools,
     host_tools,
     inspect,
     major_of,
     method_of,
+    toolset_of,
 )
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "ToolError",
     "ToolSource",
     "Toolset",
+    "ability_probe",
     "check",
     "choose_for_dump",
     "choose_for_reading",
@@ -67,5 +70,6 @@ __all__ = [
     "restore_command",
     "run",
     "running",
+    "toolset_of",
     "wait",
 ]

@@ -202,10 +202,20 @@ def running(
             if argv[0] == "pg_dump":
                 # Times are written the same whatever zone the server is in: a proof compares the text of rows.
                 environ["PGTZ"] = "UTC"
+            reach += _files_of(target)
             reach += [Path(secret["PGPASSFILE"])] if "PGPASSFILE" in secret else []
         child = runner.start(argv, environ=environ, paths=reach)
         stack.callback(child.stop)
         yield child
+
+
+def _files_of(target: Target) -> list[Path]:
+    """What of this host's files a connection to the target needs: keys, certificates, a socket's directory."""
+    named = [target.sslrootcert, target.sslcert, target.sslkey]
+    if target.host.startswith("/"):
+        named.append(Path(target.host))
+    # "system" is libpq's word for the system's own certificates, and no file.
+    return [each for each in named if each is not None and each.exists()]
 
 
 def run(

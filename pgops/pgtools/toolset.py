@@ -22,6 +22,7 @@ _USUAL = (
     "/usr/local/opt/libpq/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
+_VERSION = re.compile(r"\(PostgreSQL\) (\S+)")
 _PREFERRED = ("zstd:3", "lz4", "gzip:1")
 # Gzip's first level takes a third of the default's time for a tenth more space; zstd beats both in both.
 # Before 16 pg_dump knows no methods, only gzip's level.
@@ -132,12 +133,12 @@ def _complete(directory: Path) -> bool:
 
 def _version(runner: Runner) -> str | None:
     said = run(runner, ["pg_dump", "--version"])
-    found = re.search(r"\(PostgreSQL\) (\S+)", said.stdout)
+    found = _VERSION.search(said.stdout)
     return found.group(1) if said.exit_code == 0 and found else None
 
 
 def inspect(runner: Runner, *, version: str, origin: str) -> Toolset:
-    """Ask the programs behind ``runner`` what they can do."""
+    """Ask the programs behind ``runner`` what they can do, one by one."""
     able = tuple(each for each in _PREFERRED if "compress" not in _complaint(runner, compression=each))
     return Toolset(
         version=version,
@@ -148,20 +149,41 @@ def inspect(runner: Runner, *, version: str, origin: str) -> Toolset:
     )
 
 
-def _complaint(runner: Runner, *, compression: str, sslmode: str = "disable") -> str:
-    """What pg_dump says when asked for this. It checks its own abilities before it connects, and the
+# pg_dump checks its own abilities before it connects, and the socket directory it is sent to does not
+# exist, so it ends there in any case.
+_PROBE = ("pg_dump", "--format=custom", "--file=/dev/null", "--no-password")
+_NOWHERE = {"PGHOST": "/nonexistent", "PGDATABASE": "postgres", "PGUSER": "postgres"}
 
-    socket directory it is sent to does not exist, so it ends there in any case.
-    """
-    argv = ["pg_dump", "--format=custom", "--file=/dev/null", f"--compress={compression}", "--no-password"]
-    environ = {
-        "PGHOST": "/nonexistent",
-        "PGDATABASE": "postgres",
-        "PGUSER": "postgres",
-        "PGSSLMODE": sslmode,
-    }
-    child = runner.start(argv, environ=environ)
+
+def _complaint(runner: Runner, *, compression: str, sslmode: str = "disable") -> str:
+    """What pg_dump says when asked for this."""
+    child = runner.start([*_PROBE, f"--compress={compression}"], environ={**_NOWHERE, "PGSSLMODE": sslmode})
     try:
         return wait(child).stderr
     finally:
         child.stop()
+
+
+_NEXT = "-- next --"
+
+
+def ability_probe() -> str:
+    """A shell command that asks a pg_dump everything at once, for where starting a program is slow."""
+    environ = " ".join(f"{key}={value}" for key, value in _NOWHERE.items())
+    asked = [("disable", each) for each in _PREFERRED] + [("require", "0")]
+    lines = [
+        f"echo '{_NEXT}'; {environ} PGSSLMODE={sslmode} {' '.join(_PROBE)} --compress={compression} 2>&1"
+        for sslmode, compression in asked
+    ]
+    return "; ".join(["pg_dump --version", *lines, "true"])
+
+
+def toolset_of(said: str, *, runner: Runner, origin: str) -> Toolset | None:
+    """The toolset that answered :func:`ability_probe` with this; ``None`` when that was no pg_dump."""
+    version, *answers = said.split(_NEXT)
+    found = _VERSION.search(version)
+    if found is None or len(answers) != len(_PREFERRED) + 1:
+        return None
+    *complaints, tls = answers
+    able = tuple(each for each, said in zip(_PREFERRED, complaints, strict=True) if "compress" not in said)
+    return Toolset(found.group(1), origin, runner, able or (_LEVEL,), "sslmode" not in tls)

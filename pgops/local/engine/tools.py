@@ -1,0 +1,199 @@
+"""Client programs out of an image that is here already: the right major, with zstd, when the host has none.
+
+Each program runs in a container of its own on the host's network, as our own user, with the directories it
+needs mounted under their own paths; so its arguments are the same as on the host. The container lives as
+long as its stdin, which is a connection that we hold: when we are killed, the engine closes it, the
+program is ended, and the engine removes the container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+from docker.utils.socket import frames_iter
+
+from pgops.errors import ConfigurationError, UnreachableError
+from pgops.local.engine.client import Engine, connect, speaking
+from pgops.pgtools import Child, Finished, Toolset, ability_probe, run, toolset_of
+from pgops.redaction import redact
+
+LABEL = "pgops.tool"
+_END = "pgops: the program ended with "
+# The shell gives a background program /dev/null as stdin, hence descriptor 3.
+_SCRIPT = f"""
+umask 077
+exec 3<&0
+"$@" </dev/null & tool=$!
+(cat <&3 >/dev/null; kill -TERM "$tool") >/dev/null 2>&1 &
+wait "$tool"; code=$?
+printf '\\n{_END}%s\\n' "$code" >&2
+exit "$code"
+"""
+_LIMIT = 64 * 1024
+
+
+def image_tools(wanted: int) -> Iterator[Toolset]:
+    """A :data:`~pgops.pgtools.ToolSource`: images of PostgreSQL ``wanted`` that are here; none is pulled.
+
+    Those that containers run now come first, the database's own among them. Only an engine on this very
+    Linux can see our files; any other one gives nothing, and neither does none.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            engine = stack.enter_context(connect(os.environ))
+            images = (
+                _images(engine, wanted)
+                if engine.facts.endpoint.url.startswith(("unix:", "http+unix:"))
+                else {}
+            )
+        except (ConfigurationError, UnreachableError):
+            return
+    for image, name in images.items():
+        found = _inspect(image, name)
+        if found is not None:
+            yield found
+
+
+def _images(engine: Engine, wanted: int) -> dict[str, str]:
+    """Ids and names of images whose PG_MAJOR is the wanted one, in order of preference."""
+    with speaking("list images"):
+        running = [str(each["ImageID"]) for each in engine.api.containers()]
+        here = engine.api.images()
+    tagged = {str(each["Id"]): list(each.get("RepoTags") or []) for each in here}
+    likely = [
+        image for image, tags in tagged.items() if any(re.search("postg|pg|timescale", tag) for tag in tags)
+    ]
+    exact = [image for image in likely if f"postgres:{wanted}" in tagged[image]]
+    found: dict[str, str] = {}
+    for image in dict.fromkeys([*running, *exact, *likely]):
+        with speaking("inspect an image"):
+            try:
+                config = engine.untyped.inspect_image(image).get("Config") or {}
+            except docker.errors.ImageNotFound:
+                continue
+        if f"PG_MAJOR={wanted}" in (config.get("Env") or []):
+            tags = sorted(tagged.get(image, []), key=lambda tag: (f":{wanted}" not in tag, tag))
+            found[image] = tags[0] if tags else image[:19]
+    return found
+
+
+def _inspect(image: str, name: str) -> Toolset | None:
+    """Ask an image's programs everything in one container, and whether it sees our files at all."""
+    runner = ContainerRunner(image)
+    with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
+        token = Path(directory) / "token"
+        token.write_text("seen")
+        argv = ["sh", "-c", f'cat "$0" && {ability_probe()}', str(token)]
+        said = run(runner, argv, paths=[token])
+    if said.exit_code != 0 or not said.stdout.startswith("seen"):
+        return None
+    return toolset_of(said.stdout.removeprefix("seen"), runner=runner, origin=f"image {name}")
+
+
+class ContainerRunner:
+    """See :class:`pgops.pgtools.Runner`."""
+
+    def __init__(self, image: str) -> None:
+        self._image = image
+
+    def start(self, argv: Sequence[str], *, environ: Mapping[str, str], paths: Sequence[Path] = ()) -> Child:
+        return _ContainerChild(self._image, list(argv), {**environ, "LC_ALL": "C"}, paths)
+
+
+class _ContainerChild:
+    def __init__(self, image: str, argv: list[str], environ: dict[str, str], paths: Sequence[Path]) -> None:
+        self._argv = argv
+        self._output = {1: bytearray(), 2: bytearray()}
+        self._lost = ""
+        self._container = ""
+        self._socket: Any = None
+        self._reader: threading.Thread | None = None
+        with contextlib.ExitStack() as stack:
+            self._engine = stack.enter_context(connect(os.environ))
+            stack.callback(self._remove)
+            with speaking(f"run {argv[0]} in a container"):
+                self._begin(image, environ, paths)
+            self._close = stack.pop_all().close
+
+    def _begin(self, image: str, environ: dict[str, str], paths: Sequence[Path]) -> None:
+        api = self._engine.untyped
+        host = api.create_host_config(
+            network_mode="host",
+            auto_remove=True,
+            binds=[f"{each}:{each}" for each in dict.fromkeys(map(str, paths))],
+        )
+        self._container = api.create_container(
+            image,
+            entrypoint=["/bin/sh", "-c", _SCRIPT, "sh"],
+            command=self._argv,
+            environment=environ,
+            user=f"{os.getuid()}:{os.getgid()}",
+            labels={LABEL: str(os.getpid())},
+            stdin_open=True,
+            host_config=host,
+        )["Id"]
+        attached = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        self._socket = api.attach_socket(self._container, params=attached)
+        api.start(self._container)
+        self._reader = threading.Thread(target=self._read, name="pgops-container", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            for stream, data in self._frames():
+                kept = self._output[stream]
+                kept += data
+                if stream == 2:
+                    del kept[:-_LIMIT]
+        except (OSError, ValueError) as error:
+            # The connection ended without the container's last words; finished() says what was seen.
+            self._lost = str(error)
+
+    def _frames(self) -> Iterator[tuple[int, bytes]]:
+        frames: Any = frames_iter
+        return frames(self._socket, tty=False)  # type: ignore[no-any-return]
+
+    def poll(self) -> int | None:
+        assert self._reader is not None
+        return None if self._reader.is_alive() else self._ended()[0]
+
+    def stop(self) -> None:
+        self._close()
+
+    def finished(self) -> Finished:
+        code, said = self._ended()
+        return Finished(tuple(self._argv), code, self._output[1].decode("utf-8", "replace"), redact(said))
+
+    def _ended(self) -> tuple[int, str]:
+        """Exit code and stderr; a program that left no last words was killed with its container."""
+        said, mark, code = self._output[2].decode("utf-8", "replace").rpartition(f"\n{_END}")
+        if not mark:
+            return -9, f"{code}\nthe container ended early {self._lost}".strip() + "\n"
+        number = int(code.split()[0])
+        return (128 - number if number > 128 else number), said
+
+    def _remove(self) -> None:
+        if not self._container:
+            return
+        with speaking("remove the container of a program"), contextlib.suppress(docker.errors.NotFound):
+            try:
+                self._engine.untyped.remove_container(self._container, force=True)
+            except docker.errors.APIError as error:
+                # 409: the engine is removing it already.
+                if error.status_code != 409:
+                    raise
+        if self._reader is not None:
+            self._reader.join()
+        if self._socket is not None:
+            self._socket.close()
