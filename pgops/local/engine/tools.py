@@ -9,6 +9,7 @@ program is ended, and the engine removes the container.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
@@ -88,6 +89,7 @@ def _images(engine: Engine, wanted: int) -> dict[str, str]:
     return found
 
 
+@functools.cache
 def _inspect(image: str, name: str) -> Toolset | None:
     """Ask an image's programs everything in one container, and whether it sees our files at all."""
     runner = ContainerRunner(image)
@@ -196,4 +198,8 @@ class _ContainerChild:
         if self._reader is not None:
             self._reader.join()
         if self._socket is not None:
+            # The SDK hands out a stream over the socket; closing that alone leaves the socket open.
+            beneath = getattr(self._socket, "_sock", None)
             self._socket.close()
+            if beneath is not None:
+                beneath.close()
