@@ -74,8 +74,9 @@ def test(
         console.say(f"  {console.style('fails', 'red')}  {problem}")
     if not trial.ok:
         raise TrialError(trial)
+    count = len(trial.steps)
     console.say(
-        f"{len(trial.steps)} revisions went up, down and up again; the schema was the same each time"
+        f"{count} {'revision' if count == 1 else 'revisions'} went up, down and up again; the schema was the same each time"
         + ("" if trial.remarks else ", and the models match")
     )
     console.result({"test": trial.as_dict()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +44,14 @@ def test_the_oldest_supported_alembic_and_sqlalchemy(tmp_path: Path) -> None:
     skip_unless_wanted("oldest")
     venv = tmp_path / "venv"
     pins = SCRIPT.with_name("oldest.txt")
+    source = tmp_path / "source"
+    shutil.copytree(REPOSITORY / "pgops", source / "pgops", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / file, source)
     python = str(venv / "bin" / "python")
     for command in (
         [sys.executable, "-m", "venv", str(venv)],
-        [python, "-m", "pip", "install", "--quiet", "-r", str(pins), str(REPOSITORY)],
+        [python, "-m", "pip", "install", "--quiet", "-r", str(pins), str(source)],
         [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/test_projects.py"],
     ):
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)

@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 from dataclasses import dataclass, field
@@ -88,24 +89,14 @@ def make_environment(name: str, cache: Path) -> Path:
         # The project's pins rule: pgops takes what it needs besides within them.
         run([str(programs / "pip"), "install", "--quiet", "-c", str(HERE / f"{name}.txt"), *PINS_OF_PGOPS])
         done.touch()
-    run(
-        [
-            str(programs / "pip"),
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--force-reinstall",
-            "--no-build-isolation" if has_setuptools(programs) else "--quiet",
-            str(REPOSITORY),
-        ]
-    )
+    with tempfile.TemporaryDirectory() as directory:
+        # Built from a copy: setuptools keeps what it built before in the source's own build/.
+        source = Path(directory)
+        shutil.copytree(REPOSITORY / "pgops", source / "pgops", ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(REPOSITORY / file, source)
+        run([str(programs / "pip"), "install", "--quiet", "--no-deps", "--force-reinstall", str(source)])
     return programs
-
-
-def has_setuptools(programs: Path) -> bool:
-    """Whether the environment can build pgops with what it has."""
-    probe = "import setuptools, sys; sys.exit(int(setuptools.__version__.split('.')[0]) < 77)"
-    return subprocess.run([str(programs / "python"), "-c", probe], capture_output=True).returncode == 0
 
 
 def adopt(name: str, work: Path, programs: Path) -> dict[str, str]:

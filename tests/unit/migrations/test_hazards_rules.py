@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pgops.environments.hazard_rules import HAZARD_RULES
 from pgops.migrations.hazards_off import OFF
-from pgops.migrations.hazards_rules import CLAIMED, FROM_SQUAWK, RULES, STATEMENT_RULES, Cost
+from pgops.migrations.hazards_rules import CLAIMED, FROM_SQUAWK, LIVE, RULES, STATEMENT_RULES, Cost
 from pgops.migrations.hazards_squawk import program
 
 
@@ -64,3 +65,14 @@ def test_a_larger_table_takes_longer_and_an_instant_is_an_instant() -> None:
     assert Cost.INDEX.seconds(3_000_000_000) == 100.0
     assert Cost.INSTANT.seconds(3_000_000_000) == 0.0
     assert Cost.SCAN.seconds(10**9) < Cost.REWRITE.seconds(10**9)
+
+
+def test_the_documentation_names_every_rule_with_its_level_or_reason() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "hazards.md").read_text(encoding="utf-8")
+
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(RULES)
+    for name, rule in STATEMENT_RULES.items():
+        assert f"| {rule.lock} | {rule.small} |" in rows[name]
+    for name, reason in {**LIVE, **OFF}.items():
+        assert reason in rows[name]
