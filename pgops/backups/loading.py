@@ -62,13 +62,14 @@ def load_archive(
     options: str,
     jobs: int,
     extra: Sequence[str] = (),
+    reach: Sequence[Path] = (),
     progress: Progress,
 ) -> None:
     """Restore the archive below ``backup`` into ``target``'s database.
 
     :param admin: another database of the server, to watch the new one grow from.
     :param options: from :func:`session_options`.
-    :param extra: more arguments for pg_restore.
+    :param extra: more arguments for pg_restore; ``reach`` is what they name on this machine.
     :raises ToolError: pg_restore failed.
     """
     archive = backup / DUMP_DIRECTORY
@@ -79,7 +80,7 @@ def load_archive(
             tools.runner,
             restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),
             target=with_options(target, options),
-            paths=[archive],
+            paths=[archive, *reach],
             application_name=APPLICATION,
             on_poll=watch,
         )

@@ -136,7 +136,7 @@ def restore(
             at=now.astimezone(dt.UTC).isoformat(),
         )
         new = target.with_database(sibling_name(target.dbname, "new", restore_id))
-        with _made(admin, new, attributes, marker, hooks, major=looked.around.facts.major) as new_oid:
+        with made(admin, new, attributes, marker, hooks, major=looked.around.facts.major) as new_oid:
             hooks.step(Step.LOADING)
             load_archive(
                 looked.tools.toolset,
@@ -270,7 +270,7 @@ def _restore_arguments(looked: Look, attributes: Attributes) -> list[str]:
 
 
 @contextlib.contextmanager
-def _made(
+def made(
     admin: Connection, new: Target, attributes: Attributes, marker: Marker, hooks: Hooks, *, major: int
 ) -> Iterator[int]:
     """A new, marked database for the block; dropped when the block fails, unless it was swapped in."""

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgops.tasks import _restore_words as words
 from pgops.tasks._task import Context, load_environment, load_project, task
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable
 
-    from pgops.backups.repository import Backup
-    from pgops.backups.restore import Restored
-    from pgops.backups.restore_look import Look
-    from pgops.backups.undo import State
     from pgops.console import Console
     from pgops.environments import Environment
     from pgops.postgres import Target
@@ -24,11 +20,14 @@ _HELP = {
     "from_": "environment whose backup it is; the one that is restored into when not given",
     "no_owner": "leave owners and privileges out: everything belongs to the target database's owner",
     "no_safety_backup": "don't back up first what is there now; it is kept beside the target all the same",
+    "in_place": "overwrite the database itself, where no second one may be made: slow, locks it, can't be undone",
+    "table": "restore only this table (name or schema.name), into a new schema; may be given more than once",
+    "schema": "restore only the tables of this schema, into a new schema; may be given more than once",
     "jobs": "tables to restore at once; 0: as environments.yaml says",
 }
 
 
-@task(help=_HELP, default=True, name="run")
+@task(help=_HELP, default=True, name="run", iterable=["table", "schema"])
 def run(
     context: Context,
     console: Console,
@@ -37,6 +36,9 @@ def run(
     from_: str | None = None,
     no_owner: bool = False,
     no_safety_backup: bool = False,
+    in_place: bool = False,
+    table: list[str] | None = None,
+    schema: list[str] | None = None,
     jobs: int = 0,
     yes: bool = False,
     confirm: str | None = None,
@@ -48,6 +50,7 @@ def run(
     import datetime as dt
 
     from pgops.backups import find, open_repository
+    from pgops.backups.inplace import restore_in_place
     from pgops.backups.restore import Hooks, restore
     from pgops.backups.restore_look import look
     from pgops.confirmation import Effect, required_answer
@@ -57,16 +60,45 @@ def run(
 
     environment = load_environment(context, env)
     source = environment if from_ is None else load_project(context).environment(from_)
-    _safety_is_wanted(environment, no_safety_backup)
+    _safety_is_wanted(environment, no_safety_backup, in_place=in_place)
     target = target_for(environment)
     repository = open_repository(source)
-    looked = look(target, find(repository, backup), with_owners=not no_owner, sources=tool_sources())
+    looked = look(
+        target,
+        find(repository, backup),
+        with_owners=not no_owner,
+        beside=not in_place,
+        sources=tool_sources(),
+    )
     now = dt.datetime.now(dt.UTC)
-    _show(console, looked, source, now, safety=not no_safety_backup)
+    if table or schema:
+        from pgops.tasks._restore_parts import restore_some
+
+        restore_some(
+            console,
+            environment,
+            looked,
+            repository,
+            tables=table or [],
+            schemas=schema or [],
+            now=now,
+            jobs=jobs or _jobs(environment),
+            lock_wait=lock_wait,
+            dry_run=dry_run,
+            yes=yes,
+            confirm=confirm,
+        )
+        return
+    words.show(console, looked, source, now, safety=not no_safety_backup, in_place=in_place)
+    if in_place:
+        console.warn(
+            f"--in-place: {target.place} itself is overwritten, its tables are locked until the end, tables that the "
+            "backup does not know stay, and nothing is kept for restore.undo but the backup taken first"
+        )
     looked.refuse()
     if dry_run:
         console.say("dry run: nothing was changed")
-        console.result({"dry_run": True, "restore": _planned(looked, environment)})
+        console.result({"dry_run": True, "restore": words.planned_json(looked, environment)})
         return
     question = f"Replace {target.place} by backup {looked.backup.id} of {source.name}?"
     console.ask(
@@ -79,16 +111,13 @@ def run(
             step=lambda step: shown.step(step.value),
             progress=lambda done, total: shown.progress(done, total, ""),
         )
-        done = restore(
-            looked,
-            repository,
-            hooks,
-            now=now,
-            jobs=jobs or _jobs(environment),
-            lock_wait=lock_wait,
-        )
-    _report(console, done, environment, target)
-    console.result({"restore": _done(done, environment)})
+        workers = jobs or _jobs(environment)
+        if in_place:
+            done = restore_in_place(looked, repository, hooks, jobs=workers, lock_wait=lock_wait)
+        else:
+            done = restore(looked, repository, hooks, now=now, jobs=workers, lock_wait=lock_wait)
+    words.report(console, done, environment, target)
+    console.result({"restore": words.done_json(done, environment)})
 
 
 _DATABASE_HELP = {"database": "name of a kept database, as restore.status shows it"}
@@ -118,8 +147,10 @@ def undo(
     target = target_for(environment)
     state = undoing.state(target)
     chosen = undoing.choose(state, database)
-    _show_state(console, state)
-    console.say(f"would be put back: {chosen.name}, set aside at {chosen.marker.at}{_size(chosen.size)}")
+    words.show_state(console, state)
+    console.say(
+        f"would be put back: {chosen.name}, set aside at {chosen.marker.at}{words.size_of(chosen.size)}"
+    )
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result(
@@ -158,7 +189,7 @@ def status(context: Context, console: Console, env: str | None = None, json: boo
 
     environment = load_environment(context, env)
     state = undoing.state(target_for(environment))
-    _show_state(console, state)
+    words.show_state(console, state)
     console.result(
         {
             "restore": {
@@ -199,7 +230,7 @@ def discard(
     environment = load_environment(context, env)
     target = target_for(environment)
     state = undoing.state(target)
-    _show_state(console, state)
+    words.show_state(console, state)
     if not database:
         kept = " ".join(f"--database={each.name}" for each in state.kept)
         raise UsageError(
@@ -227,9 +258,15 @@ def _jobs(environment: Environment) -> int:
     return environment.backups.jobs or min(4, len(os.sched_getaffinity(0)))
 
 
-def _safety_is_wanted(environment: Environment, without: bool) -> None:
-    from pgops.errors import BlockedError
+def _safety_is_wanted(environment: Environment, without: bool, *, in_place: bool) -> None:
+    from pgops.errors import BlockedError, UsageError
 
+    if without and in_place:
+        raise UsageError(
+            "--in-place and --no-safety-backup together would leave no way back",
+            untouched=f"{environment.name} was not touched",
+            hint="leave --no-safety-backup out",
+        )
     if without and "restore" in environment.backups.required_before:
         raise BlockedError(
             f"{environment.name} requires a backup before a restore (backups.required_before)",
@@ -260,113 +297,3 @@ def _restamp(environment: Environment) -> Callable[[Target, str], None]:
             journal.restamp(connection, environment.name, lives_at)
 
     return restamp
-
-
-def _size(size: int | None) -> str:
-    from pgops.console import human_bytes
-
-    return "" if size is None else f", {human_bytes(size)}"
-
-
-def _show(console: Console, looked: Look, source: Environment, now: dt.datetime, *, safety: bool) -> None:
-    from pgops.console import human_bytes, human_seconds, timestamp
-
-    backup, manifest, around = looked.backup, looked.backup.manifest, looked.around
-    age = human_seconds((now - manifest.started_at).total_seconds())
-    rows = sum(each.rows or 0 for each in manifest.tables)
-    console.say(f"restore {looked.target.environment}")
-    console.say(
-        f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({age} ago), "
-        f"{human_bytes(manifest.bytes)}, {_proof(backup)}"
-    )
-    console.say(
-        f"  holds      {len(manifest.tables)} tables, {rows:,} rows; revision {', '.join(manifest.heads) or 'none'}"
-    )
-    console.say(
-        f"  into       {looked.target.place} as {looked.target.user}, PostgreSQL {around.facts.version}"
-    )
-    if around.oid is None:
-        console.say("  there now  no such database; it is made")
-    else:
-        console.say(
-            f"  there now  {looked.tables} tables, about {looked.rows:,} rows{_size(around.size)}; it is kept "
-            "beside the new one for restore.undo"
-        )
-    if not looked.empty:
-        console.say(
-            f"  first      {'a backup of what is there now' if safety else 'no backup of what is there now'}"
-        )
-    toolset = looked.tools.toolset
-    console.say(f"  with       pg_restore {toolset.version} ({toolset.origin}): {looked.tools.reason}")
-    for each in around.siblings:
-        what = "kept from an earlier restore" if each.marker.kind == "previous" else "left of a dead restore"
-        console.say(f"  beside     {each.name}, {what}{_size(each.size)}")
-    for warning in looked.warnings:
-        console.warn(warning)
-
-
-def _proof(backup: Backup) -> str:
-    if backup.proof is None:
-        return "never verified"
-    if not backup.proof.ok:
-        return "found damaged when it was last verified"
-    return "proven by restoring it" if backup.proof.method == "restore" else "verified by reading it"
-
-
-def _show_state(console: Console, state: State) -> None:
-    for sentence in state.sentences():
-        console.say(sentence)
-    for each in state.kept:
-        if each != state.before:
-            console.say(f"also kept: {each.name}, set aside at {each.marker.at}{_size(each.size)}")
-
-
-def _planned(looked: Look, environment: Environment) -> dict[str, object]:
-    return {
-        "environment": environment.name,
-        "backup": looked.backup.id,
-        "database": looked.target.dbname,
-        "previous_database": None,
-        "seconds": 0.0,
-    }
-
-
-def _done(done: Restored, environment: Environment) -> dict[str, object]:
-    return {
-        "environment": environment.name,
-        "backup": done.backup.id,
-        "database": done.database,
-        "previous_database": done.previous_database,
-        "seconds": round(done.seconds, 3),
-        "safety_backup": done.safety_backup,
-        "heads": list(done.comparison.heads),
-        "tables": done.comparison.tables,
-        "rows": done.comparison.rows,
-        "notes": list(done.comparison.notes),
-        "ended_sessions": done.ended_sessions,
-        "removed_leftovers": list(done.removed_leftovers),
-    }
-
-
-def _report(console: Console, done: Restored, environment: Environment, target: Target) -> None:
-    from pgops.console import human_seconds
-
-    found = done.comparison
-    for name in done.removed_leftovers:
-        console.say(f"removed {name}, left of an earlier restore that did not end")
-    console.say(
-        f"restored {target.place} from {done.backup.id} in {human_seconds(done.seconds)}; compared with its manifest: "
-        f"{found.tables} tables, {found.rows:,} rows, sequences, extensions, indexes; revision "
-        f"{', '.join(found.heads) or 'none'}"
-    )
-    for note in found.notes:
-        console.warn(note)
-    if done.safety_backup is not None:
-        console.say(f"what was there before is in backup {done.safety_backup}")
-    if done.previous_database is not None:
-        console.say(
-            f"and kept as {done.previous_database}: invoke restore.undo --env={environment.name} swaps it back,"
-        )
-        console.say(
-            f"invoke restore.discard --env={environment.name} --database={done.previous_database} frees its disk"
-        )

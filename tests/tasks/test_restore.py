@@ -131,3 +131,25 @@ def test_a_backup_is_proven_by_restoring_it(staging: ProjectDirectory, target: T
     assert "and holds what it says: 2 tables, 501 rows" in beside.out
     assert databases(target.with_database("pgops_proof")) == set()
     assert "restored in" in staging.run("backup.list", "-e", "staging").out
+
+
+def test_a_table_comes_back_beside_the_live_one(staging: ProjectDirectory, target: Target) -> None:
+    assert staging.run("restore", "-e", "staging", "--table=knowledge").code == 8
+    unknown = staging.run("restore", "-e", "staging", "--table=knowlege", "--yes")
+    assert (unknown.code, "holds no rows of table 'knowlege'" in unknown.err) == (2, True)
+    done = staging.run("restore", "-e", "staging", "--table=knowledge", "--yes", "--json")
+    assert done.code == 0, done.text
+    restored = json.loads(done.out)["restore"]
+    assert restored["rows"] == {"public.knowledge": 500}
+    assert value(target, f"SELECT count(*) FROM {restored['schema']}.knowledge") == 500
+    assert value(target, "SELECT count(*) FROM knowledge") == 10
+
+
+def test_in_place_warns_loudly_and_always_backs_up_first(staging: ProjectDirectory, target: Target) -> None:
+    assert staging.run("restore", "-e", "staging", "--in-place", "--no-safety-backup", "--yes").code == 2
+    done = staging.run("restore", "-e", "staging", "--in-place", "--yes")
+    assert done.code == 0, done.text
+    assert "warning: --in-place:" in done.err
+    assert "what was there before is in backup" in done.out
+    assert value(target, "SELECT count(*) FROM knowledge") == 500
+    assert databases(target) == {target.dbname}

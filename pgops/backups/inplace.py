@@ -1,0 +1,100 @@
+"""Restoring over the target itself: only where no second database may be made. Named, loud, not undoable.
+
+One transaction drops what the backup knows and makes it anew, so a failure leaves the target as it was;
+but the tables are locked for all of it, only one job works, and what the backup does not know stays
+where it is. The safety backup is the way back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from pgops.backups.compare import compare
+from pgops.backups.failures import explained
+from pgops.backups.loading import APPLICATION, with_options
+from pgops.backups.manifest import DUMP_DIRECTORY
+from pgops.backups.repository import Repository
+from pgops.backups.restore import Hooks, Restored, Step
+from pgops.backups.restore_look import Look
+from pgops.backups.verify import check_files
+from pgops.errors import RefusedError, VerificationError
+from pgops.pgtools import check, restore_command, run
+from pgops.postgres import connected
+from pgops.postgres.locks import Mode, held
+
+
+def restore_in_place(
+    looked: Look, repository: Repository, hooks: Hooks, *, lock_wait: float = 30.0, jobs: int
+) -> Restored:
+    """Replace the target's tables by the backup's, in one transaction.
+
+    :param jobs: connections for counting afterwards; the restore itself is one transaction, thus one job.
+    :raises RefusedError: there is no target database.
+    :raises BlockedError: something stands in the way.
+    :raises LockedError: a migration or a backup is under way.
+    :raises ToolError: pg_restore failed; its transaction was rolled back.
+    :raises VerificationError: the backup is damaged, or what is there now is not what it says.
+    """
+    looked.refuse()
+    target, manifest = looked.target, looked.backup.manifest
+    if looked.around.oid is None:
+        raise RefusedError(
+            f"there is no database {target.place} to restore in place",
+            untouched="nothing was touched",
+            hint="createdb it first",
+        )
+    started = time.monotonic()
+    untouched = f"{target.place} is what it was before: the one transaction was rolled back"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(explained(target, untouched=untouched))
+        inside = stack.enter_context(connected(target, application_name="pgops restore in place"))
+        stack.enter_context(
+            held(inside, "schema", wait=lock_wait, what=f"a migration of {target.place}", mode=Mode.SHARED)
+        )
+        hooks.step(Step.CHECKING)
+        directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
+        problems = check_files(directory, manifest, hooks.progress)
+        if problems:
+            raise VerificationError(
+                f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
+                hint=f"use another backup: invoke backup.list --env={repository.environment}",
+            )
+        hooks.step(Step.SAFETY)
+        safety = None if looked.empty else hooks.safety()
+        stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
+        archive = directory / DUMP_DIRECTORY
+        hooks.step(Step.LOADING)
+        arguments = ["--clean", "--if-exists", "--single-transaction", "--no-subscriptions"]
+        if not looked.with_owners:
+            arguments += ["--no-owner", "--no-privileges"]
+        check(
+            run(
+                looked.tools.toolset.runner,
+                restore_command(archive, database=target.dbname, jobs=1, extra=arguments),
+                target=with_options(target, looked.options),
+                paths=[archive],
+                application_name=APPLICATION,
+            )
+        )
+    kept = f"what {target.place} held before is in backup {safety}"
+    with explained(target, untouched=kept):
+        hooks.restamp(target, target.dbname)
+        hooks.step(Step.COMPARING)
+        comparison = compare(target, manifest, jobs=jobs, partly=True)
+    if comparison.problems:
+        raise VerificationError(
+            f"{target.place} is not what the manifest of {looked.backup.id} says: {'; '.join(comparison.problems)}",
+            untouched=kept,
+            hint=f"invoke restore --env={target.environment} --backup={safety or '<id>'} --in-place",
+        )
+    return Restored(
+        backup=looked.backup,
+        database=target.dbname,
+        previous_database=None,
+        safety_backup=safety,
+        seconds=time.monotonic() - started,
+        comparison=comparison,
+        ended_sessions=0,
+        removed_leftovers=(),
+    )
