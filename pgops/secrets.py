@@ -269,7 +269,7 @@ def _from_keyring(service: str, username: str, what: str) -> Secret:
         import keyring.errors
     except ImportError as error:
         raise SecretError(
-            f"{what}: the keyring needs the extra 'keyring'", hint="pip install 'pgops[keyring]'"
+            f"{what}: the keyring needs the extra 'keyring'", hint="pip install keyring"
         ) from error
     try:
         value = keyring.get_password(service, username)

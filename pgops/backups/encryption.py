@@ -33,7 +33,7 @@ def _pyrage(store: str) -> Any:
         raise UsageError(
             f"store {store} is encrypted, and this installation can't encrypt",
             untouched="nothing was touched",
-            hint="pip install 'pgops[age]'",
+            hint="pip install pyrage",
         ) from error
 
 

