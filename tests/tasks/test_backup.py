@@ -1,0 +1,222 @@
+"""The backup tasks as a person or a script runs them: words, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgops.postgres import Target
+from tests.conftest import ProjectDirectory, Ran
+from tests.restoring import run_sql, small_data
+
+
+@pytest.fixture
+def staging(project: ProjectDirectory, database: Target) -> ProjectDirectory:
+    """A project with one environment, staging, that has some data."""
+    small_data(database)
+    project.environment_yaml(staging=database)
+    return project
+
+
+def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
+    """The one JSON object on stdout."""
+    assert ran.code == code, ran.text
+    found: dict[str, Any] = json.loads(ran.out)
+    assert ran.out.count("\n") == 1
+    return found
+
+
+def backups(project: ProjectDirectory) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer(project.run("backup.list", "--json"))["backups"]
+    return found
+
+
+def change(project: ProjectDirectory, old: str, new: str) -> None:
+    file = project.path / "environments.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_a_backup_is_taken_listed_shown_and_verified(staging: ProjectDirectory, database: Target) -> None:
+    ran = staging.run("backup")
+    assert ran.code == 0, ran.text
+    lines = ran.out.splitlines()
+    assert lines[0] == f"staging: {database} -> {staging.path}/backups/staging"
+    assert lines[1] == f"dumping {database.place} …"
+    assert ": 2 tables, 501 rows, " in ran.out
+    assert "read back and verified" in ran.out
+    (listed,) = backups(staging)
+    assert Path(listed["path"]) == staging.path / "backups" / "staging" / listed["id"]
+    table = staging.run("backup.list").out.splitlines()
+    assert table[0].split() == ["backup", "age", "size", "revision", "proof", "kept", "by"]
+    assert table[1].startswith(listed["id"])
+    assert " a1b2c3 " in table[1]
+    shown = staging.run("backup.show")
+    assert listed["id"] in shown.out
+    assert "public.knowledge" in shown.out
+    verified = staging.run("backup.verify", f"--backup={listed['id']}")
+    assert f"{listed['id']} is sound: " in verified.out
+
+
+def test_json_has_the_documented_keys(staging: ProjectDirectory, database: Target) -> None:
+    made = answer(staging.run("backup", "--json"))
+    assert made["ok"] is True
+    assert made["backup"].keys() >= {
+        "id",
+        "environment",
+        "path",
+        "started_at",
+        "finished_at",
+        "bytes",
+        "heads",
+        "verified",
+    }
+    assert (made["backup"]["environment"], made["backup"]["heads"], made["backup"]["verified"]) == (
+        "staging",
+        ["a1b2c3"],
+        True,
+    )
+    assert made["backup"]["started_at"].endswith("Z")
+    assert backups(staging) == [made["backup"]]
+    shown = answer(staging.run("backup.show", "--json"))
+    assert shown["backup"] == made["backup"]
+    assert {(each["name"], each["rows"]) for each in shown["manifest"]["tables"]} == {
+        ("knowledge", 500),
+        ("alembic_version", 1),
+    }
+    assert answer(staging.run("backup.verify", "--json")) == {
+        "ok": True,
+        "backup": made["backup"]["id"],
+        "method": "read",
+        "problems": [],
+    }
+
+
+def test_damage_is_named_with_exit_code_9(staging: ProjectDirectory) -> None:
+    made = answer(staging.run("backup", "--json"))["backup"]
+    (Path(made["path"]) / "added").write_text("")
+    broken = answer(staging.run("backup.verify", "--json"), code=9)
+    assert (broken["ok"], broken["backup"], broken["method"]) == (False, made["id"], "read")
+    assert broken["problems"] == ["added: not in the manifest"]
+    assert (broken["error"]["code"], broken["error"]["exit_code"]) == ("verification", 9)
+    ran = staging.run("backup.verify")
+    assert ran.code == 9
+    assert f"backup {made['id']} is not sound: added: not in the manifest" in ran.err
+    assert "Traceback" not in ran.text
+    assert not backups(staging)[0]["verified"]
+    assert "FAILED (1 problems" in staging.run("backup.list").out
+    (Path(made["path"]) / "added").unlink()
+    assert answer(staging.run("backup.verify", "--json"))["ok"]
+
+
+def test_a_dry_run_shows_and_writes_nothing(staging: ProjectDirectory, database: Target) -> None:
+    for flags in (["backup", "--dry-run"], ["--dry", "backup"]):
+        ran = staging.run(*flags)
+        assert ran.code == 0, ran.text
+        assert "would dump " in ran.out
+        assert not (staging.path / "backups").exists()
+    intent = answer(staging.run("backup", "--dry-run", "--json"))["intent"]
+    assert (intent["place"], intent["destination"]) == (database.place, f"{staging.path}/backups/staging")
+
+
+def test_retention_after_a_backup_says_what_and_why(staging: ProjectDirectory) -> None:
+    change(staging, "backups: {store: local}", "backups: {store: local, keep: {last: 1}}")
+    first = answer(staging.run("backup", "--json"))
+    second = answer(staging.run("backup", "--json"))
+    assert (first["removed"], second["removed"]) == ([], [first["backup"]["id"]])
+    assert [each["id"] for each in backups(staging)] == [second["backup"]["id"]]
+    assert "retention removed " in staging.run("backup").out
+
+
+def test_retention_never_follows_a_failed_backup(staging: ProjectDirectory) -> None:
+    staging.run("backup")
+    staging.run("backup")
+    change(staging, "backups: {store: local}", "backups: {store: local, keep: {last: 1}}")
+    change(staging, "dbname: test_", "dbname: absent_")
+    assert staging.run("backup").code == 3
+    assert len(backups(staging)) == 2
+
+
+def test_prune_asks_and_says_why(staging: ProjectDirectory) -> None:
+    ids = [answer(staging.run("backup", "--json"))["backup"]["id"] for _ in range(3)]
+    change(staging, "backups: {store: local}", "backups: {store: local, keep: {last: 1}}")
+    refused = staging.run("backup.prune")
+    assert refused.code == 8
+    assert "add --yes" in refused.err
+    assert refused.out.count("no rule keeps it") == 2
+    looked = answer(staging.run("backup.prune", "--dry-run", "--json"))
+    assert [each["id"] for each in looked["removed"]] == [ids[1], ids[0]]
+    assert len(backups(staging)) == 3
+    staging.run("backup.pin", f"--backup={ids[0]}", "--reason=audit")
+    done = answer(staging.run("backup.prune", "--yes", "--json"))
+    assert [each["id"] for each in done["removed"]] == [ids[1]]
+    assert {each["id"]: each["reasons"] for each in done["kept"]} == {
+        ids[2]: ["newest verified", "last: number 1 of 1"],
+        ids[0]: ["pinned"],
+    }
+    assert [each["id"] for each in backups(staging)] == [ids[0], ids[2]]
+    staging.run("backup.pin", f"--backup={ids[0]}", "--remove")
+    assert [each["pinned"] for each in backups(staging)] == [False, False]
+
+
+def test_an_empty_policy_prunes_nothing(staging: ProjectDirectory) -> None:
+    staging.run("backup")
+    ran = staging.run("backup.prune", "--yes")
+    assert ran.code == 8
+    assert "the retention policy is empty" in ran.err
+
+
+def test_a_protected_environment_is_backed_up_without_a_question_and_pruned_by_name(
+    staging: ProjectDirectory,
+) -> None:
+    change(staging, "protected: false", "protected: true")
+    change(staging, "default: staging\n", "")
+    for _ in range(2):
+        assert staging.run("backup", "--env=staging").code == 0
+    change(staging, "backups: {store: local}", "backups: {store: local, keep: {last: 1}}")
+    assert staging.run("backup.prune", "--env=staging", "--yes").code == 8
+    done = answer(staging.run("backup.prune", "--env=staging", "--confirm=staging", "--json"))
+    assert len(done["removed"]) == 1
+    assert len(answer(staging.run("backup.list", "--env=staging", "--json"))["backups"]) == 1
+
+
+def test_no_backup_yet_is_said_with_the_next_step(staging: ProjectDirectory) -> None:
+    assert backups(staging) == []
+    assert "staging has no backup in " in staging.run("backup.list").out
+    ran = staging.run("backup.show")
+    assert ran.code == 2
+    assert "next: invoke backup --env=staging" in ran.err
+
+
+def test_leftovers_and_damaged_manifests_are_told(staging: ProjectDirectory) -> None:
+    made = answer(staging.run("backup", "--json"))["backup"]
+    home = Path(made["path"]).parent
+    copy = home / "20270101T000000Z-abcdef"
+    shutil.copytree(made["path"], copy)
+    (home / ".partial" / "20260101T000000Z-abcdef").mkdir()
+    (home / ".partial" / "20260101T000000Z-abcdef.lock").write_text("")
+    found = answer(staging.run("backup.list", "--json"))
+    assert [each["id"] for each in found["backups"]] == [made["id"]]
+    assert [each["id"] for each in found["damaged"]] == [copy.name]
+    assert found["leftovers"] == ["20260101T000000Z-abcdef"]
+    assert "half-made and abandoned" in staging.run("backup.list").err
+    answer(staging.run("backup", "--json"))
+    assert answer(staging.run("backup.list", "--json"))["leftovers"] == []
+
+
+def test_what_cannot_be_read_is_one_clear_message(staging: ProjectDirectory, database: Target) -> None:
+    run_sql(database, "CREATE ROLE nobody_at_all LOGIN PASSWORD 'weak'")
+    try:
+        change(staging, f"user: {database.user}", "user: nobody_at_all")
+        ran = staging.run("backup", environ={"TEST_PASSWORD": "weak"})
+    finally:
+        run_sql(database, "DROP ROLE nobody_at_all")
+    assert ran.code == 1
+    assert 'nobody_at_all may not read "public"."knowledge"' in ran.err
+    assert "Traceback" not in ran.text
+    assert backups(staging) == []
