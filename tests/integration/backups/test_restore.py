@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pgops.backups import undo
-from pgops.backups.restore import Hooks, Step
+from pgops.backups.restore import Hooks, Step, restore
 from pgops.backups.restore_look import look
-from pgops.errors import VerificationError
-from pgops.postgres import Target
+from pgops.errors import BlockedError, LockedError, VerificationError
+from pgops.local import embedded
+from pgops.postgres import Target, connected, execute, identifier
+from pgops.postgres.locks import held
+from pgops.secrets import LiteralSecret, Secret
 from tests.conftest import fresh_database
 from tests.odd_database import make_odd
 from tests.restoring import (
@@ -138,3 +142,155 @@ def test_everything_odd_comes_back_equal_by_a_second_opinion(server: Target, tmp
         assert done.comparison.heads == ("head one", "head two")
         assert done.comparison.notes == ()
         drop_all(target)
+
+
+def role(target: Target, name: str, options: str = "") -> Target:
+    """A login role of that name, as a target on the same database."""
+    run_sql(target, f"CREATE ROLE {name} LOGIN PASSWORD 'pw' {options}")
+    return dataclasses.replace(target, user=name, password=LiteralSecret(Secret("pw")))
+
+
+def test_an_owner_that_is_no_superuser_can_restore(server: Target, tmp_path: Path) -> None:
+    with fresh_database(server, "owned") as target:
+        owner = role(target, "owned_owner", "CREATEDB")
+        run_sql(target, f"ALTER DATABASE {target.dbname} OWNER TO owned_owner")
+        small_data(owner)
+        before = table_hashes(owner)
+        repository, backup = back_up(owner, tmp_path)
+        run_sql(owner, "DELETE FROM knowledge")
+
+        put_back(owner, repository, backup)
+
+        assert table_hashes(owner) == before
+        assert (
+            value(target, "SELECT tableowner FROM pg_tables WHERE tablename = 'knowledge'") == "owned_owner"
+        )
+        found = undo.state(owner)
+        undo.undo(owner, undo.choose(found, None), expected_oid=found.oid, now=NOW)
+        assert value(owner, "SELECT count(*) FROM knowledge") == 0
+        drop_all(target)
+    run_sql(server, "DROP ROLE owned_owner")
+
+
+def test_who_may_not_make_databases_or_end_sessions_is_told_before_anything_happens(
+    server: Target, tmp_path: Path
+) -> None:
+    with fresh_database(server, "poor") as target:
+        small_data(target)
+        repository, backup = back_up(target, tmp_path)
+        poor = role(target, "poor_user")
+        with connected(target), pytest.raises(BlockedError) as caught:
+            put_back(poor, repository, backup)
+        assert "may not create databases" in caught.value.message
+        assert "may not end are in the target: postgres" in caught.value.message
+        assert "--in-place" in caught.value.hint
+        assert databases(target) == {target.dbname}
+    run_sql(server, "DROP ROLE poor_user")
+
+
+def test_slots_subscriptions_and_prepared_transactions_stand_in_the_way(tmp_path: Path) -> None:
+    settings = {"wal_level": "logical", "max_prepared_transactions": "2"}
+    with embedded.scratch_server(tmp_path, settings=settings) as server:
+        run_sql(server.target, "CREATE DATABASE replicated")
+        target = server.target.with_database("replicated")
+        small_data(target)
+        repository, backup = back_up(target, tmp_path)
+        with connected(target) as connection:
+            for statement in (
+                "SELECT pg_create_logical_replication_slot('a_slot', 'pgoutput')",
+                "CREATE SUBSCRIPTION a_subscription CONNECTION 'host=/nowhere' PUBLICATION p"
+                " WITH (connect = false, slot_name = NONE)",
+                "BEGIN",
+                "INSERT INTO knowledge (content) VALUES ('half')",
+                "PREPARE TRANSACTION 'half done'",
+            ):
+                execute(connection, statement)
+
+        with pytest.raises(BlockedError) as caught:
+            put_back(target, repository, backup)
+
+        for said in ("a_slot", "a_subscription", "half done"):
+            assert said in caught.value.message
+        assert databases(target) == {target.dbname}
+
+
+def test_a_backup_goes_into_another_environment_and_keeps_that_ones_settings(
+    server: Target, tmp_path: Path
+) -> None:
+    with fresh_database(server, "prod") as prod, fresh_database(server, "dev") as dev:
+        small_data(prod)
+        run_sql(
+            prod,
+            f"ALTER DATABASE {prod.dbname} SET work_mem TO '9MB'",
+            f"ALTER DATABASE {prod.dbname} SET search_path TO public, extra",
+        )
+        run_sql(
+            dev,
+            f"ALTER DATABASE {dev.dbname} SET work_mem TO '5MB'",
+            f"ALTER DATABASE {dev.dbname} CONNECTION LIMIT 7",
+        )
+        repository, backup = back_up(prod, tmp_path, name="prod")
+
+        looked = look(dev, backup)
+        assert looked.warnings == ("setting work_mem stays '5MB'; the backup has '9MB'",)
+        put_back(dev, repository, backup)
+
+        assert value(dev, "SELECT count(*) FROM knowledge") == 500
+        assert (value(dev, "SHOW work_mem"), value(dev, "SHOW search_path")) == ("5MB", "public, extra")
+        assert value(dev, "SELECT datconnlimit FROM pg_database WHERE datname = current_database()") == 7
+        drop_all(dev)
+
+
+def test_missing_roles_are_named_and_no_owner_goes_on_without_them(server: Target, tmp_path: Path) -> None:
+    with fresh_database(server, "roles") as target:
+        small_data(target)
+        run_sql(target, "CREATE ROLE gone_owner", "ALTER TABLE knowledge OWNER TO gone_owner")
+        repository, backup = back_up(target, tmp_path)
+        run_sql(target, "DROP OWNED BY gone_owner", "DROP ROLE gone_owner")
+        with pytest.raises(BlockedError) as caught:
+            put_back(target, repository, backup)
+        assert "roles that this server lacks: gone_owner" in caught.value.message
+        looked = look(target, backup, with_owners=False)
+        restore(looked, repository, Hooks(), now=NOW, jobs=2)
+        assert value(target, "SELECT count(*) FROM knowledge") == 500
+        drop_all(target)
+
+
+def test_odd_and_long_database_names(server: Target, tmp_path: Path) -> None:
+    for name in ("od\"d na'me=x", "ä" * 31 + "z"):
+        target = server.with_database(name)
+        run_sql(server, f"CREATE DATABASE {identifier(name)}")
+        small_data(target)
+        repository, backup = back_up(target, tmp_path)
+        run_sql(target, "DELETE FROM knowledge")
+        done = put_back(target, repository, backup)
+        assert value(target, "SELECT count(*) FROM knowledge") == 500
+        assert done.previous_database is not None
+        assert len(done.previous_database.encode()) <= 63
+        for each in (name, done.previous_database):
+            run_sql(server, f"DROP DATABASE {identifier(each)} WITH (FORCE)")
+
+
+def test_two_restores_at_once_and_a_migration_keep_out_of_each_others_way(
+    target: Target, tmp_path: Path
+) -> None:
+    repository, backup = back_up(target, tmp_path)
+    with (
+        connected(target, application_name="pgops run x") as migrating,
+        held(migrating, "schema", wait=0, what="x"),
+        pytest.raises(LockedError) as caught,
+    ):
+        restore(look(target, backup), repository, Hooks(), now=NOW, jobs=2, lock_wait=0)
+    assert "a migration of" in caught.value.message
+    assert "pgops run x" in caught.value.message
+
+    def second(step: Step) -> None:
+        if step is Step.LOADING:
+            with pytest.raises(LockedError) as busy:
+                restore(look(target, backup), repository, Hooks(), now=NOW, jobs=2, lock_wait=0)
+            assert "a restore of" in busy.value.message
+            assert "is under way" in busy.value.message
+            said = undo.state(target).sentences()
+            assert any("a restore is under way" in each for each in said)
+
+    put_back(target, repository, backup, Hooks(step=second))
