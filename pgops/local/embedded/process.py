@@ -16,7 +16,7 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -56,7 +56,7 @@ def observe(cluster: Cluster) -> Observed:
     if not lines:
         return Observed("starting")
     pid = int(lines[0])
-    if not _leads(pid, cluster.data):
+    if not _leads(pid, cluster):
         return Observed("orphaned")
     # https://www.postgresql.org/docs/current/storage-file-layout.html: pid, directory, start, port, …, status
     if len(lines) < 8:
@@ -79,25 +79,45 @@ def _lives(lock: Path) -> bool:
     return False
 
 
-def _leads(pid: int, data: Path) -> bool:
-    """Whether ``pid`` is a process of this machine that works in ``data``; PostgreSQL changes into it."""
-    proc = Path(f"/proc/{pid}")
+def _leads(pid: int, cluster: Cluster) -> bool:
+    """Whether ``pid`` is a process of this machine that serves this data."""
+    if Path("/proc/self").exists():
+        return bool(_working_in(cluster, [pid]))
     try:
-        if proc.parent.joinpath("self").exists():
-            return (proc / "cwd").samefile(data)
         os.kill(pid, 0)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 
 
-def _members(data: Path) -> list[int]:
-    """Processes of this machine that work in ``data``; none where there is no ``/proc`` to tell."""
-    found = []
-    for cwd in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):
-            if cwd.samefile(data):
-                found.append(int(cwd.parent.name))
+def _members(cluster: Cluster) -> list[int]:
+    """Processes of this machine that serve this data; none where there is no ``/proc`` to tell."""
+    return _working_in(cluster, [int(path.name) for path in Path("/proc").glob("[0-9]*")])
+
+
+def _working_in(cluster: Cluster, pids: Iterable[int]) -> list[int]:
+    """Those of ``pids`` whose working directory is the data directory: PostgreSQL changes into it."""
+    found: list[int] = []
+    hidden: list[int] = []
+    for pid in pids:
+        try:
+            if Path(f"/proc/{pid}/cwd").samefile(cluster.data):
+                found.append(pid)
+        except PermissionError:
+            hidden.append(pid)
+        except OSError:
+            continue  # it has ended
+    if hidden and cluster.user is not None:
+        # In a container, root may not look into another user's processes; that user itself may.
+        look = 'data=$1; shift; for pid do if test "/proc/$pid/cwd" -ef "$data"; then echo "$pid"; fi; done'
+        asked = subprocess.run(
+            ["/bin/sh", "-c", look, "sh", str(cluster.data), *map(str, hidden)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=True,
+            **_surroundings(cluster),
+        )
+        found += map(int, asked.stdout.split())
     return found
 
 
@@ -195,7 +215,7 @@ def start(cluster: Cluster, settings: Mapping[str, str], timeout: float) -> Obse
     shrink_log(cluster.log)
     if observe(cluster).state == "orphaned":
         # The postmaster was killed; a backend in the middle of a long computation has not noticed yet.
-        _signal(_members(cluster.data), signal.SIGQUIT)
+        _signal(_members(cluster), signal.SIGQUIT)
     command = [str(programs_for(cluster.user) / "postgres"), "-D", str(cluster.data)]
     for key, value in settings.items():
         command += ["-c", f"{key}={value}"]
@@ -268,7 +288,7 @@ def stop(cluster: Cluster, timeout: float) -> None:
         if seen.pid is not None:
             _signal([seen.pid], number)
         else:
-            _signal(_members(cluster.data), signal.SIGQUIT)
+            _signal(_members(cluster), signal.SIGQUIT)
         if _gone(cluster, patience):
             return
     raise LockedError(
@@ -324,6 +344,8 @@ def last_complaint(said: str) -> str:
 
 
 def _advice(said: str) -> str:
+    if "shared memory segment" in said:
+        return "/dev/shm is too small: give the container more (docker run --shm-size=256m, shm_size in a compose file)"
     if "No space left on device" in said:
         return "the disk is full: make room and run invoke db.up again"
     if "could not bind" in said or "could not create any TCP/IP sockets" in said:

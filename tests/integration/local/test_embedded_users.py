@@ -200,6 +200,41 @@ def test_an_ordinary_user_is_told_that_the_data_is_roots(shared: Path) -> None:
         assert state.running
 
 
+def test_roots_server_is_seen_with_the_few_capabilities_of_a_container() -> None:
+    """Without CAP_SYS_PTRACE root may not look into the processes of another user, its own server's included."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("setpriv is not installed")
+    with tempfile.TemporaryDirectory(prefix="pgops-test-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        spec = a_spec(Path(name))
+        script = f"""
+import os, signal
+from pathlib import Path
+from pgops.local import embedded
+from pgops.secrets import LiteralSecret, Secret
+spec = embedded.EmbeddedSpec(Path({name!r}), {spec.port}, "postgres", LiteralSecret(Secret("postgres")), "app")
+try:
+    Path("/proc/1/cwd").readlink()
+    print("not restricted")
+except PermissionError:
+    pass
+state = embedded.up(spec, timeout=20)
+print(state.action, embedded.up(spec).action)
+os.kill(state.pid, signal.SIGKILL)
+print(embedded.up(spec, timeout=20).running, embedded.stop(spec).state)
+"""
+        # What Docker leaves to root by default: https://docs.docker.com/engine/security/#linux-kernel-capabilities
+        few = "-all,+chown,+dac_override,+fsetid,+fowner,+kill,+setgid,+setuid,+setpcap,+net_bind_service"
+        done = subprocess.run(
+            [setpriv, f"--bounding-set={few}", f"--inh-caps={few}", sys.executable, "-c", script],
+            cwd=Path(__file__).resolve().parents[3],
+            capture_output=True,
+            text=True,
+        )
+        assert (done.stdout, done.stderr) == ("initialised adopted\nTrue stopped\n", "")
+
+
 def _as(entry: pwd.struct_passwd, work: Callable[[], object]) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "NOBODY", entry)
