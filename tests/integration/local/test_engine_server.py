@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import socket
 import subprocess
 import tarfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,14 @@ from pgops.postgres import Target
 from .engine_project import EngineProject, engine_project, free_port, wait_for_port
 
 pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def running(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProject]:
+    """A database that is up, for tests that leave it as it is."""
+    with engine_project(engine, tmp_path_factory.mktemp("running") / "project") as project:
+        project.up()
+        yield project
 
 
 def refused(project: EngineProject, kind: type[PgopsError], timeout: float = 60) -> PgopsError:
@@ -69,11 +77,8 @@ def test_a_whole_life(compose_project: EngineProject) -> None:
     assert server.remove_data(engine, project.spec()) == ()
 
 
-def test_logs_and_programs_inside(compose_project: EngineProject) -> None:
-    project, engine = compose_project, compose_project.engine
-    with pytest.raises(UnreachableError, match="there is no container for service db"):
-        list(server.logs(engine, project.spec()))
-    project.up()
+def test_logs_and_programs_inside(running: EngineProject) -> None:
+    project, engine = running, running.engine
     lines = list(server.logs(engine, project.spec()))
     assert any("database system is ready to accept connections" in line for line in lines)
     assert list(server.logs(engine, project.spec(), tail=2)) == lines[-2:]
@@ -85,6 +90,11 @@ def test_logs_and_programs_inside(compose_project: EngineProject) -> None:
     )
     assert (code, b"".join(out), b"".join(err)) == (7, "é".encode(), b"oops\n")
     assert server.run_inside(engine, project.spec(), ["nonesuch"]) in (126, 127)
+
+
+def test_logs_without_a_container(compose_project: EngineProject) -> None:
+    with pytest.raises(UnreachableError, match="there is no container for service db"):
+        list(server.logs(compose_project.engine, compose_project.spec()))
 
 
 def test_followed_logs_end_with_the_container(compose_project: EngineProject) -> None:
@@ -154,51 +164,40 @@ def test_a_recreation_that_fails_puts_the_old_container_back(compose_project: En
     assert (state["Id"], state["State"]["Running"]) == (old, True)
 
 
-def test_a_port_held_by_another_container(
-    engine: Engine, compose_project: EngineProject, tmp_path: Path
-) -> None:
-    compose_project.up()
-    with engine_project(engine, tmp_path / "other") as other:
-        other.change(f":{other.port}:", f":{compose_project.port}:")
-        error = refused(other, UnreachableError)
-        assert error.message == (
-            f"port {compose_project.port} of this machine is taken by container {compose_project.container} "
-            f"(compose project in {compose_project.directory})"
-        )
-        assert error.untouched == "nothing was left behind; the data was not touched"
-        assert other.containers() == []
-        assert engine.api.networks(names=[f"{other.name}_default"]) == []
+def test_a_port_held_by_another_container(running: EngineProject, compose_project: EngineProject) -> None:
+    project = compose_project
+    project.change(f":{project.port}:", f":{running.port}:")
+    error = refused(project, UnreachableError)
+    assert error.message == (
+        f"port {running.port} of this machine is taken by container {running.container} "
+        f"(compose project in {running.directory})"
+    )
+    assert error.untouched == "nothing was left behind; the data was not touched"
+    assert project.containers() == []
+    assert project.engine.api.networks(names=[f"{project.name}_default"]) == []
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "kind", "message"),
-    [
-        (
-            "PASSWORD: secret",
-            "PASSWORD: other",
-            "password",
-            "refuses user 'app' with this password: volume {volume} was made with another POSTGRES_PASSWORD or "
-            "POSTGRES_USER, which counts only when the data is first made",
-        ),
-        (
-            "POSTGRES_DB: app",
-            "POSTGRES_DB: nowhere",
-            "database",
-            "has no database 'nowhere': volume {volume} was made with another POSTGRES_DB, which counts only when "
-            "the data is first made",
-        ),
-    ],
-)
-def test_old_data_with_new_settings(
-    compose_project: EngineProject, old: str, new: str, kind: str, message: str
-) -> None:
+def test_old_data_with_new_settings(compose_project: EngineProject) -> None:
     project = compose_project
     project.up()
-    project.change(old, new)
+    said = f"container {project.container} "
+    volume = f"volume {project.name}_data was made with another"
+    project.change("PASSWORD: secret", "PASSWORD: other")
     error = refused(project, UnreachableError)
     assert isinstance(error, UnreachableError)
-    assert error.kind == kind
-    assert error.message == f"container {project.container} " + message.format(volume=f"{project.name}_data")
+    assert (error.kind, error.message) == (
+        "password",
+        f"{said}refuses user 'app' with this password: {volume} POSTGRES_PASSWORD or POSTGRES_USER, "
+        "which counts only when the data is first made",
+    )
+    project.change("PASSWORD: other", "PASSWORD: secret")
+    project.change("POSTGRES_DB: app", "POSTGRES_DB: nowhere")
+    error = refused(project, UnreachableError)
+    assert isinstance(error, UnreachableError)
+    assert (error.kind, error.message) == (
+        "database",
+        f"{said}has no database 'nowhere': {volume} POSTGRES_DB, which counts only when the data is first made",
+    )
 
 
 def test_the_data_of_another_major_is_refused_before_anything_starts(compose_project: EngineProject) -> None:
@@ -246,31 +245,37 @@ def test_a_server_that_is_not_ready_in_time(compose_project: EngineProject) -> N
     assert "not ready after 1 s; last seen:" in refused(project, UnreachableError, timeout=1).message
 
 
-def test_two_checkouts_with_one_name(engine: Engine, compose_project: EngineProject, tmp_path: Path) -> None:
-    project = compose_project
-    project.up()
-    twin = EngineProject(tmp_path / "twin", engine, name=project.name, port=project.port)
+def test_two_checkouts_with_one_name(running: EngineProject, tmp_path: Path) -> None:
+    engine = running.engine
+    twin = EngineProject(tmp_path / "twin", engine, name=running.name, port=running.port)
     for attempt in (
         twin.up,
         lambda: server.stop(engine, twin.spec()),
+        lambda: server.down(engine, twin.spec()),
         lambda: server.status(engine, twin.spec()),
+        lambda: server.remove_data(engine, twin.spec()),
+        lambda: list(server.logs(engine, twin.spec())),
     ):
         with pytest.raises(RefusedError) as caught:
             attempt()
-        assert str(project.directory) in caught.value.message
+        assert str(running.directory) in caught.value.message
         assert str(twin.directory) in caught.value.message
-    assert server.status(engine, project.spec()).state == "running"
-    shutil.move(project.directory, tmp_path / "moved")
-    assert twin.up().action in ("none", "recreated")
+    assert server.status(engine, running.spec()).state == "running"
 
 
-def test_a_checkout_reached_by_a_symbolic_link_is_the_same(
+def test_a_checkout_that_was_moved_keeps_its_database(
     engine: Engine, compose_project: EngineProject, tmp_path: Path
 ) -> None:
     compose_project.up()
-    (tmp_path / "link").symlink_to(compose_project.directory)
-    linked = EngineProject(tmp_path / "link", engine, name=compose_project.name, port=compose_project.port)
-    assert server.status(engine, linked.spec()).state == "running"
+    shutil.move(compose_project.directory, tmp_path / "moved")
+    moved = EngineProject(tmp_path / "moved", engine, compose_project.name, compose_project.port)
+    assert moved.up().action == "none"
+
+
+def test_a_checkout_reached_by_a_symbolic_link_is_the_same(running: EngineProject, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(running.directory)
+    linked = EngineProject(tmp_path / "link", running.engine, name=running.name, port=running.port)
+    assert server.status(running.engine, linked.spec()).state == "running"
 
 
 def test_a_name_that_another_container_has(compose_project: EngineProject) -> None:
@@ -357,16 +362,13 @@ def test_two_at_once_end_with_one_container(compose_project: EngineProject) -> N
 
 
 def test_another_server_on_the_port_is_not_taken_for_ours(
-    compose_project: EngineProject, server_beside: Target
+    running: EngineProject, server_beside: Target
 ) -> None:
-    project = compose_project
-    project.up()
     with pytest.raises(UnreachableError) as caught:
-        server.up(project.engine, project.spec(), server_beside)
+        server.up(running.engine, running.spec(), server_beside)
     assert caught.value.kind == "other-server"
-    assert re.search(
-        rf"answers on {server_beside.host}:{server_beside.port}, not container", caught.value.message
-    )
+    place = f"{server_beside.host}:{server_beside.port}"
+    assert caught.value.message.endswith(f"answers on {place}, not container {running.container}")
 
 
 @pytest.fixture
