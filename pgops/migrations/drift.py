@@ -21,6 +21,7 @@ from sqlalchemy.schema import Constraint, ForeignKeyConstraint
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, DriftError, PendingError
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
+from pgops.migrations.standing import AheadError
 from pgops.postgres import Target, connected, identity
 
 _JOURNAL_SCHEMA = "pgops"
@@ -95,11 +96,16 @@ def check(environment: Environment, target: Target) -> Drift:
     :raises ConfigurationError: env.py names no models.
     :raises UnreachableError: the database can't be reached.
     :raises RefusedError: env.py connects to another database.
+    :raises AheadError: the database has a revision that no file has.
     """
     with connected(target) as connection:
         reached = identity(connection)
-    with opened(environment, target, reached, settings=_READ_ONLY, looking=True) as alembic:
-        return compare(alembic)
+        with opened(environment, target, reached, settings=_READ_ONLY, looking=True) as alembic:
+            found = compare(alembic)
+            history = alembic.history()
+        if unknown := history.unknown(found.current):
+            raise AheadError.of(unknown, environment.name, connection, known=len(history.revisions))
+    return found
 
 
 def compare(alembic: AlembicEnvironment) -> Drift:

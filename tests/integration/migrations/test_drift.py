@@ -21,6 +21,7 @@ from pgops.environments import (
 )
 from pgops.errors import ConfigurationError
 from pgops.migrations import drift
+from pgops.migrations.standing import AheadError
 from pgops.postgres import Target
 
 ENV_PY = """
@@ -177,6 +178,14 @@ def test_an_env_py_without_models_says_what_to_write(make: Callable[..., Project
         "env.py of test gives Alembic no models to compare with: target_metadata is None"
     )
     assert caught.value.hint == "in env.py: target_metadata = Base.metadata"
+
+
+def test_a_database_ahead_of_this_code_is_not_called_behind(make: Callable[..., Project]) -> None:
+    project = make()
+    project.sql(AS_MODELS + "UPDATE alembic_version SET version_num = 'r2'")
+
+    with pytest.raises(AheadError, match="test is ahead of this code: it stands at r2"):
+        project.check()
 
 
 def test_the_comparison_only_reads(make: Callable[..., Project]) -> None:
