@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,14 +234,17 @@ def project(tmp_path: Path, server: Target, monkeypatch: pytest.MonkeyPatch) -> 
     return directory
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was skipped and why is the last thing a run prints."""
-    reasons: dict[str, int] = {}
-    for report in terminalreporter.stats.get("skipped", []):
-        where = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        reasons[where.removeprefix("Skipped: ")] = reasons.get(where.removeprefix("Skipped: "), 0) + 1
-    terminalreporter.section("not run here")
-    if not reasons:
-        terminalreporter.line("nothing was skipped")
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """What was skipped and why is the last thing a run prints, after pytest's own closing line."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not isinstance(reporter, pytest.TerminalReporter) or hasattr(config, "workerinput"):
+        return
+    reasons = Counter(
+        (report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)).removeprefix(
+            "Skipped: "
+        )
+        for report in reporter.stats.get("skipped", [])
+    )
+    reporter.line("nothing was skipped" if not reasons else "skipped, and why:")
     for reason, count in sorted(reasons.items()):
-        terminalreporter.line(f"{count} skipped: {reason}")
+        reporter.line(f"  {count} × {reason}")
