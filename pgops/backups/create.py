@@ -8,7 +8,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from pgops.backups.dump import (
 )
 from pgops.backups.manifest import Manifest, Proof, Tools, new_id
 from pgops.backups.repository import Backup, Repository, proof_name
-from pgops.backups.verify import ProblemsError, describe_files, read_archive
+from pgops.backups.verify import ProblemsError, describe_files, meanwhile, read_archive
 from pgops.backups.watching import Observer, Unobserved
 from pgops.environments import Environment
 from pgops.errors import RefusedError
@@ -85,7 +84,7 @@ def intent(
         tools=f"pg_dump {choice.toolset.version} ({choice.toolset.origin})",
         reason=choice.reason,
         compression=choice.toolset.compression,
-        jobs=_jobs(environment),
+        jobs=jobs_of(environment),
         warnings=choice.warnings,
     )
 
@@ -133,7 +132,7 @@ def create(
                         backup_id=backup_id,
                         directory=staging.path,
                         toolset=choice.toolset,
-                        jobs=_jobs(environment),
+                        jobs=jobs_of(environment),
                         lock_wait=lock_wait,
                         observer=observer,
                     )
@@ -176,7 +175,8 @@ def _choose(target: Target, facts: ServerFacts, sources: Sequence[ToolSource]) -
     return choose_for_dump(facts.major, tls=target.sslmode in _TLS_MODES, sources=sources)
 
 
-def _jobs(environment: Environment) -> int:
+def jobs_of(environment: Environment) -> int:
+    """How many tables at once: what the environment says, else one for each processor, at most four."""
     return environment.backups.jobs or min(_MOST_JOBS, len(os.sched_getaffinity(0)))
 
 
@@ -217,9 +217,12 @@ def _described(
 ) -> tuple[Manifest, Proof]:
     """Hash what was written and read it back, at once; and say what it is."""
     begun = time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
-        hashing = pool.submit(describe_files, root)
-        problems = read_archive(choice.toolset, root)
+
+    def observed(done: int, total: int) -> None:
+        observer.progress(done, total, "")
+
+    with meanwhile(lambda watched: describe_files(root, watched), observed) as hashing:
+        problems = read_archive(choice.toolset, root, jobs=jobs_of(environment))
         files = hashing.result()
     finished = clock()
     toolset = choice.toolset
@@ -262,7 +265,7 @@ def _described(
         acl=dumped.database.acl,
         warnings=(*choice.warnings, *dumped.warnings),
         compression=toolset.compression,
-        jobs=_jobs(environment),
+        jobs=jobs_of(environment),
         pgops_version=__version__,
     ), proof
 

@@ -7,23 +7,42 @@ an archive in the first place.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import os
+import re
 import stat
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from pgops.backups.manifest import DUMP_DIRECTORY, File, Manifest, Proof
 from pgops.backups.repository import Backup, Progress, Repository, is_note, no_progress, proof_name
 from pgops.errors import VerificationError
-from pgops.pgtools import DEFAULT_SOURCES, Toolset, ToolSource, choose_for_reading, read_command, run
+from pgops.pgtools import (
+    DEFAULT_SOURCES,
+    Finished,
+    Toolset,
+    ToolSource,
+    choose_for_reading,
+    list_command,
+    read_command,
+    run,
+    running,
+    wait,
+)
 
 _CHUNK = 1024 * 1024
 _THREADS = min(4, os.cpu_count() or 1)
+# Below this, starting another process takes longer than it saves.
+_SPLIT_FROM = 16 * 1024 * 1024
+_ENTRY = re.compile(r"^(\d+);", re.MULTILINE)
+_T = TypeVar("_T")
 
 
 class ProblemsError(VerificationError):
@@ -95,13 +114,74 @@ def check_files(root: Path, manifest: Manifest, progress: Progress = no_progress
     return problems
 
 
-def read_archive(toolset: Toolset, root: Path) -> list[str]:
-    """What pg_restore complains about when it reads the whole archive of the backup below ``root``."""
-    finished = run(toolset.runner, read_command(root / DUMP_DIRECTORY), paths=[root])
+def read_archive(toolset: Toolset, root: Path, *, jobs: int = 1) -> list[str]:
+    """What pg_restore complains about when it reads the whole archive of the backup below ``root``.
+
+    A large archive is read by ``jobs`` processes at once, each its share of the entries.
+    """
+    archive = root / DUMP_DIRECTORY
+    listed = run(toolset.runner, list_command(archive), paths=[root])
+    if listed.exit_code != 0:
+        return _complaint(listed)
+    with contextlib.ExitStack() as stack:
+        lists = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgops-")))
+        children = []
+        for number, share in enumerate(_shares(listed.stdout, archive, jobs)):
+            chosen = lists / str(number)
+            chosen.write_text("".join(f"{entry};\n" for entry in share), encoding="ascii")
+            argv = read_command(archive, chosen)
+            children.append(stack.enter_context(running(toolset.runner, argv, paths=[root, lists])))
+        return [problem for child in children for problem in _complaint(wait(child))]
+
+
+def _shares(listing: str, archive: Path, jobs: int) -> list[list[int]]:
+    """Every entry of the archive, in shares of about the same size; one share where splitting costs more."""
+    sizes = {int(found.group(1)): 0 for found in _ENTRY.finditer(listing)}
+    with os.scandir(archive) as files:
+        for file in files:
+            # Data files are named after their entry: 3456.dat.zst, blob_16397.dat, blobs_2575.toc.
+            stem = file.name.partition(".")[0]
+            if stem.isdigit() and int(stem) in sizes:
+                sizes[int(stem)] = file.stat(follow_symlinks=False).st_size
+    if sum(sizes.values()) < _SPLIT_FROM:
+        jobs = 1
+    shares: list[list[int]] = [[] for _ in range(jobs)]
+    weights = [0] * jobs
+    for entry in sorted(sizes, key=lambda each: (-sizes[each], each)):
+        lightest = weights.index(min(weights))
+        shares[lightest].append(entry)
+        weights[lightest] += sizes[entry]
+    return [sorted(share) for share in shares if share] or [[]]
+
+
+def _complaint(finished: Finished) -> list[str]:
     if finished.exit_code == 0:
         return []
     said = "; ".join(line.strip() for line in finished.stderr.splitlines()[-3:] if line.strip())
     return [f"{DUMP_DIRECTORY}: pg_restore can't read the archive to its end: {said or finished.exit_code}"]
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[Progress], _T], progress: Progress = no_progress) -> Iterator[Future[_T]]:
+    """Hash files in another thread during the block; a block that fails ends that too, at its next chunk."""
+    over = threading.Event()
+
+    def watched(done: int, total: int) -> None:
+        if over.is_set():
+            raise _OverError
+        progress(done, total)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="pgops-hash") as pool:
+        future = pool.submit(work, watched)
+        try:
+            yield future
+        except BaseException:
+            over.set()
+            raise
+
+
+class _OverError(Exception):
+    """Nobody wants the hashes any more."""
 
 
 def verify(
@@ -121,9 +201,11 @@ def verify(
         archive_major=manifest.tools.major, compression=manifest.compression, sources=sources
     )
     started = time.monotonic()
-    with repository.local(backup.id, progress) as root, ThreadPoolExecutor(1) as pool:
-        checking = pool.submit(check_files, root, manifest, progress)
-        unreadable = read_archive(choice.toolset, root)
+    with (
+        repository.local(backup.id, progress) as root,
+        meanwhile(lambda watched: check_files(root, manifest, watched), progress) as checking,
+    ):
+        unreadable = read_archive(choice.toolset, root, jobs=_THREADS)
         problems = (*checking.result(), *unreadable)
     proof = Proof(
         "read",

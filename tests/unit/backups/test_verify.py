@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgops.backups.manifest import Manifest
-from pgops.backups.verify import check_files, describe_files
+from pgops.backups.repository import Progress
+from pgops.backups.verify import check_files, describe_files, meanwhile
 from pgops.errors import VerificationError
 from tests.backing_up import good_proof, made_up_contents, manifest_for, write_files
 
@@ -96,6 +97,15 @@ def test_progress_ends_at_the_whole(manifest: Manifest, tmp_path: Path) -> None:
     check_files(tmp_path, manifest, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (manifest.bytes, manifest.bytes)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_hashing_ends_when_nobody_wants_it_any_more() -> None:
+    def endless(progress: Progress) -> None:
+        while True:
+            progress(0, 1)
+
+    with pytest.raises(KeyboardInterrupt), meanwhile(endless):
+        raise KeyboardInterrupt
 
 
 def test_what_is_not_a_plain_file_cannot_become_part_of_a_backup(manifest: Manifest, tmp_path: Path) -> None:

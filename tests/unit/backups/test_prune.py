@@ -1,0 +1,54 @@
+"""Removing what retention does not keep, and not one more."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from pgops.backups.directory import DirectoryRepository
+from pgops.backups.prune import candidates, prune
+from pgops.backups.repository import PIN_NAME, listing
+from pgops.backups.retention import decide
+from pgops.environments import Keep
+from tests.backing_up import MOMENT, made_up_contents, manifest_for, with_moment, write_files
+
+NOW = MOMENT + dt.timedelta(days=30)
+
+
+def four(tmp_path: Path) -> tuple[DirectoryRepository, list[str]]:
+    """Four backups, a day apart, oldest first."""
+    repository = DirectoryRepository(tmp_path / "backups", "staging")
+    files = write_files(tmp_path / "source", made_up_contents())
+    ids = []
+    for day in range(4):
+        manifest = with_moment(manifest_for(files), MOMENT + dt.timedelta(days=day))
+        with repository.stage(manifest.id) as staging:
+            write_files(staging.path, made_up_contents())
+            staging.commit(manifest)
+        ids.append(manifest.id)
+    return repository, ids
+
+
+def test_only_what_was_decided_goes(tmp_path: Path) -> None:
+    repository, ids = four(tmp_path)
+    decision = decide(candidates(listing(repository)), Keep(last=2), NOW)
+    told: list[str] = []
+    removed = prune(repository, decision, on_removed=lambda verdict: told.append(verdict.candidate.id))
+    assert removed == told == [ids[1], ids[0]]
+    assert repository.ids() == ids[2:]
+
+
+def test_what_was_pinned_or_went_away_since_is_passed_over(tmp_path: Path) -> None:
+    repository, ids = four(tmp_path)
+    decision = decide(candidates(listing(repository)), Keep(last=1), NOW)
+    repository.write_note(ids[0], PIN_NAME, "{}")
+    repository.delete(ids[1])
+    assert prune(repository, decision) == [ids[2]]
+    assert repository.ids() == [ids[0], ids[3]]
+
+
+def test_one_whose_manifest_cannot_be_read_is_left_to_a_person(tmp_path: Path) -> None:
+    repository, ids = four(tmp_path)
+    (tmp_path / "backups" / "staging" / ids[0] / "manifest.json").write_text("{")
+    prune(repository, decide(candidates(listing(repository)), Keep(last=1), NOW))
+    assert repository.ids() == [ids[0], ids[3]]
