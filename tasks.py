@@ -39,6 +39,18 @@ def lint(context: Context, fix: bool = False) -> None:
         )
 
 
+@task(
+    help={
+        "quick": "small data and few rounds, two minutes: shows that the harness works, compares nothing",
+        "only": "measures by name, separated by commas; python -m benchmarks --help names them",
+    }
+)
+def bench(context: Context, quick: bool = False, only: str = "") -> None:
+    """Measure pgops and its peers side by side, in turns; prints a table, writes JSON, renews the charts."""
+    flags = [*(["--quick"] if quick else []), *([f"--only={shlex.quote(only)}"] if only else [])]
+    _run(context, " ".join([PYTHON, "-m", "benchmarks", *flags]))
+
+
 def _beside(program: str) -> str:
     from pathlib import Path
 
@@ -54,5 +66,6 @@ def _run(context: Context, command: str) -> None:
 
 namespace.add_task(test)
 namespace.add_task(lint)
+namespace.add_task(bench)
 
 __all__ = ["namespace"]

@@ -18,6 +18,7 @@ from benchmarks.process import RoundFailedError
 from benchmarks.project import REPOSITORY
 from benchmarks.record import Run, to_json
 from benchmarks.workbench import Workbench, workbench
+from pgops.errors import PgopsError
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - begun, 1),
         quick=options.quick,
+        rounds=options.rounds,
         only=tuple(options.only),
         machine=where,
         versions=versions(met),
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str]) -> int:
         results=results,
     )
     print(report.text(run))
-    _write(RESULTS / "last.json", run)
-    if run.whole and options.rounds is None and not any(each.outcome == "failed" for each in results):
+    _write(options.output, run)
+    if run.whole and not any(each.outcome == "failed" for each in results):
         _write(RESULTS / "full.json", run)
         report.renew_docs(REPOSITORY / "docs", run)
     return 1 if any(each.outcome == "failed" for each in results) else 0
@@ -53,6 +55,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small data, few rounds: about two minutes")
     parser.add_argument("--rounds", type=int, help="rounds of each measure, instead of its own number")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS / "last.json", help="the JSON; benchmarks/results/last.json"
+    )
     parser.add_argument(
         "--only",
         type=lambda text: [each.strip() for each in text.split(",") if each.strip()],
@@ -82,7 +87,7 @@ def _taken(key: str, case: Case, bench: Workbench, rounds: int | None) -> Result
             )
     except MissingError as error:
         result = Result(key, error.title, "missing", error.reason)
-    except RoundFailedError as error:
+    except (RoundFailedError, PgopsError) as error:
         result = Result(key, key, "failed", f"while preparing: {error}")
     _tell(report.line(result))
     return result

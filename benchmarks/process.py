@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _LONGEST = 1800.0
 _KEPT = 1200
@@ -97,6 +99,20 @@ def timed(
         said = (texts[1] + texts[0]).strip()[-_KEPT:]
         raise RoundFailedError(f"{shown(argv)} ended with {code} after {seconds:.1f} s: {said}")
     return Finished(seconds, usage.ru_utime + usage.ru_stime, *texts)
+
+
+def answer(done: Finished) -> dict[str, Any]:
+    """What a task with ``--json`` said.
+
+    :raises RoundFailedError: it was not one object that says ``ok``.
+    """
+    try:
+        found = json.loads(done.out)
+    except ValueError as error:
+        raise RoundFailedError(f"no JSON on standard output: {done.out[-_KEPT:]!r}") from error
+    if not isinstance(found, dict) or found.get("ok") is not True:
+        raise RoundFailedError(f"it did not say ok: {done.out[-_KEPT:]!r}")
+    return found
 
 
 def require(fact: Callable[[], bool], what: str) -> None:

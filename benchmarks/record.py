@@ -14,11 +14,12 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """All that a run found. Times are ISO 8601 UTC, durations seconds."""
+    """All that a run found. Times are ISO 8601 UTC, durations seconds; ``rounds`` where they were given."""
 
     started: str
     seconds: float
     quick: bool
+    rounds: int | None
     only: tuple[str, ...]
     machine: Mapping[str, str | int | float]
     versions: Mapping[str, str]
@@ -28,7 +29,7 @@ class Run:
     @property
     def whole(self) -> bool:
         """Every measure with all of its rounds and data."""
-        return not self.quick and not self.only
+        return not self.quick and not self.only and self.rounds is None
 
 
 def to_json(run: Run) -> dict[str, Any]:
@@ -68,6 +69,7 @@ def from_json(found: Mapping[str, Any]) -> Run:
         started=found["started"],
         seconds=found["seconds"],
         quick=found["quick"],
+        rounds=found["rounds"],
         only=tuple(found["only"]),
         machine=found["machine"],
         versions=found["versions"],

@@ -1,8 +1,7 @@
-"""Histories of made-up revisions: trivial ones, and ones like those that people write."""
+"""Histories of made-up revisions, like those that people write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 _HEAD = '''"""{message}
@@ -38,12 +37,12 @@ def revision_id(number: int) -> str:
     return f"{number * 0x9E3779B97F4A % 16**12:012x}"
 
 
-def write(directory: Path, count: int, body: Callable[[int], tuple[str, str]]) -> str:
-    """Write ``count`` revisions in one line of descent; ``body`` gives upgrade and downgrade. Returns the head."""
+def write(directory: Path, count: int) -> str:
+    """Write ``count`` revisions in one line of descent. Returns the head."""
     directory.mkdir(parents=True, exist_ok=True)
     down = None
     for number in range(1, count + 1):
-        upgrade, downgrade = body(number)
+        upgrade, downgrade = everyday(number)
         revision = revision_id(number)
         text = _HEAD.format(
             message=f"Step {number}", revision=revision, down=down, upgrade=upgrade, downgrade=downgrade
@@ -51,11 +50,6 @@ def write(directory: Path, count: int, body: Callable[[int], tuple[str, str]]) -
         (directory / f"{revision}_step_{number}.py").write_text(text, encoding="utf-8")
         down = revision
     return revision_id(count)
-
-
-def trivial(_number: int) -> tuple[str, str]:
-    """A revision that does nothing."""
-    return "pass", "pass"
 
 
 def everyday(number: int) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.cases import backups, local, memory, migrations, startup
+from benchmarks.cases import backups, local, memory, migrations, real, startup
 from benchmarks.measure import Measure
 from benchmarks.workbench import Workbench
 
@@ -19,21 +19,22 @@ class Case:
 
     open: Opening
     rounds: int
-    quick_rounds: int = 2
+    quick_rounds: int = 1
 
 
 CASES: Mapping[str, Case] = {
-    "list": Case(startup.listing, rounds=25, quick_rounds=5),
-    "completion": Case(startup.completion, rounds=25, quick_rounds=5),
-    "migrate": Case(migrations.nothing_pending, rounds=15, quick_rounds=3),
+    "list": Case(startup.listing, rounds=25, quick_rounds=3),
+    "completion": Case(startup.completion, rounds=25, quick_rounds=3),
+    "migrate": Case(migrations.nothing_pending, rounds=15, quick_rounds=2),
     "migrate-1000": Case(migrations.nothing_pending_of_many, rounds=9),
-    "status-20": Case(migrations.status_of_twenty, rounds=5, quick_rounds=1),
-    "upgrade-200": Case(migrations.upgrade_of_many, rounds=7, quick_rounds=1),
-    "up-warm": Case(local.warm, rounds=7, quick_rounds=1),
-    "up-cold": Case(local.cold, rounds=7, quick_rounds=1),
+    "status-20": Case(migrations.status_of_twenty, rounds=5),
+    "upgrade-real": Case(real.upgrade, rounds=3),
+    "upgrade-200": Case(migrations.upgrade_of_many, rounds=7),
+    "up-warm": Case(local.warm, rounds=7),
+    "up-cold": Case(local.cold, rounds=7),
     "backup": Case(backups.backup, rounds=5),
     "restore": Case(backups.restore, rounds=5),
     "backup-500": Case(backups.small_tables, rounds=7),
     "backup-huge": Case(backups.huge_table, rounds=5),
-    "memory": Case(memory.peak, rounds=3, quick_rounds=1),
+    "memory": Case(memory.peak, rounds=3),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from benchmarks import data
 from benchmarks.measure import Comparison, Measure, MissingError, Sample, Side
 from benchmarks.peers import program
-from benchmarks.process import Finished, require, shown, timed
+from benchmarks.process import Finished, answer, require, shown, timed
 from benchmarks.project import Project, new_project
 from benchmarks.servers import Server
 from benchmarks.stock import Stock, stock_for
@@ -75,7 +74,7 @@ class Bay:
     def backup(self) -> Sample:
         """``invoke backup``; the time its read-back took is known from its proof."""
         done = self.invoke("backup", "--json")
-        backup = json.loads(done.out)["backup"]
+        backup = answer(done)["backup"]
         require(lambda: backup["verified"] is True, done.out)
         reading = float(backup["proofs"][0]["seconds"])
         return {
@@ -266,7 +265,7 @@ def restore(bench: Workbench) -> Iterator[Measure]:
 def restored(bay: Bay, into: Target, tables: int) -> Sample:
     """``invoke restore`` of the newest backup into ``into``."""
     done = bay.invoke("restore", "--env=into", "--from=bench", "--no-safety-backup", "--yes", "--json")
-    require(lambda: json.loads(done.out)["ok"] is True, done.out)
+    answer(done)
     require(lambda: data.counted(into)["tables"] == tables, "tables are missing")
     return {"seconds": done.seconds, "cpu": done.cpu}
 

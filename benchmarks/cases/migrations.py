@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import revisions
 from benchmarks.measure import Comparison, Measure, Sample, Side
 from benchmarks.peers import program
-from benchmarks.process import Finished, require, shown, timed
+from benchmarks.process import Finished, answer, require, shown, timed
 from benchmarks.project import Project, ini, stock_alembic
 from benchmarks.servers import Server
 from benchmarks.workbench import Workbench
@@ -35,11 +34,11 @@ def _head(target: Target) -> str:
 
 
 def _stocked(bench: Workbench, name: str, count: int) -> tuple[Project, Target, str]:
-    """A stock project of trivial revisions, all of them applied."""
+    """A stock project whose database is at the head; what its revisions would do, nobody runs."""
     target = bench.scratch.create(name)
     project = stock_alembic(bench.place(name), target)
-    head = revisions.write(project.path / "migrations" / "versions", count, revisions.trivial)
-    project.run("alembic", "upgrade", "head")
+    head = revisions.write(project.path / "migrations" / "versions", count)
+    project.run("alembic", "stamp", "head")
     return project, target, head
 
 
@@ -48,7 +47,7 @@ def _nothing_pending(bench: Workbench, key: str, title: str, count: int, goal: f
 
     def ours() -> Sample:
         done = _run(project, "invoke", "migrate", "--json")
-        require(lambda: json.loads(done.out)["ok"] is True, done.out)
+        answer(done)
         require(lambda: _head(target) == head, "the database is not at the head")
         return _sample(done)
 
@@ -93,7 +92,7 @@ def status_of_twenty(bench: Workbench) -> Iterator[Measure]:
 
     def ours() -> Sample:
         done = _run(project, "invoke", "migrate.status", "--json")
-        found = json.loads(done.out)["environments"]
+        found = answer(done)["environments"]
         require(
             lambda: (
                 [each["current"] for each in found] == [[head]] * len(names)
@@ -131,7 +130,7 @@ def upgrade_of_many(bench: Workbench) -> Iterator[Measure]:
     server = bench.scratch
     target = server.create("upgrade")
     project = stock_alembic(bench.place("upgrade"), target)
-    head = revisions.write(project.path / "migrations" / "versions", count, revisions.everyday)
+    head = revisions.write(project.path / "migrations" / "versions", count)
     title = f"upgrade of {count} made-up everyday revisions"
 
     yield Measure(
@@ -141,7 +140,7 @@ def upgrade_of_many(bench: Workbench) -> Iterator[Measure]:
             _upgrading(server, project, target, head, _PGOPS, "invoke", "migrate", "--yes", "--json"),
             _upgrading(server, project, target, head, _ALEMBIC, "alembic", "upgrade", "head"),
         ],
-        [Comparison(title, _PGOPS, _ALEMBIC, goal=1.10)],
+        [Comparison(title, _PGOPS, _ALEMBIC)],
         {"revisions": count, "server": server.kind},
     )
 
