@@ -21,6 +21,7 @@ from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.migrations.history import History, Revision
 from pgops.migrations.scratch_data import MigrationData, count_rows, lost
 from pgops.migrations.scratch_schema import Schema, differences, read_schema
+from pgops.migrations.watch import Watcher
 from pgops.postgres import (
     Connection,
     Target,
@@ -151,14 +152,21 @@ def try_out(
     with connected(scratch) as look:
         if base is not None:
             execute(look, base.sql.read_text(encoding="utf-8"))
+        # Ctrl-C ends a statement that runs long; nobody is in the way on a scratch database.
+        application = f"pgops trial {scratch.dbname}"
+        watcher = Watcher(scratch, application, interval=60, on_progress=lambda _progress: None)
         settings = {
+            "application_name": application,
             "lock_timeout": _LOCK_TIMEOUT,
             "statement_timeout": f"{round(environment.timeouts.statement * 1000)}ms",
         }
-        with opened(environment, scratch, identity(look), settings=settings, looking=False) as alembic:
+        with (
+            watcher.watching(),
+            opened(environment, scratch, identity(look), settings=settings, looking=False) as alembic,
+        ):
             history = alembic.history()
             rows.check_names(history.revisions)
-            run = _Run(alembic, history, scratch, look, rows)
+            run = _Run(alembic, history, scratch, look, rows, watcher)
             run.begin(base.revision if base else None)
             steps = list(run.walk(up_and_down=up_and_down, on_step=on_step))
             lines, remark = _models(alembic, complete=run.complete)
@@ -181,6 +189,7 @@ class _Run:
     scratch: Target
     look: Connection
     rows: MigrationData
+    watcher: Watcher
     complete: bool = True
     remarks: list[str] = field(default_factory=list)
     _start: tuple[str, ...] = ()
@@ -268,6 +277,8 @@ class _Run:
         except PgopsError:
             raise
         except (Exception, SystemExit) as error:
+            if self.watcher.interrupted.is_set():
+                raise KeyboardInterrupt from error
             problems.append(self.alembic.explained(error, f"{way}{again}").message)
             raise _StopError from error
         applied = revision.id in self.history.ancestors(self._heads_now())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +129,32 @@ def test_a_mistyped_server_is_a_usage_error(library: ProjectDirectory) -> None:
     ran = library.run("migrate.test", "--server=embeded")
 
     assert (ran.code, "--server=embeded is not one of auto, embedded, local" in ran.err) == (2, True)
+
+
+def test_ctrl_c_ends_a_statement_that_runs_long(library: ProjectDirectory) -> None:
+    library.write(
+        "scripts/versions/r2.py",
+        "from alembic import op\nrevision = 'r2'\ndown_revision = 'r1'\n"
+        "def upgrade():\n    op.execute('SELECT pg_sleep(3600)')\ndef downgrade():\n    pass\n",
+    )
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("invoke")), "migrate.test"],
+        cwd=library.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test runner in the background may ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) and "r1" not in line:
+            pass
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert process.returncode == 130
+    assert "error: interrupted\n" in err
