@@ -32,6 +32,7 @@ from pgops.postgres import (
     ServerFacts,
     Target,
     connected,
+    execute,
     fetch_value,
     server_facts,
     transaction_pooled,
@@ -116,11 +117,12 @@ def create(
     observer = observer or Unobserved()
     started = clock()
     backup_id = new_id(started)
-    with connected(target, application_name=f"pgops backup {backup_id}", settings=_PATIENT) as control:
+    with connected(target, application_name=f"pgops backup {backup_id}") as control:
         facts = _facts(control, target)
+        _be_patient(control, facts)
         choice = _choose(target, facts, sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):
-            end_sessions(control, SESSION_PREFIX.replace("_", r"\_") + "%")
+            end_sessions(control, SESSION_PREFIX + "%")
             repository.clear_leftovers()
             with repository.stage(backup_id) as staging:
                 with _lock(control, environment, "schema", Mode.SHARED, lock_wait, observer):
@@ -158,9 +160,6 @@ def create(
     return Backup(manifest, repository.location(backup_id), (proof,))
 
 
-_PATIENT = {"statement_timeout": "0", "idle_session_timeout": "0"}
-
-
 def _facts(connection: Connection, target: Target) -> ServerFacts:
     if transaction_pooled(connection, target):
         raise RefusedError(
@@ -169,6 +168,13 @@ def _facts(connection: Connection, target: Target) -> ServerFacts:
             hint="point the environment at the server itself, or at a session pool",
         )
     return server_facts(connection)
+
+
+def _be_patient(control: Connection, facts: ServerFacts) -> None:
+    """The session that holds the locks must last as long as the dump, whatever the role's own settings say."""
+    execute(control, "SET statement_timeout = 0")
+    if facts.major >= 14:
+        execute(control, "SET idle_session_timeout = 0")
 
 
 def _choose(target: Target, facts: ServerFacts, sources: Sequence[ToolSource]) -> Choice:

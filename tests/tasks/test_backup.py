@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pgops.postgres import Target
+from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory, Ran
 from tests.restoring import run_sql, small_data
 
@@ -219,4 +223,37 @@ def test_what_cannot_be_read_is_one_clear_message(staging: ProjectDirectory, dat
     assert ran.code == 1
     assert 'nobody_at_all may not read "public"."knowledge"' in ran.err
     assert "Traceback" not in ran.text
+    assert backups(staging) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_backup_ends_with_130_and_leaves_nothing(
+    staging: ProjectDirectory, database: Target, number: signal.Signals
+) -> None:
+    with connected(database) as blocker:
+        execute(blocker, "BEGIN")
+        execute(blocker, "LOCK TABLE knowledge IN ACCESS EXCLUSIVE MODE")
+        with subprocess.Popen(
+            [str(Path(sys.executable).with_name("invoke")), "backup"],
+            cwd=staging.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith("dumping "):
+                assert process.poll() is None
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert said.startswith("error: interrupted")
+        assert "Traceback" not in said
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgops %'"
+        deadline = time.monotonic() + 30
+        while fetch_value(blocker, sessions + " AND datname = current_database()"):
+            assert time.monotonic() < deadline, "a session was left"
+            execute(blocker, "SELECT pg_stat_clear_snapshot()")
+            time.sleep(0.05)
+    assert list((staging.path / "backups" / "staging" / ".partial").iterdir()) == []
     assert backups(staging) == []
