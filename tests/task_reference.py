@@ -41,7 +41,7 @@ def reference() -> str:
             lines = [line.strip() for line in (task.__doc__ or "").strip().splitlines()]
             parts.append(f"### {title}\n\n" + "\n".join(lines) + "\n")
             rows = [
-                f"| `--{str(argument.name).replace('_', '-')}` | {(argument.help or '').replace('|', chr(92) + '|')} |"
+                f"| `--{str(argument.name).strip('_').replace('_', '-')}` | {(argument.help or '').replace('|', chr(92) + '|')} |"
                 for argument in sorted(task.get_arguments(), key=lambda each: str(each.name))
             ]
             if rows:

@@ -200,18 +200,24 @@ def create_statement(name: str, attributes: Attributes, *, server_major: int, co
     return " ".join(parts)
 
 
-def apply_statements(name: str, attributes: Attributes, *, roles: frozenset[str]) -> list[str]:
-    """Settings and privileges for the new database; what belongs to a role that is not here is left out."""
-    statements = [
+def setting_statements(name: str, attributes: Attributes, *, roles: frozenset[str]) -> list[str]:
+    """``ALTER DATABASE … SET`` for the new database; what belongs to a role that is not here is left out."""
+    return [
         _setting_statement(name, each)
         for each in attributes.settings
         if each.role is None or each.role in roles
     ]
+
+
+def grant_statements(name: str, attributes: Attributes, *, roles: frozenset[str]) -> list[str]:
+    """Privileges on the new database; those of a role that is not here are left out."""
     if attributes.grants is None:
-        return statements
+        return []
     database = identifier(name)
-    statements.append(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-    statements.append(f"REVOKE ALL ON DATABASE {database} FROM {identifier(attributes.owner)}")
+    statements = [
+        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+        f"REVOKE ALL ON DATABASE {database} FROM {identifier(attributes.owner)}",
+    ]
     for grant in attributes.grants:
         if grant.role is None:
             statements.append(f"GRANT {grant.privilege} ON DATABASE {database} TO PUBLIC")

@@ -19,6 +19,7 @@ _SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
     # A policy must make the count fail, not silently smaller.
     "row_security": "off",
     "search_path": "pg_catalog",

@@ -41,6 +41,7 @@ def session_options(connection: Connection) -> str:
         "statement_timeout": "0",
         "lock_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
+        "default_transaction_read_only": "off",
     }
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 

@@ -18,11 +18,12 @@ from enum import Enum
 from pgops.backups import siblings
 from pgops.backups.attributes import (
     Attributes,
-    apply_statements,
     attributes_of,
     create_statement,
     existing_roles,
+    grant_statements,
     merged,
+    setting_statements,
 )
 from pgops.backups.compare import Comparison, compare
 from pgops.backups.failures import explained
@@ -52,7 +53,7 @@ class Step(Enum):
     MARKING = "marking the new database"
     LOADING = "restoring into the new database"
     COMPARING = "comparing it with the manifest"
-    SETTING = "applying settings and privileges"
+    SETTING = "applying privileges"
     SWAPPING = "swapping the names"
     LOOKING = "looking again"
 
@@ -137,6 +138,10 @@ def restore(
         )
         new = target.with_database(sibling_name(target.dbname, "new", restore_id))
         with made(admin, new, attributes, marker, hooks, major=looked.around.facts.major) as new_oid:
+            roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
+            # Before the data: what a materialised view computes may depend on them (a time zone).
+            for statement in setting_statements(new.dbname, attributes, roles=roles):
+                execute(admin, statement)
             hooks.step(Step.LOADING)
             load_archive(
                 looked.tools.toolset,
@@ -158,8 +163,7 @@ def restore(
                     hint=f"use another backup: invoke backup.list --env={repository.environment}",
                 )
             hooks.step(Step.SETTING)
-            roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
-            for statement in apply_statements(new.dbname, attributes, roles=roles):
+            for statement in grant_statements(new.dbname, attributes, roles=roles):
                 execute(admin, statement)
             hooks.restamp(new, target.dbname)
             hooks.step(Step.SWAPPING)

@@ -292,7 +292,9 @@ def _restamp(environment: Environment) -> Callable[[Target, str], None]:
         from pgops.migrations import journal
         from pgops.postgres import connected, identity
 
-        with connected(new, application_name="pgops restore: stamp") as connection:
+        # The database may be set to read only by default; this is its restore, not its use.
+        writing = {"default_transaction_read_only": "off"}
+        with connected(new, application_name="pgops restore: stamp", settings=writing) as connection:
             lives_at = dataclasses.replace(identity(connection), database=name)
             journal.restamp(connection, environment.name, lives_at)
 

@@ -81,6 +81,10 @@ def test_a_database_that_was_dropped_comes_back_with_its_settings(target: Target
         target,
         f'ALTER DATABASE {name} SET search_path TO "odd, name", public',
         f"ALTER DATABASE {name} SET work_mem TO '7MB'",
+        f"ALTER DATABASE {name} SET timezone TO 'Asia/Kathmandu'",
+        # Computed anew by a restore, and then in the database's own time zone.
+        "CREATE MATERIALIZED VIEW noon AS SELECT ('2026-01-01 ' || '12:00')::timestamptz AT TIME ZONE 'UTC' AS utc",
+        f"ALTER DATABASE {name} SET default_transaction_read_only TO on",
         f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
     )
     repository, backup = back_up(target, tmp_path)

@@ -7,11 +7,12 @@ import pytest
 from pgops.backups.attributes import (
     Attributes,
     Grant,
-    apply_statements,
     create_statement,
     differing_settings,
+    grant_statements,
     merged,
     parse_acl,
+    setting_statements,
     split_names,
 )
 from pgops.backups.manifest import Locale, Setting
@@ -109,9 +110,11 @@ def test_statements_quote_every_name_and_value() -> None:
     assert "LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' TABLESPACE \"fast disk\"" in create_statement(
         "d", odd, server_major=17, connection_limit=-1
     )
-    assert apply_statements("d", odd, roles=frozenset(["r"])) == [
+    assert setting_statements("d", odd, roles=frozenset(["r"])) == [
         "ALTER DATABASE \"d\" SET \"search_path\" TO 'it''s', 'b'",
         'ALTER ROLE "r" IN DATABASE "d" SET "app"."tenant" TO \'x\'\'; DROP\'',
+    ]
+    assert grant_statements("d", odd, roles=frozenset(["r"])) == [
         'REVOKE ALL ON DATABASE "d" FROM PUBLIC',
         'REVOKE ALL ON DATABASE "d" FROM "o"',
         'GRANT CONNECT ON DATABASE "d" TO PUBLIC',
