@@ -57,7 +57,7 @@ def choose_for_dump(
         )
     if not best.zstd:
         warnings.append(
-            f"pg_dump {best.version} ({best.origin}) was built without zstd; {method_of(best.compression)} is used: "
+            f"pg_dump {best.version} ({best.origin}) has no zstd; {method_of(best.compression)} is used: "
             "slower and larger"
         )
     return Choice(best, reason, tuple(warnings))
