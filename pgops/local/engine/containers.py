@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import docker.errors
 from pgops.errors import RefusedError
 from pgops.local.compose import ServiceSpec, config_hash
 from pgops.local.engine.body import CONFIG_HASH, IMAGE, ONEOFF, PROJECT, SERVICE, WORKING_DIR
-from pgops.local.engine.client import Engine, speaking
+from pgops.local.engine.client import Engine, explanation, speaking
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Container:
     exit_code: int
     started_at: str
     restarts: int
+    out_of_memory: bool
     config_hash: str
     image_id: str
     working_dir: str
@@ -41,25 +44,40 @@ class Container:
         return self.state in ("running", "paused", "restarting")
 
 
-def find_container(engine: Engine, spec: ServiceSpec) -> Container | None:
-    """The service's container, looked up by compose's labels: names differ between its versions.
+def set_aside_name(container: str, name: str) -> str:
+    """What a container is called while another takes its place; compose names it so as well."""
+    return f"{container[:12]}_{name}"
 
-    :raises RefusedError: there are several (``docker compose up --scale``).
-    """
+
+def list_containers(engine: Engine, spec: ServiceSpec) -> dict[str, str]:
+    """The service's containers by compose's labels, id -> name: names differ between its versions."""
     labels = [f"{PROJECT}={spec.project.name}", f"{SERVICE}={spec.service}", f"{ONEOFF}=False"]
     with speaking(f"list the containers of project {spec.project.name}"):
         found = engine.api.containers(all=True, filters={"label": labels})
+    return {str(item["Id"]): str(item["Names"][0]).lstrip("/") for item in found if item.get("Names")}
+
+
+def find_container(engine: Engine, spec: ServiceSpec) -> Container | None:
+    """The service's container; one that a killed start had set aside does not count beside its heir.
+
+    :raises RefusedError: there are several (``docker compose up --scale``).
+    """
+    every = list_containers(engine, spec)
+    found = {
+        key: name for key, name in every.items() if name != set_aside_name(key, spec.name_of_container)
+    } or every
+    with speaking(f"look at the container of {spec.service}"):
         if not found:
             return None
         if len(found) > 1:
-            names = ", ".join(sorted(str(item["Names"][0]).lstrip("/") for item in found))
+            names = ", ".join(sorted(found.values()))
             raise RefusedError(
                 f"service {spec.service} of project {spec.project.name} has {len(found)} containers: {names}",
                 untouched="none of them was touched",
                 hint=f"docker compose up -d --scale {spec.service}=1 {spec.service}",
             )
         try:
-            return inspect(engine, str(found[0]["Id"]))
+            return inspect(engine, next(iter(found)))
         except docker.errors.NotFound:
             return None  # removed between the two calls
 
@@ -80,6 +98,7 @@ def inspect(engine: Engine, container: str) -> Container:
         exit_code=int(state.get("ExitCode") or 0),
         started_at=str(state.get("StartedAt", "")),
         restarts=int(found.get("RestartCount") or 0),
+        out_of_memory=bool(state.get("OOMKilled")),
         config_hash=str(labels.get(CONFIG_HASH, "")),
         image_id=str(labels.get(IMAGE) or found.get("Image", "")),
         working_dir=str(labels.get(WORKING_DIR, "")),
@@ -91,6 +110,18 @@ def inspect(engine: Engine, container: str) -> Container:
         },
         networks=tuple((found.get("NetworkSettings") or {}).get("Networks") or ()),
     )
+
+
+@contextmanager
+def gone_is_fine() -> Iterator[None]:
+    """For removing a container that the engine may be removing already, for a start that was killed."""
+    try:
+        yield
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if "already in progress" not in explanation(error):
+            raise
 
 
 def check_checkout(spec: ServiceSpec, container: Container) -> None:

@@ -20,9 +20,11 @@ from pgops.errors import ConfigurationError, RefusedError
 from pgops.local.compose import Mount, ServiceSpec
 from pgops.local.engine.body import image_name
 from pgops.local.engine.client import Engine, speaking
+from pgops.local.engine.containers import gone_is_fine
 from pgops.local.engine.images import Image
 
 _NEWEST = 40  # majors looked for below a mount of /var/lib/postgresql
+_LOOKER = "pgops.looks-for"  # label of the container that only looks; its value is the project
 _FILE_LIMIT = 1 << 20
 _LOOK = "/pgops-look"  # away from the image's own volumes, which would be mounted inside
 
@@ -92,7 +94,7 @@ def check_major(engine: Engine, spec: ServiceSpec, image: Image, place: DataPlac
     """
     if image.major is None or not place.lasts:
         return
-    found = data_major(engine, image, place)
+    found = data_major(engine, spec.project.name, image, place)
     if found is None or found == image.major:
         return
     name, service = image_name(spec), spec.service
@@ -104,11 +106,14 @@ def check_major(engine: Engine, spec: ServiceSpec, image: Image, place: DataPlac
     )
 
 
-def data_major(engine: Engine, image: Image, place: DataPlace) -> int | None:
-    """The major version that made the data, or ``None`` where there is none yet."""
+def data_major(engine: Engine, project: str, image: Image, place: DataPlace) -> int | None:
+    """The major version that made the data, or ``None`` where there is none yet.
+
+    :param project: the compose project that looks; what an earlier look of it left behind is removed.
+    """
     if place.kind == "volume" and not _volume_exists(engine, place.source):
         return None
-    with _reading(engine, image, place) as container:
+    with _reading(engine, project, image, place) as container:
         if container is None:
             return None
         for path in _candidates(image, place):
@@ -129,11 +134,12 @@ def _candidates(image: Image, place: DataPlace) -> list[str]:
 
 
 @contextmanager
-def _reading(engine: Engine, image: Image, place: DataPlace) -> Iterator[str | None]:
+def _reading(engine: Engine, project: str, image: Image, place: DataPlace) -> Iterator[str | None]:
     """A container that is made, never started, and removed: it only holds the mount for reading.
 
     ``None`` where the mount can't be made, as for a host directory that does not exist yet.
     """
+    _remove_lookers(engine, project)
     mount: dict[str, Any] = {
         "Type": place.kind,
         "Source": place.source,
@@ -144,7 +150,7 @@ def _reading(engine: Engine, image: Image, place: DataPlace) -> Iterator[str | N
         mount["VolumeOptions"] = {"NoCopy": True}
     body = {
         "Image": image.id,
-        "Labels": {"pgops.purpose": "read PG_VERSION"},
+        "Labels": {_LOOKER: project},
         "NetworkDisabled": True,
         "HostConfig": {"Mounts": [mount], "NetworkMode": "none"},
     }
@@ -156,8 +162,16 @@ def _reading(engine: Engine, image: Image, place: DataPlace) -> Iterator[str | N
     try:
         yield container
     finally:
-        with speaking(f"remove the container {name} that only looked"):
+        with speaking(f"remove the container {name} that only looked"), gone_is_fine():
             engine.api.remove_container(container, v=True, force=True)
+
+
+def _remove_lookers(engine: Engine, project: str) -> None:
+    """Those that a killed look of this project left; starts of one project run one at a time."""
+    with speaking("remove a container that only looked"):
+        for left in engine.api.containers(all=True, filters={"label": f"{_LOOKER}={project}"}):
+            with gone_is_fine():
+                engine.api.remove_container(left["Id"], v=True, force=True)
 
 
 def _create_reader(engine: Engine, place: DataPlace, body: dict[str, Any], name: str) -> str | None:

@@ -11,21 +11,29 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import docker.errors
-from docker.types import IPAMConfig, IPAMPool
 
 from pgops.errors import ConfigurationError, RefusedError, UnreachableError
 from pgops.local.compose import ServiceSpec
-from pgops.local.compose.spec import Network
 from pgops.local.engine import body, ports
 from pgops.local.engine.client import Engine, Event, Report, explanation, speaking
 from pgops.local.engine.containers import (
     Container,
     difference,
+    gone_is_fine,
     inspect,
+    list_containers,
     ours,
+    set_aside_name,
 )
 from pgops.local.engine.data import DataPlace, check_major, data_place
 from pgops.local.engine.images import Image, ensure_image
+from pgops.local.engine.resources import (
+    RaceError,
+    ensure_networks,
+    ensure_volumes,
+    raced,
+    remove_network_again,
+)
 
 _RACE = 10.0  # seconds that another start of the same container may take to show
 _POLL = 0.1
@@ -43,10 +51,6 @@ class Started:
     data: DataPlace
 
 
-class _RaceError(Exception):
-    """Somebody else is making the same container at this moment."""
-
-
 def start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
     """See that the service's container runs as the compose file says; it may not be ready yet.
 
@@ -60,10 +64,33 @@ def start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
         try:
             with _alone(spec, report):
                 return _start(engine, spec, report)
-        except _RaceError as error:
+        except RaceError as error:
             if time.monotonic() > deadline:
                 raise _name_taken(spec, {}) from error
             time.sleep(_POLL)
+
+
+def _finish_killed_start(
+    engine: Engine, spec: ServiceSpec, container: Container | None, report: Report
+) -> None:
+    """What a start that was killed had set aside: removed beside its heir, else given its name back.
+
+    Removing a container removes none of its volumes.
+    """
+    for identity, name in list_containers(engine, spec).items():
+        if container is None or name != set_aside_name(identity, spec.name_of_container):
+            continue
+        with speaking(f"put {name} in order"):
+            if identity == container.id:
+                report(Event("note", f"an earlier start was interrupted: {name} gets its name back"))
+                with raced("already in use"):  # the killed start's last request may still be under way
+                    engine.api.rename(identity, spec.name_of_container)
+            else:
+                report(
+                    Event("note", f"an earlier start was interrupted: {name}, already replaced, is removed")
+                )
+                with gone_is_fine():
+                    engine.api.remove_container(identity, force=True)
 
 
 @contextmanager
@@ -83,6 +110,7 @@ def _alone(spec: ServiceSpec, report: Report) -> Iterator[None]:
 
 def _start(engine: Engine, spec: ServiceSpec, report: Report) -> Started:
     container = ours(engine, spec)
+    _finish_killed_start(engine, spec, container, report)
     image = ensure_image(engine, spec, report)
     place = data_place(spec, image)
     if container is None or container.state in ("dead", "removing"):
@@ -148,27 +176,17 @@ def _create(
         report(Event("note", f"the data is in {place}: it goes when the container goes"))
     networks: list[str] = []
     try:
-        _ensure_networks(engine, spec, networks, report)
-        _ensure_volumes(engine, spec, report)
+        ensure_networks(engine, spec, networks, report)
+        ensure_volumes(engine, spec, report)
         request = body.container_body(spec, image_id=image.id, inherited=_inherited(spec, replaced))
         with _set_aside(engine, spec, replaced):
             report(Event("container", f"creating {spec.name_of_container}"))
             container = _make_and_start(engine, spec, request)
     except BaseException:
         for network in networks:
-            _remove_network(engine, network)
+            remove_network_again(engine, network)
         raise
     return Started(_now(engine, container), "recreated" if replaced else "created", image, place)
-
-
-def _remove_network(engine: Engine, network: str) -> None:
-    with speaking("remove the network made for the container"):
-        try:
-            engine.api.remove_network(network)
-        except docker.errors.APIError as error:
-            # somebody else's container has joined it meanwhile: then it is theirs
-            if error.status_code not in (403, 404, 409):
-                raise
 
 
 def _make_and_start(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) -> str:
@@ -178,7 +196,7 @@ def _make_and_start(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) 
         _join_networks(engine, spec, container)
         _start_container(engine, spec, container, spec.name_of_container)
     except BaseException:
-        with speaking("remove the container that did not start"):
+        with speaking("remove the container that did not start"), gone_is_fine():
             engine.api.remove_container(container, v=True, force=True)
         raise
     return container
@@ -192,12 +210,12 @@ def _set_aside(engine: Engine, spec: ServiceSpec, old: Container | None) -> Iter
         return
     with speaking(f"stop {old.name}"):
         engine.api.stop(old.id, timeout=body.stop_seconds(spec))
-        engine.api.rename(old.id, f"{old.id[:12]}_{old.name}")
+        engine.api.rename(old.id, set_aside_name(old.id, spec.name_of_container))
     try:
         yield
     except BaseException:
         with speaking(f"put {old.name} back"):
-            engine.api.rename(old.id, old.name)
+            engine.api.rename(old.id, spec.name_of_container)
             if old.running:
                 engine.api.start(old.id)
         raise
@@ -228,83 +246,6 @@ def _check_start_interval(engine: Engine, spec: ServiceSpec) -> None:
         )
 
 
-def _ensure_networks(engine: Engine, spec: ServiceSpec, made: list[str], report: Report) -> None:
-    for key, network in spec.declared_networks.items():
-        with speaking(f"look for network {network.name}"):
-            found = [n for n in engine.api.networks(names=[network.name]) if n["Name"] == network.name]
-        if found:
-            continue
-        if network.external:
-            raise ConfigurationError(
-                f"network {network.name} is external, and does not exist",
-                untouched="no container was touched",
-                hint=f"docker network create {network.name}",
-            )
-        report(Event("network", f"creating network {network.name}"))
-        made.append(_create_network(engine, spec, key, network))
-
-
-def _create_network(engine: Engine, spec: ServiceSpec, key: str, network: Network) -> str:
-    ipam = body.network_ipam(network)
-    pools = [
-        IPAMPool(
-            subnet=pool["Subnet"],
-            iprange=pool["IPRange"],
-            gateway=pool["Gateway"],
-            aux_addresses=pool["AuxiliaryAddresses"],
-        )
-        for pool in (ipam or {}).get("Config", ())
-    ]
-    with speaking(f"create network {network.name}"), _raced("already exists"):
-        found: dict[str, Any] = engine.api.create_network(
-            network.name,
-            driver=network.driver or "bridge",
-            options=dict(network.driver_opts) or None,
-            ipam=IPAMConfig(driver=ipam["Driver"], pool_configs=pools) if ipam else None,
-            check_duplicate=True,
-            internal=network.internal,
-            attachable=network.attachable or None,
-            enable_ipv6=bool(network.enable_ipv6),
-            labels=body.network_labels(spec, key, network),
-        )
-    return str(found["Id"])
-
-
-@contextmanager
-def _raced(words: str) -> Iterator[None]:
-    """What somebody else made between our look and our request is looked at again."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        if words in explanation(error):
-            raise _RaceError from error
-        raise
-
-
-def _ensure_volumes(engine: Engine, spec: ServiceSpec, report: Report) -> None:
-    for key, volume in spec.declared_volumes.items():
-        with speaking(f"look for volume {volume.name}"):
-            try:
-                engine.api.inspect_volume(volume.name)
-                continue
-            except docker.errors.NotFound:
-                pass
-        if volume.external:
-            raise ConfigurationError(
-                f"volume {volume.name} is external, and does not exist",
-                untouched="no container was touched",
-                hint=f"docker volume create {volume.name}",
-            )
-        report(Event("volume", f"creating volume {volume.name}"))
-        with speaking(f"create volume {volume.name}"):
-            engine.api.create_volume(
-                volume.name,
-                driver=volume.driver or "local",
-                driver_opts=dict(volume.driver_opts) or None,
-                labels=body.volume_labels(spec, key, volume),
-            )
-
-
 def _create_container(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) -> str:
     name = spec.name_of_container
     with speaking(f"create container {name}"):
@@ -321,9 +262,9 @@ def _tell_who_has_the_name(engine: Engine, spec: ServiceSpec) -> NoReturn:
     try:
         labels = engine.api.inspect_container(spec.name_of_container)["Config"].get("Labels") or {}
     except docker.errors.NotFound as error:
-        raise _RaceError from error  # the name is reserved, the container not there yet
+        raise RaceError from error  # the name is reserved, the container not there yet
     if labels.get(body.PROJECT) == spec.project.name and labels.get(body.SERVICE) == spec.service:
-        raise _RaceError
+        raise RaceError
     raise _name_taken(spec, labels)
 
 

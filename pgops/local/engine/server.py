@@ -18,6 +18,7 @@ from pgops.local.engine.containers import (
     Container,
     check_checkout,
     find_container,
+    gone_is_fine,
     inspect,
     last_lines,
     ours,
@@ -82,6 +83,8 @@ def up(
     """
     begun = time.monotonic()
     _check_reachable(engine, target)
+    for note in spec.notes:
+        report(Event("note", note))
     started = start(engine, spec, report)
     report(Event("wait", f"waiting for PostgreSQL on {target.host}:{target.port}"))
     wait_until_ready(engine, spec, started, target, timeout)
@@ -145,6 +148,8 @@ def _died(engine: Engine, spec: ServiceSpec, container: Container) -> Unreachabl
     hint = "invoke db.logs"
     if "incompatible with server" in lines or "initialized by PostgreSQL version" in lines:
         hint = f"another major version made this data; set 'image' of {spec.service} back to it"
+    elif container.out_of_memory:
+        hint = f"it was given too little memory: mem_limit of {spec.service}"
     elif "No space left on device" in lines:
         hint = "docker system df shows what takes the space"
     return UnreachableError(
@@ -259,7 +264,7 @@ def down(engine: Engine, spec: ServiceSpec, *, report: Report = quiet) -> tuple[
     if container is not None:
         _check_data_lasts(engine, spec, container)
         stop(engine, spec, report=report)
-        with speaking(f"remove {container.name}"):
+        with speaking(f"remove {container.name}"), gone_is_fine():
             engine.api.remove_container(container.id)
         removed.append(container.name)
     for network in spec.declared_networks.values():

@@ -113,7 +113,11 @@ class EngineProject:
 
     def clean(self) -> None:
         label = {"label": f"com.docker.compose.project={self.name}"}
-        for item in self.engine.api.containers(all=True, filters=label):
+        looking = {"label": f"pgops.looks-for={self.name}"}
+        for item in [
+            *self.engine.api.containers(all=True, filters=label),
+            *self.engine.api.containers(all=True, filters=looking),
+        ]:
             self.engine.api.remove_container(item["Id"], v=True, force=True)
         for network in self.engine.api.networks(filters=label):
             self.engine.api.remove_network(network["Id"])

@@ -17,6 +17,7 @@ import pytest
 from pgops import postgres
 from pgops.errors import ConfigurationError, PgopsError, RefusedError, UnreachableError
 from pgops.local.engine import server
+from pgops.local.engine.body import container_body
 from pgops.local.engine.client import Engine, Event, connect
 from pgops.local.engine.data import system_identifier
 from pgops.local.engine.images import ensure_image
@@ -214,7 +215,7 @@ def test_the_data_of_another_major_is_refused_before_anything_starts(compose_pro
     )
     after = project.engine.api.inspect_container(project.container)
     assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
-    looking = project.engine.api.containers(all=True, filters={"label": "pgops.purpose"})
+    looking = project.engine.api.containers(all=True, filters={"label": f"pgops.looks-for={project.name}"})
     assert looking == [], "the container that only looked is gone"
 
 
@@ -340,6 +341,24 @@ def test_external_things_must_exist(compose_project: EngineProject) -> None:
     )
     assert refused(project, ConfigurationError).message == "network nor-this is external, and does not exist"
     assert project.containers() == []
+
+
+def test_what_a_killed_start_left_is_put_in_order(compose_project: EngineProject) -> None:
+    project, api = compose_project, compose_project.engine.api
+    project.up()
+    old = str(api.inspect_container(project.container)["Id"])
+    api.rename(old, f"{old[:12]}_{project.container}")
+    assert server.status(project.engine, project.spec()).state == "running"
+    assert project.up().action == "none"
+    assert project.containers() == [project.container]
+
+    api.rename(old, f"{old[:12]}_{project.container}")
+    request = container_body(project.spec(), image_id=str(api.inspect_image("postgres:17")["Id"]))
+    heir = api.create_container_from_config(request, project.container)["Id"]
+    api.stop(old)
+    assert server.status(project.engine, project.spec()).container_id == heir
+    assert project.up().action == "started"
+    assert project.containers() == [project.container]
 
 
 def test_two_at_once_end_with_one_container(compose_project: EngineProject) -> None:
