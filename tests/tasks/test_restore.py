@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pgops.postgres import Target
+from pgops.migrations import journal
+from pgops.postgres import Target, connected, identity
 from tests.conftest import ProjectDirectory, fresh_database
 from tests.restoring import back_up, databases, drop_all, run_sql, small_data, value
 
@@ -153,3 +154,21 @@ def test_in_place_warns_loudly_and_always_backs_up_first(staging: ProjectDirecto
     assert "what was there before is in backup" in done.out
     assert value(target, "SELECT count(*) FROM knowledge") == 500
     assert databases(target) == {target.dbname}
+
+
+def test_a_journal_that_came_with_the_backup_says_where_it_lives_now(
+    project: ProjectDirectory, target: Target, server: Target
+) -> None:
+    with fresh_database(server, "journaldev") as dev:
+        project.environment_yaml(dev=dev, staging=target)
+        with connected(target) as connection:
+            journal.prepare(connection, "staging", identity(connection))
+        back_up(target, project.path / "backups", name="staging")
+        done = project.run("restore", "--env=dev", "--from=staging", "--yes")
+        assert done.code == 0, done.text
+        with connected(dev) as connection:
+            stamp = journal.read_stamp(connection)
+            assert stamp is not None
+            assert (stamp.environment, stamp.database) == ("dev", dev.dbname)
+            assert stamp.fits(identity(connection))
+        drop_all(dev)
