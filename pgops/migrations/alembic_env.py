@@ -115,6 +115,14 @@ def _copy_session(source: Any, destination: Any) -> None:
     ask(destination, f"SELECT {listed}")
 
 
+@dataclass(frozen=True)
+class Scripts:
+    """Revision files that are loaded already, and what loading them put on the import path."""
+
+    directory: ScriptDirectory
+    import_path: tuple[str, ...]
+
+
 class AlembicEnvironment:
     """One environment's Alembic, ready to run; made by :func:`opened`."""
 
@@ -125,6 +133,7 @@ class AlembicEnvironment:
         location: ScriptLocation,
         guard: ConnectionGuard,
         output: OutputGuard,
+        scripts: Scripts | None,
     ) -> None:
         self.environment = environment
         self.target = target
@@ -132,9 +141,15 @@ class AlembicEnvironment:
         self.guard = guard
         self.output = output
         self.config = build_config(environment.alembic, location, target)
-        self.script = self._translated("the revisions", lambda: ScriptDirectory.from_config(self.config))
+        self.scripts = scripts or self._translated("the revisions", self._load)
+        self.script = self.scripts.directory
         self.running: GuardedContext | None = None
         self.version_tables: list[VersionTable] = []
+
+    def _load(self) -> Scripts:
+        before = set(sys.path)
+        directory = ScriptDirectory.from_config(self.config)
+        return Scripts(directory, tuple(each for each in sys.path if each not in before))
 
     def run(self, work: Work, *, destination: str = "heads", mutate: bool, **options: Any) -> None:
         """Execute env.py once; ``work`` runs wherever it calls ``run_migrations()``.
@@ -214,12 +229,14 @@ def opened(
     *,
     settings: Mapping[str, str],
     looking: bool,
+    scripts: Scripts | None = None,
 ) -> Iterator[AlembicEnvironment]:
     """An environment's Alembic with everything around it for the block: output, variables, listeners.
 
     :param identity: the database that every connection has to reach.
     :param settings: server settings for every connection that env.py opens.
     :param looking: keep env.py quiet and its hands off; otherwise its words go to stderr.
+    :param scripts: what an earlier look loaded: the run carries out the very code that was planned.
     :raises RefusedError: later, from ``run``, when it reaches another database.
     """
     location = locate(environment.alembic, environment.project)
@@ -229,12 +246,13 @@ def opened(
     with contextlib.ExitStack() as stack:
         stack.callback(output.close)
         stack.callback(sys.path.__setitem__, slice(None), path)
+        sys.path[:0] = scripts.import_path if scripts else ()
         stack.enter_context(_quiet_warnings())
         stack.enter_context(_without_alembics_lines())
         stack.enter_context(surroundings(environment.alembic, location, target))
         stack.enter_context(guard.installed())
         stack.enter_context(output)
-        alembic = AlembicEnvironment(environment, target, location, guard, output)
+        alembic = AlembicEnvironment(environment, target, location, guard, output, scripts)
         stack.callback(alembic.config.lazy_connection.close)
         yield alembic
 
@@ -281,7 +299,7 @@ def _history(script: ScriptDirectory) -> History:
             down=tuple(each._versioned_down_revisions),
             depends=tuple(each._resolved_dependencies),
             labels=tuple(each._orig_branch_labels),
-            file=file,
+            path=str(file),
             hash=file_hash(file.read_bytes()),
         )
     return History(found)

@@ -64,7 +64,7 @@ def _close_journal(run: Run, connection: Connection, told: PgopsError, applied: 
     interrupted = isinstance(told, InterruptedRunError)
     outcome = journal.INTERRUPTED if interrupted else journal.FAILED
     try:
-        for step in [*run.uncommitted, *([run.step] if run.step else [])]:
+        for step in filter(None, [*run.uncommitted, run.unrecorded, run.step]):
             if step.revision.revision in applied and run.plan.action == "upgrade":
                 journal.finish_revision(connection, step.ordinal, journal.SUCCEEDED)
             else:

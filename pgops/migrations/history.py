@@ -8,11 +8,12 @@ plain beyond doubt is left to Alembic (:class:`NotPlainError`), which runs the f
 from __future__ import annotations
 
 import ast
-import graphlib
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 
 from pgops.errors import ConfigurationError, UsageError
@@ -24,7 +25,9 @@ _ASSIGNMENT = re.compile(rf"^({_NAMES})[ \t]*(?::[^=\n]*)?=[ \t]*([^\n]*)$", re.
 _BINDING = re.compile(
     rf"(?:(?:\b(?:as|for|def|class|global|import|del)\s+|[,(]\s*)(?:{_NAMES})\b)|\b(?:{_NAMES})\b\s*(?:[:,)]|:?=(?!=))"
 )
-_DYNAMIC = re.compile(r"\bimport\s*\(?\s*\*|\bglobals\s*\(|\bexec\s*\(|\bsetattr\s*\(|\bvars\s*\(")
+_DYNAMIC = ("globals", "exec(", "setattr", "vars(", "__dict__")
+_STAR = re.compile(r"import[ \t(]*\*")
+_STOCK_COMMENT = "# revision identifiers, used by Alembic."
 _STRING = r"(?:'[^'\\\n{}]*'|\"[^\"\\\n{}]*\")"
 _VALUE = re.compile(
     rf"(?:None|{_STRING}|[(\[]\s*(?:{_STRING}\s*(?:,\s*{_STRING}\s*)*,?\s*)?[)\]])\s*(?:\#.*)?$"
@@ -46,8 +49,13 @@ class Revision:
     down: tuple[str, ...]
     depends: tuple[str, ...]
     labels: tuple[str, ...]
-    file: Path
+    path: str
     hash: str
+
+    @property
+    def file(self) -> Path:
+        """Where it is. Made on demand: a thousand Paths cost as much as reading the files."""
+        return Path(self.path)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -104,6 +112,8 @@ class History:
         missing = sorted(set(self.revisions) - done)
         if not missing:
             return ()
+        import graphlib
+
         needs = {each: [up for up in self.revisions[each].parents if up not in done] for each in missing}
         try:
             return tuple(graphlib.TopologicalSorter(needs).static_order())
@@ -157,11 +167,12 @@ def read_history(location: ScriptLocation) -> History:
         raise NotPlainError("sourceless = true: revisions may be compiled files")
     found: dict[str, Revision] = {}
     for file in location.revision_files():
-        if not _REVISION_FILE.match(file.name):
+        if not _REVISION_FILE.match(file.rpartition(os.sep)[2]):
             continue
-        revision = read_revision(file, file.read_bytes())
+        with FileIO(file) as stream:
+            revision = read_revision(file, stream.readall())
         if revision.id in found:
-            raise duplicate(revision.id, found[revision.id].file, file)
+            raise duplicate(revision.id, found[revision.id].file, revision.file)
         found[revision.id] = revision
     return History(resolve_dependencies(found))
 
@@ -176,17 +187,17 @@ def duplicate(revision: str, first: Path, second: Path) -> ConfigurationError:
     )
 
 
-def read_revision(file: Path, content: bytes) -> Revision:
+def read_revision(file: str, content: bytes) -> Revision:
     """Read one revision file's identifiers.
 
     :raises NotPlainError: they are not literals.
     """
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotPlainError(f"{file}: not UTF-8") from error
-    if "\r" in text:
-        text = text.replace("\r\n", "\n")
     values = _quick(text) or _thorough(file, text)
     if not isinstance(values.get("revision"), str) or "down_revision" not in values:
         raise NotPlainError(f"{file}: no literal revision and down_revision")
@@ -195,8 +206,8 @@ def read_revision(file: Path, content: bytes) -> Revision:
         down=_names(file, values["down_revision"]),
         depends=_names(file, values.get("depends_on")),
         labels=_names(file, values.get("branch_labels")),
-        file=file,
-        hash=file_hash(content),
+        path=file,
+        hash=hashlib.sha256(content).hexdigest(),
     )
 
 
@@ -213,21 +224,41 @@ def _quick(text: str) -> dict[str, object] | None:
         name, value = match[1], match[2]
         if name in found or not _VALUE.match(value):
             return None
-        if not end and (text.count('"""', 0, match.start()) % 2 or text.count("'''", 0, match.start()) % 2):
+        if _quotes_are_open(text, end, match.start()):
             return None
         found[name] = ast.literal_eval(value) if value[0] in "([" else _scalar(value)
         end = match.end()
     if not {"revision", "down_revision"} <= found.keys():
         return None
+    if not _nothing_else_binds(text, end, found) or ("*" in text and _STAR.search(text)):
+        return None
+    return None if any(word in text for word in _DYNAMIC) else found
+
+
+def _quotes_are_open(text: str, start: int, end: int) -> bool:
+    """Whether a triple-quoted string may still be open at ``end``, when none is at ``start``."""
+    return bool(text.count('"""', start, end) % 2 or text.count("'''", start, end) % 2)
+
+
+def _nothing_else_binds(text: str, end: int, found: dict[str, object]) -> bool:
+    """Whether the four assignments, the last of which ends at ``end``, are the only places that bind the names."""
     rest_is_silent = (
         text.find("revision", end) < 0
         and text.find("branch_labels", end) < 0
         and text.find("depends_on", end) < 0
     )
-    scanned = text[:end] if rest_is_silent else text
-    if sum(1 for _ in _BINDING.finditer(scanned)) != len(found) or _DYNAMIC.search(text):
-        return None
-    return found
+    if not rest_is_silent:
+        return sum(1 for _ in _BINDING.finditer(text)) == len(found)
+    # In a file from Alembic's own template each word stands once where it is assigned: counting is enough.
+    start = text.find('"""', 3) + 3 if text.startswith('"""') else 0
+    words = text.count("revision", start, end) - text.count(_STOCK_COMMENT, start, end)
+    if (
+        words == 2
+        and text.count("branch_labels", start, end) == ("branch_labels" in found)
+        and text.count("depends_on", start, end) == ("depends_on" in found)
+    ):
+        return True
+    return sum(1 for _ in _BINDING.finditer(text[:end])) == len(found)
 
 
 def _scalar(value: str) -> str | None:
@@ -236,7 +267,7 @@ def _scalar(value: str) -> str | None:
     return value[1 : value.index(value[0], 1)]
 
 
-def _thorough(file: Path, text: str) -> dict[str, object]:
+def _thorough(file: str, text: str) -> dict[str, object]:
     try:
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -281,14 +312,14 @@ def _module_level(module: ast.Module) -> Iterable[ast.AST]:
         waiting.extend(ast.iter_child_nodes(node))
 
 
-def _literal(file: Path, value: ast.expr) -> object:
+def _literal(file: str, value: ast.expr) -> object:
     try:
         return ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError) as error:
         raise NotPlainError(f"{file}: an identifier is computed") from error
 
 
-def _names(file: Path, value: object) -> tuple[str, ...]:
+def _names(file: str, value: object) -> tuple[str, ...]:
     if value is None or value == "":
         return ()
     if isinstance(value, str):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -259,15 +259,21 @@ def start_revision(
     file_hash: str,
     message: str,
     version_table: str,
+    after: int | None = None,
 ) -> int:
-    """Record that a revision begins; gives the row's number. A retry is a row of its own."""
+    """Record that a revision begins; gives the row's number. A retry is a row of its own.
+
+    :param after: the row of the revision that succeeded just before, closed in the same round trip.
+    """
     row = fetch_one(
         connection,
         """
+        WITH done AS (UPDATE pgops.revisions SET outcome = 'succeeded', finished_at = clock_timestamp()
+                       WHERE ordinal = %s)
         INSERT INTO pgops.revisions (run, revision, file, file_hash, message, version_table, outcome)
         VALUES (%s, %s, %s, %s, %s, %s, 'running') RETURNING ordinal
         """,
-        (run, revision, file, file_hash, message, version_table),
+        (after, run, revision, file, file_hash, message, version_table),
     )
     assert row is not None
     return int(row[0])
@@ -352,21 +358,6 @@ def succeeded_files(connection: Connection, environment: str) -> frozenset[tuple
         (environment,),
     )
     return frozenset((revision, file_hash) for revision, file_hash in rows)
-
-
-def applied_hashes(connection: Connection) -> Mapping[str, str]:
-    """The file hash with which each revision was last applied here."""
-    if not present(connection):
-        return {}
-    rows = fetch_all(
-        connection,
-        """
-        SELECT DISTINCT ON (v.revision) v.revision, v.file_hash
-          FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
-         WHERE v.outcome = 'succeeded' AND r.action IN ('upgrade', 'stamp') ORDER BY v.revision, v.ordinal DESC
-        """,
-    )
-    return dict(rows)
 
 
 def origin(connection: Connection, revision: str) -> str | None:

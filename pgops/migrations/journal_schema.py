@@ -64,21 +64,20 @@ COMMENT ON SCHEMA pgops IS 'journal of migration runs, kept by pgops';
 """
 
 
+READABLE = """
+SELECT CASE WHEN has_schema_privilege(n.oid, 'USAGE')
+            THEN coalesce(has_table_privilege(to_regclass('pgops.journal'), 'SELECT')
+                      AND has_table_privilege(to_regclass('pgops.runs'), 'SELECT')
+                      AND has_table_privilege(to_regclass('pgops.revisions'), 'SELECT'), false)
+            ELSE false END
+  FROM pg_namespace AS n WHERE n.nspname = 'pgops'
+"""
+"""Whether there is a journal and this role may read it; no row where there is none."""
+
+
 def present(connection: Connection) -> bool:
     """Whether there is a journal and this role may read it."""
-    return bool(
-        fetch_value(
-            connection,
-            """
-            SELECT CASE WHEN has_schema_privilege(n.oid, 'USAGE')
-                        THEN coalesce(has_table_privilege(to_regclass('pgops.journal'), 'SELECT')
-                                  AND has_table_privilege(to_regclass('pgops.runs'), 'SELECT')
-                                  AND has_table_privilege(to_regclass('pgops.revisions'), 'SELECT'), false)
-                        ELSE false END
-              FROM pg_namespace AS n WHERE n.nspname = 'pgops'
-            """,
-        )
-    )
+    return bool(fetch_value(connection, READABLE))
 
 
 def bring_up_to_date(connection: Connection) -> None:

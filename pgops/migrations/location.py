@@ -36,14 +36,14 @@ class ScriptLocation:
     sourceless: bool
     url: str
 
-    def revision_files(self) -> Iterator[Path]:
+    def revision_files(self) -> Iterator[str]:
         """Every file in the version directories, each directory sorted by name as Alembic does."""
         seen: set[str] = set()
         for directory in self.version_directories:
             for file in _files(str(directory), recursive=self.recursive):
                 if file not in seen:
                     seen.add(file)
-                    yield Path(file)
+                    yield file
 
     def env_py(self) -> str:
         """The text of env.py, or ``""`` where there is none."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pgops.environments import Environment
 from pgops.errors import PgopsError, UsageError
 from pgops.migrations import journal
-from pgops.migrations.alembic_env import AlembicEnvironment, VersionTable, opened
+from pgops.migrations.alembic_env import AlembicEnvironment, Scripts, VersionTable, opened
+from pgops.migrations.glance import database_told
 from pgops.migrations.history import History, NotPlainError, known_revision, read_history
 from pgops.migrations.render import Rendered, render
 from pgops.migrations.standing import AheadError
@@ -74,6 +75,7 @@ class Plan:
     pending: tuple[PlannedRevision, ...]
     hash: str
     history: History = field(compare=False, repr=False)
+    scripts: Scripts = field(compare=False, repr=False)
     hazards: tuple[Hazard, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -115,7 +117,7 @@ def look(
     :raises RefusedError: env.py reaches another database, or this one is stamped as another environment.
     :raises UnreachableError: the server does not answer.
     """
-    with connected(target, application_name="pgops look") as connection:
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
         set_read_only(connection)
         facts = server_facts(connection)
         note = journal.check_stamp(
@@ -267,6 +269,7 @@ def _plan(
         pending=pending,
         hash=plan_hash(environment.name, target, found_identity, action, current, pending),
         history=history,
+        scripts=alembic.scripts,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import random
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from pgops.migrations import journal
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.migrations.failed import failed_run
 from pgops.migrations.failures import sqlstate
+from pgops.migrations.glance import database_told
 from pgops.migrations.history import file_hash
+from pgops.migrations.patience import Patience
 from pgops.migrations.plan import Plan, PlannedRevision, milliseconds, relative
 from pgops.migrations.pooling import refuse_transaction_pooling
 from pgops.migrations.proof import Proof, invalid_indexes, prove
@@ -28,9 +29,6 @@ from pgops.postgres.locks import held
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
-
-_FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 10.0
 
 
 class PlanChangedError(BlockedError):
@@ -105,6 +103,8 @@ class Run:
         self.id = journal.new_run_id(self.started)
         self.applied: list[str] = []
         self.step: Step | None = None
+        self.unrecorded: Step | None = None
+        """Committed; its journal row is closed together with the opening of the next one's."""
         self.uncommitted: list[Step] = []
         self._clock = time.monotonic()
 
@@ -123,7 +123,7 @@ class Run:
             application_name=journal.run_application(self.id),
             settings={"synchronous_commit": "off"},
         )
-        with contextlib.closing(connection):
+        with database_told(plan.environment.name), contextlib.closing(connection):
             refuse_transaction_pooling(plan.target, connection)
             with self._locks(connection):
                 if settled := self._prepare(connection):
@@ -237,11 +237,12 @@ class Run:
                 plan.identity,
                 settings=run_settings(plan, self.id),
                 looking=False,
+                scripts=plan.scripts,
             ) as alembic,
         ):
             alembic.guard.on_index = lambda name: self._index_begins(connection, name)
             alembic.guard.on_statement = self._statement_begins
-            patience = _Patience(self.lock_wait)
+            patience = Patience(self.lock_wait)
             while True:
                 began = time.monotonic()
                 try:
@@ -256,7 +257,7 @@ class Run:
                         raise
                     self._again_or_raise(connection, alembic, error, watcher.blockers(since=began), patience)
             for step in self.uncommitted:
-                self._succeeded(connection, step)
+                self._close(connection, step)
 
     def _steps(
         self, connection: Connection, alembic: AlembicEnvironment, heads: Iterable[str]
@@ -270,7 +271,7 @@ class Run:
             planned = pending[number]
             with alembic.output.outside():
                 self.reporter.applying(planned, number + 1, len(pending))
-            self.step = Step(planned, self._begin(connection, planned))
+            self.step, self.unrecorded = Step(planned, self._begin(connection, planned)), None
             script: Any = alembic.script
             yield RevisionStep(
                 script.revision_map, script.get_revision(planned.revision), self.plan.action == "upgrade"
@@ -279,9 +280,13 @@ class Run:
             if alembic.running.external:
                 self.uncommitted.append(done)
                 continue
-            self._succeeded(connection, done)
+            self.unrecorded = done
+            self.applied.append(planned.revision)
             with alembic.output.outside():
                 self.reporter.applied(planned, time.monotonic() - done.began)
+        if self.unrecorded is not None:
+            journal.finish_revision(connection, self.unrecorded.ordinal, journal.SUCCEEDED)
+            self.unrecorded = None
 
     def _position(self, heads: Iterable[str]) -> int:
         stops = [set(self.plan.current), *(set(each.heads_after) for each in self.plan.pending)]
@@ -303,9 +308,10 @@ class Run:
             file_hash=planned.hash,
             message=planned.message,
             version_table=str(self.plan.version_table),
+            after=None if self.unrecorded is None else self.unrecorded.ordinal,
         )
 
-    def _succeeded(self, connection: Connection, step: Step) -> None:
+    def _close(self, connection: Connection, step: Step) -> None:
         journal.finish_revision(connection, step.ordinal, journal.SUCCEEDED)
         self.applied.append(step.revision.revision)
 
@@ -323,7 +329,7 @@ class Run:
         alembic: AlembicEnvironment,
         error: BaseException,
         blockers: list[Blocker],
-        patience: _Patience,
+        patience: Patience,
     ) -> None:
         """Return to try the same revision again, or raise what is wrong."""
         step = self.step
@@ -346,31 +352,6 @@ class Run:
         for each in self.uncommitted:
             journal.finish_revision(connection, each.ordinal, journal.ROLLED_BACK)
         self.uncommitted, self.step = [], None
-
-
-class _Patience:
-    """How long one revision is tried again, with growing, uneven pauses."""
-
-    def __init__(self, total: float) -> None:
-        self._total = total
-        self._revision = ""
-        self._attempt = 0
-        self._first = 0.0
-
-    def left(self) -> float:
-        """Seconds left for this revision."""
-        return self._total - (time.monotonic() - self._first)
-
-    def next_pause(self, revision: str) -> float | None:
-        """Seconds until the next attempt, or ``None`` when the patience is over."""
-        if revision != self._revision:
-            self._revision, self._attempt, self._first = revision, 0, time.monotonic()
-        left = self.left()
-        if left <= 0:
-            return None
-        pause: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._attempt) * random.uniform(0.5, 1.5)
-        self._attempt += 1
-        return min(pause, left)
 
 
 def run_settings(plan: Plan, run: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pgops.errors import VerificationError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env import opened
 from pgops.migrations.failed import message_of
+from pgops.migrations.glance import database_told
 from pgops.migrations.history import known_revision
 from pgops.migrations.plan import relative
 from pgops.migrations.pooling import refuse_transaction_pooling
@@ -40,7 +41,7 @@ def stamp(
     started = dt.datetime.now(dt.UTC)
     run = journal.new_run_id(started)
     connection = connect(target, application_name=journal.run_application(run))
-    with contextlib.closing(connection):
+    with database_told(environment.name), contextlib.closing(connection):
         refuse_transaction_pooling(target, connection)
         reached = identity(connection)
         journal.check_stamp(

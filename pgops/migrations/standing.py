@@ -13,6 +13,7 @@ from typing import Any
 from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.migrations import journal
+from pgops.migrations.glance import Glance, LastRun, database_told, glance
 from pgops.migrations.history import History, NotPlainError, read_history
 from pgops.migrations.location import locate
 from pgops.postgres import (
@@ -22,9 +23,7 @@ from pgops.postgres import (
     fetch_all,
     fetch_value,
     identifier,
-    identity,
     redact,
-    set_read_only,
 )
 
 
@@ -49,15 +48,6 @@ class AheadError(PgopsError):
             untouched="nothing was applied",
             hint=f"check out the code that has it ({known} revisions are here); git fetch, or deploy from there",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """The newest run in a database's journal."""
-
-    id: str
-    started_at: dt.datetime
-    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,36 +136,22 @@ def standing(environment: Environment, target: Target, history: History) -> Stan
     :raises RefusedError: the database is stamped as another environment.
     :raises UnreachableError: the server does not answer.
     """
-    with connected(target, application_name="pgops look") as connection:
-        set_read_only(connection)
-        return standing_on(
-            connection, environment, target, history, read_heads(connection, "alembic_version")
-        )
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+        found = glance(connection)
+    return judged(environment, target, history, found, found.current)
 
 
-def standing_on(
-    connection: Connection,
-    environment: Environment,
-    target: Target,
-    history: History,
-    current: Sequence[str],
+def judged(
+    environment: Environment, target: Target, history: History, found: Glance, current: Sequence[str]
 ) -> Standing:
-    """Add what the journal knows to the heads that were found over ``connection``.
+    """What a glance means for an environment whose heads are ``current``.
 
     :raises RefusedError: the database is stamped as another environment.
     """
     note = journal.check_stamp(
-        journal.read_stamp(connection),
-        environment.name,
-        environment.aliases,
-        identity(connection),
-        target.place,
+        found.stamp, environment.name, environment.aliases, found.identity, target.place
     )
-    applied = journal.applied_hashes(connection)
-    last = next(
-        (LastRun(each.id, each.started_at, each.outcome) for each in journal.runs(connection, limit=1)), None
-    )
-    return assess(environment.name, target.place, history, current, applied, last, note)
+    return assess(environment.name, target.place, history, current, found.applied, found.last_run, note)
 
 
 def assess(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pgops.environments import Environment
 from pgops.migrations.alembic_env import opened
+from pgops.migrations.glance import database_told, glance
 from pgops.migrations.plan import look_settings
-from pgops.migrations.standing import Standing, standing_on
-from pgops.postgres import Target, connected, identity, set_read_only
+from pgops.migrations.standing import Standing, judged
+from pgops.postgres import Target, connected
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -20,16 +21,16 @@ def standing_by_alembic(environment: Environment, target: Target) -> Standing:
 
     :raises PgopsError: env.py failed, or reached another database.
     """
-    with connected(target, application_name="pgops look") as connection:
-        set_read_only(connection)
-        settings = look_settings(environment)
-        with opened(environment, target, identity(connection), settings=settings, looking=True) as alembic:
-            heads: set[str] = set()
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+        found = glance(connection)
+    heads: set[str] = set()
 
-            def work(current: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
-                heads.update(current)
-                return ()
+    def work(current: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
+        heads.update(current)
+        return ()
 
-            alembic.run(work, mutate=False)
-            history = alembic.history()
-        return standing_on(connection, environment, target, history, sorted(heads))
+    settings = look_settings(environment)
+    with opened(environment, target, found.identity, settings=settings, looking=True) as alembic:
+        alembic.run(work, mutate=False)
+        history = alembic.history()
+    return judged(environment, target, history, found, sorted(heads))

@@ -169,12 +169,13 @@ def log(
     """The journal of runs on an environment's database, failed and interrupted ones too."""
     from pgops.console import human_seconds
     from pgops.migrations import journal
+    from pgops.migrations.glance import database_told
     from pgops.postgres import connected, set_read_only
     from pgops.targets import target_for
 
     environment = load_environment(context, env)
     target = target_for(environment)
-    with connected(target, application_name="pgops look") as connection:
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
         set_read_only(connection)
         runs = journal.runs(connection, limit=limit)
     console.say(f"{environment.name}: {target}")
