@@ -16,7 +16,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -120,38 +120,45 @@ def read_archive(toolset: Toolset, root: Path, *, jobs: int = 1) -> list[str]:
     A large archive is read by ``jobs`` processes at once, each its share of the entries.
     """
     archive = root / DUMP_DIRECTORY
+    sizes = _data_sizes(archive)
+    if jobs == 1 or sum(sizes.values()) < _SPLIT_FROM:
+        return _complaint(run(toolset.runner, read_command(archive), paths=[root]))
     listed = run(toolset.runner, list_command(archive), paths=[root])
     if listed.exit_code != 0:
         return _complaint(listed)
+    entries = [int(found.group(1)) for found in _ENTRY.finditer(listed.stdout)]
     with contextlib.ExitStack() as stack:
         lists = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgops-")))
         children = []
-        for number, share in enumerate(_shares(listed.stdout, archive, jobs)):
+        for number, share in enumerate(_shares(entries, sizes, jobs)):
             chosen = lists / str(number)
             chosen.write_text("".join(f"{entry};\n" for entry in share), encoding="ascii")
-            argv = read_command(archive, chosen)
+            argv = [*read_command(archive), f"--use-list={chosen}"]
             children.append(stack.enter_context(running(toolset.runner, argv, paths=[root, lists])))
         return [problem for child in children for problem in _complaint(wait(child))]
 
 
-def _shares(listing: str, archive: Path, jobs: int) -> list[list[int]]:
-    """Every entry of the archive, in shares of about the same size; one share where splitting costs more."""
-    sizes = {int(found.group(1)): 0 for found in _ENTRY.finditer(listing)}
+def _data_sizes(archive: Path) -> dict[int, int]:
+    """Sizes of the data files by the number of the entry they are named after: 3456 for ``3456.dat.zst``."""
+    if not archive.is_dir():
+        return {}
     with os.scandir(archive) as files:
-        for file in files:
-            # Data files are named after their entry: 3456.dat.zst, blob_16397.dat, blobs_2575.toc.
-            stem = file.name.partition(".")[0]
-            if stem.isdigit() and int(stem) in sizes:
-                sizes[int(stem)] = file.stat(follow_symlinks=False).st_size
-    if sum(sizes.values()) < _SPLIT_FROM:
-        jobs = 1
+        return {
+            int(stem): file.stat(follow_symlinks=False).st_size
+            for file in files
+            if (stem := file.name.partition(".")[0]).isdecimal()
+        }
+
+
+def _shares(entries: Sequence[int], sizes: Mapping[int, int], jobs: int) -> list[list[int]]:
+    """Every entry once, in shares of about the same size."""
     shares: list[list[int]] = [[] for _ in range(jobs)]
     weights = [0] * jobs
-    for entry in sorted(sizes, key=lambda each: (-sizes[each], each)):
+    for entry in sorted(entries, key=lambda each: (-sizes.get(each, 0), each)):
         lightest = weights.index(min(weights))
         shares[lightest].append(entry)
-        weights[lightest] += sizes[entry]
-    return [sorted(share) for share in shares if share] or [[]]
+        weights[lightest] += sizes.get(entry, 0)
+    return [sorted(share) for share in shares if share]
 
 
 def _complaint(finished: Finished) -> list[str]:

@@ -57,12 +57,7 @@ def test_restore_stops_at_the_first_error() -> None:
 
 
 def test_reading_and_listing() -> None:
-    assert read_command(Path("/b/dump"), Path("/t/1")) == [
-        "pg_restore",
-        "--file=/dev/null",
-        "--use-list=/t/1",
-        "/b/dump",
-    ]
+    assert read_command(Path("/b/dump")) == ["pg_restore", "--file=/dev/null", "/b/dump"]
     assert list_command(Path("/b/dump")) == ["pg_restore", "--list", "/b/dump"]
 
 
