@@ -189,7 +189,8 @@ def create_statement(name: str, attributes: Attributes, *, server_major: int, co
         f"ENCODING {literal(attributes.encoding)}",
         f"LC_COLLATE {literal(locale.collate)} LC_CTYPE {literal(locale.ctype)}",
     ]
-    if server_major >= 15 and locale.provider != "libc":
+    if server_major >= 15:
+        # Said always: template0 may have another one than the database had.
         parts.append(f"LOCALE_PROVIDER {locale.provider}")
         if locale.locale is not None:
             key = "ICU_LOCALE" if locale.provider == "icu" else "BUILTIN_LOCALE"

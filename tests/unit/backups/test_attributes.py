@@ -91,8 +91,9 @@ def test_acl_items_are_read(items: list[str], grants: list[Grant]) -> None:
 def test_statements_quote_every_name_and_value() -> None:
     assert create_statement('a"b', HERE, server_major=17, connection_limit=3) == (
         'CREATE DATABASE "a""b" TEMPLATE template0 OWNER "app owner" ENCODING \'UTF8\' '
-        "LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C' CONNECTION LIMIT 3"
+        "LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C' LOCALE_PROVIDER libc CONNECTION LIMIT 3"
     )
+    assert "PROVIDER" not in create_statement("d", HERE, server_major=14, connection_limit=-1)
     odd = Attributes(
         owner="o",
         encoding="UTF8",
