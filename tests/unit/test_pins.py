@@ -15,14 +15,10 @@ def canonical(name: str) -> str:
 
 
 def pinned() -> dict[str, str]:
-    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    found = [
-        re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!]+)", line)
-        for line in lines
-        if not line.startswith("#")
-    ]
-    assert all(found), [line for line, match in zip(lines, found, strict=False) if match is None]
-    return {canonical(match[1]): match[2] for match in found if match is not None}
+    text = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)] == []
+    return {canonical(name): version for name, version in (line.split("==") for line in lines)}
 
 
 def test_everything_asked_for_is_pinned() -> None:
