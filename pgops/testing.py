@@ -69,13 +69,18 @@ def assert_upgrades_from_empty(environment: str | None = None, *, root: Path | N
 
 
 def assert_up_down_up(
-    environment: str | None = None, *, root: Path | None = None, data: Path | None = None
+    environment: str | None = None,
+    *,
+    root: Path | None = None,
+    data: Path | None = None,
+    since: str | None = None,
 ) -> None:
     """Every revision goes up, down and up again, and the schema is the same each time; rows survive.
 
     :param data: the project's rows, see docs/adopting.md; ``tests/migration_data.py`` where it exists.
+    :param since: what this revision builds on only goes up.
     """
-    trial = rehearse(_environment(environment, root), data=data)
+    trial = rehearse(_environment(environment, root), data=data, since=since)
     _assert_none(_of_steps(trial))
 
 
@@ -94,12 +99,13 @@ def rehearse(
     data: Path | None = None,
     base: Base | None = None,
     up_and_down: bool = True,
+    since: str | None = None,
     on_step: Callable[[Step], None] = lambda _step: None,
     on_server: Callable[[Target], None] = lambda _target: None,
 ) -> Trial:
     """Try a project's whole history out; what ``migrate.test`` does, as a value.
 
-    :param data: as for :func:`assert_up_down_up`.
+    :param data: as for :func:`assert_up_down_up`, and ``since`` too.
     :param base: where a history starts that does not start from an empty database.
     :param on_step: told after each revision.
     :param on_server: told which server was chosen.
@@ -114,7 +120,15 @@ def rehearse(
         data = usual
     with scratch_server(environment, server) as admin, made(admin) as scratch:
         on_server(scratch)
-        return try_out(environment, scratch, data=data, base=base, up_and_down=up_and_down, on_step=on_step)
+        return try_out(
+            environment,
+            scratch,
+            data=data,
+            base=base,
+            up_and_down=up_and_down,
+            since=since,
+            on_step=on_step,
+        )
 
 
 @contextlib.contextmanager

@@ -6,8 +6,9 @@ next upgrade fail, a revision that reports success and applies nothing.
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from typing import Any
 from alembic.runtime.migration import MigrationContext, MigrationStep
 
 from pgops.environments import Environment
-from pgops.errors import ConfigurationError, PgopsError, VerificationError
+from pgops.errors import ConfigurationError, PgopsError, UsageError, VerificationError
 from pgops.migrations import drift
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
-from pgops.migrations.history import History, Revision
+from pgops.migrations.history import History, Revision, known_revision
 from pgops.migrations.scratch_data import MigrationData, count_rows, lost
 from pgops.migrations.scratch_schema import Schema, differences, read_schema
 from pgops.migrations.watch import Watcher
@@ -137,6 +138,7 @@ def try_out(
     data: Path | None = None,
     base: Base | None = None,
     up_and_down: bool = True,
+    since: str | None = None,
     on_step: Callable[[Step], None] = lambda _step: None,
 ) -> Trial:
     """Run a project's whole history on an empty database.
@@ -145,6 +147,7 @@ def try_out(
     :param scratch: an empty database that nobody minds.
     :param data: the project's rows, see :mod:`pgops.migrations.scratch_data`.
     :param up_and_down: also down and up again, each revision; else only up.
+    :param since: what this revision builds on only goes up: an old history's downgrades are what they are.
     :param on_step: told after each revision.
     :raises PgopsError: env.py or the data file can't be loaded, or env.py connects elsewhere.
     """
@@ -168,9 +171,26 @@ def try_out(
             rows.check_names(history.revisions)
             run = _Run(alembic, history, scratch, look, rows, watcher)
             run.begin(base.revision if base else None)
-            steps = list(run.walk(up_and_down=up_and_down, on_step=on_step))
+            steps = list(run.walk(_only_up(history, up_and_down=up_and_down, since=since), on_step))
             lines, remark = _models(alembic, complete=run.complete)
+    # An env.py that leaves its connections to the garbage collector: collected while the server is there.
+    gc.collect()
     return Trial(history.heads, history.unintended_heads(), tuple(steps), lines, (*run.remarks, *remark))
+
+
+def _only_up(history: History, *, up_and_down: bool, since: str | None) -> Collection[str]:
+    if not up_and_down:
+        return history.revisions.keys()
+    if since is None:
+        return ()
+    if since not in history.revisions:
+        known_revision(history, since)
+        raise UsageError(
+            f"{since} is not the whole id of a revision",
+            untouched="nothing was touched",
+            hint="invoke migrate.history",
+        )
+    return history.ancestors([since]) - {since}
 
 
 def _models(alembic: AlembicEnvironment, *, complete: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -196,26 +216,35 @@ class _Run:
     _without: tuple[str, ...] = ()
 
     def begin(self, revision: str | None) -> None:
-        """Let env.py make its version table first, so that it is not taken for the work of a revision."""
-
+        """Learn where the version table is, and stamp the base's revision if there is one."""
         found: list[str] = []
 
         def stamp(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
-            assert context.connection is not None, "never offline here"
+            connection = context.connection
+            assert connection is not None, "never offline here"
             # Asked on env.py's own connection: it may have a search_path of its own.
-            schema = context.connection.exec_driver_sql("SELECT current_schema()").scalar()
-            found.append(self._quoted(context.version_table_schema or str(schema), context.version_table))
-            return self.alembic.script._stamp_revs(revision, heads) if revision else []
+            schema = context.version_table_schema or str(
+                connection.exec_driver_sql("SELECT current_schema()").scalar()
+            )
+            found.append(self._quoted(schema, context.version_table))
+            if revision:
+                return self.alembic.script._stamp_revs(revision, heads)
+            # Alembic commits with each step and here is none; an env.py that never closes its
+            # connection would keep this transaction open for the whole trial.
+            running = self.alembic.running
+            if hasattr(connection, "rollback") and not (running and running.external):
+                connection.rollback()
+            return []
 
-        self.alembic.run(stamp, mutate=True)
+        self.alembic.run(stamp, mutate=revision is not None)
         self._start = (revision,) if revision else ()
         self._without = tuple(found)
 
-    def walk(self, *, up_and_down: bool, on_step: Callable[[Step], None]) -> Iterator[Step]:
+    def walk(self, only_up: Collection[str], on_step: Callable[[Step], None]) -> Iterator[Step]:
         """Every revision, parents first; stops where the next one could not start."""
         pending = self.history.pending(self._start)
-        turn = self._there_and_back if up_and_down else self._there
         for place, revision in enumerate(pending):
+            turn = self._there if revision in only_up else self._there_and_back
             problems: list[str] = []
             stopped = False
             before = self._schema()

@@ -19,7 +19,7 @@ from pgops.environments import (
     Store,
     Timeouts,
 )
-from pgops.errors import ConfigurationError, PgopsError
+from pgops.errors import ConfigurationError, PgopsError, UsageError
 from pgops.migrations.scratch import PREFIX, scratch_database
 from pgops.migrations.scratch_schema import differences, read_schema
 from pgops.migrations.scratch_trial import Base, Trial, try_out
@@ -177,6 +177,16 @@ def test_a_downgrade_that_fails_is_reported_and_the_later_revisions_are_tried(pr
         "revision r2: downgrade failed: NotImplementedError: no way back (scripts/versions/r2.py:10)"
     ]
     assert [step.revision for step in trial.steps] == ["r1", "r2", "r3"]
+
+
+def test_an_old_history_goes_up_and_only_what_is_new_goes_down_too(project: Project) -> None:
+    project.env_py(BOOK)
+    project.revision("old", CREATE[0], "    raise NotImplementedError")
+    project.revision("new")
+
+    assert project.try_out(since="new").ok
+    with pytest.raises(UsageError, match="did you mean new"):
+        project.try_out(since="newe")
 
 
 def test_a_downgrade_that_fails_half_way_outside_its_transaction_stops_the_trial(project: Project) -> None:
