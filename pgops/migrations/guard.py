@@ -29,9 +29,7 @@ _INDEX = re.compile(
     re.IGNORECASE,
 )
 _DDL = re.compile(r"^\s*(?:CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT)\b", re.IGNORECASE)
-_READS = re.compile(
-    r"^\s*(?:SELECT|SHOW|SET|RESET|WITH\s+.*\bSELECT|EXPLAIN|--|/\*)", re.IGNORECASE | re.DOTALL
-)
+_READS = re.compile(r"^\s*(?:SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
 
 
 @dataclass

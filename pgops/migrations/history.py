@@ -23,7 +23,7 @@ _NAMES = "down_revision|revision|branch_labels|depends_on"
 _ASSIGNMENT = re.compile(rf"^({_NAMES})[ \t]*(?::[^=\n]*)?=[ \t]*([^\n]*)$", re.MULTILINE)
 # Every way to bind one of the names that the pattern above would miss sends the file to the slow reader.
 _BINDING = re.compile(
-    rf"(?:(?:\b(?:as|for|def|class|global|import|del)\s+|[,(]\s*)(?:{_NAMES})\b)|\b(?:{_NAMES})\b\s*(?:[:,)]|:?=(?!=))"
+    rf"(?:(?:\b(?:as|for|def|class|global|import|del)\s+|[,(]\s*)(?:{_NAMES})\b)|\b(?:{_NAMES})\b\s*(?:[:,)]|(?:[-+*/%@&|^:]|//|\*\*|<<|>>)?=(?!=))"
 )
 _DYNAMIC = ("globals", "exec(", "setattr", "vars(", "__dict__")
 _STAR = re.compile(r"import[ \t(]*\*")

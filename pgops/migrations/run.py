@@ -14,17 +14,16 @@ from pgops.migrations import journal
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.migrations.failed import failed_run
 from pgops.migrations.failures import sqlstate
-from pgops.migrations.glance import database_told
 from pgops.migrations.history import file_hash
 from pgops.migrations.patience import Patience
 from pgops.migrations.plan import Plan, PlannedRevision, milliseconds, relative
-from pgops.migrations.pooling import refuse_transaction_pooling
 from pgops.migrations.proof import Proof, invalid_indexes, prove
 from pgops.migrations.recovery import LOCK_NOT_AVAILABLE, Recovered, recover, remove_leftovers
+from pgops.migrations.session import run_session
 from pgops.migrations.standing import read_heads
 from pgops.migrations.step import Step
 from pgops.migrations.watch import IndexProgress, Watcher
-from pgops.postgres import Blocker, Connection, connect, identity
+from pgops.postgres import Blocker, Connection, identity
 from pgops.postgres.locks import held
 
 if TYPE_CHECKING:
@@ -118,24 +117,17 @@ class Run:
         :raises InterruptedRunError: Ctrl-C or SIGTERM; the journal says so too.
         """
         plan = self.plan
-        connection = connect(
-            plan.target,
-            application_name=journal.run_application(self.id),
-            settings={"synchronous_commit": "off"},
-        )
-        with database_told(plan.environment.name), contextlib.closing(connection):
-            refuse_transaction_pooling(plan.target, connection)
-            with self._locks(connection):
-                if settled := self._prepare(connection):
-                    return settled
-                before = frozenset(invalid_indexes(connection))
-                journal.start_run(connection, self._record())
-                try:
-                    self._apply(connection)
-                    proof = prove(plan, before)
-                except BaseException as error:
-                    raise failed_run(self, connection, error) from error
-                journal.finish_run(connection, self.id, journal.SUCCEEDED)
+        with run_session(plan.target, self.id) as connection, self._locks(connection):
+            if settled := self._prepare(connection):
+                return settled
+            before = frozenset(invalid_indexes(connection))
+            journal.start_run(connection, self._record())
+            try:
+                self._apply(connection)
+                proof = prove(plan, before)
+            except BaseException as error:
+                raise failed_run(self, connection, error) from error
+            journal.finish_run(connection, self.id, journal.SUCCEEDED)
         return RunResult(
             id=self.id,
             outcome=journal.SUCCEEDED,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,13 @@ from pgops.errors import VerificationError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env import opened
 from pgops.migrations.failed import message_of
-from pgops.migrations.glance import database_told
 from pgops.migrations.history import known_revision
 from pgops.migrations.plan import relative
-from pgops.migrations.pooling import refuse_transaction_pooling
 from pgops.migrations.recovery import recover
 from pgops.migrations.run import RunResult
+from pgops.migrations.session import run_session
 from pgops.migrations.standing import read_heads
-from pgops.postgres import Target, connect, identity
+from pgops.postgres import Target, identity
 from pgops.postgres.locks import held
 
 if TYPE_CHECKING:
@@ -40,9 +38,7 @@ def stamp(
     """
     started = dt.datetime.now(dt.UTC)
     run = journal.new_run_id(started)
-    connection = connect(target, application_name=journal.run_application(run))
-    with database_told(environment.name), contextlib.closing(connection):
-        refuse_transaction_pooling(target, connection)
+    with run_session(target, run) as connection:
         reached = identity(connection)
         journal.check_stamp(
             journal.read_stamp(connection), environment.name, environment.aliases, reached, target.place

@@ -182,6 +182,11 @@ def _nothing_pending(console: Console, environment: Environment, target: Target)
         return None
     if not found.up_to_date or found.note or not found.current:
         return None
+    if found.last_run is not None and found.last_run.outcome == "interrupted":
+        console.warn(
+            f"run {found.last_run.id}, started {found.last_run.started_at:%Y-%m-%d %H:%M:%S %Z}, was interrupted "
+            "when everything was applied"
+        )
     for revision in found.edited:
         console.warn(f"the file of {revision} was edited since it was applied")
     return ", ".join(found.current)
@@ -223,7 +228,7 @@ def _ask(console: Console, plan: Plan, *, yes: bool, confirm: str | None) -> Non
 
     if plan.action == "downgrade":
         effect = Effect.DESTROYS
-    elif any(each.blocks for each in plan.all_hazards):
+    elif any(each.level != "note" for each in plan.all_hazards):
         effect = Effect.RISKY_CHANGES
     else:
         effect = Effect.CHANGES

@@ -1,0 +1,41 @@
+"""The session that holds a run's lock and writes its journal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pgops.errors import RefusedError
+from pgops.migrations.glance import database_told
+from pgops.migrations.journal import run_application
+from pgops.migrations.pooling import refuse_transaction_pooling
+from pgops.postgres import Connection, Target, connected, execute, fetch_value
+
+# It has to outlast the longest revision, idle, whatever the role's own settings say. The journal's rows need not
+# wait for the disk one by one (see pgops.migrations.journal).
+_SETTINGS = """
+SELECT set_config(s.name, w.value, false) FROM pg_settings AS s
+  JOIN (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_session_timeout', '0'),
+               ('transaction_timeout', '0'), ('synchronous_commit', 'off')) AS w (name, value) ON w.name = s.name
+"""
+
+
+@contextlib.contextmanager
+def run_session(target: Target, run: str) -> Iterator[Connection]:
+    """An autocommit connection of its own for the block; what the server refuses on it is an expected failure.
+
+    :raises RefusedError: session locks would not hold here, or the server takes no writes.
+    """
+    with (
+        database_told(target.environment),
+        connected(target, application_name=run_application(run)) as connection,
+    ):
+        execute(connection, _SETTINGS)
+        refuse_transaction_pooling(target, connection)
+        if fetch_value(connection, "SELECT pg_is_in_recovery()"):
+            raise RefusedError(
+                f"{target.place} is a replica in recovery: it takes no migrations",
+                untouched="nothing was applied",
+                hint=f"point {target.environment} at the primary",
+            )
+        yield connection
