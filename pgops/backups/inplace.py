@@ -15,7 +15,7 @@ from pgops.backups.failures import explained
 from pgops.backups.loading import APPLICATION, with_options
 from pgops.backups.manifest import DUMP_DIRECTORY
 from pgops.backups.repository import Repository
-from pgops.backups.restore import Hooks, Restored, Step
+from pgops.backups.restore import Hooks, Restored, Step, back_up_first
 from pgops.backups.restore_look import Look
 from pgops.backups.verify import check_files
 from pgops.errors import RefusedError, VerificationError
@@ -60,8 +60,7 @@ def restore_in_place(
                 f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
                 hint=f"use another backup: invoke backup.list --env={repository.environment}",
             )
-        hooks.step(Step.SAFETY)
-        safety = None if looked.empty else hooks.safety()
+        safety = back_up_first(looked, hooks)
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
         archive = directory / DUMP_DIRECTORY
         hooks.step(Step.LOADING)

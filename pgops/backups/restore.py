@@ -62,12 +62,12 @@ class Step(Enum):
 class Hooks:
     """What a restore needs from others. ``step`` and ``progress`` are for whoever watches.
 
-    :param safety: backs the target up and gives the backup's id; ``None`` where nothing was to keep.
+    :param safety: backs the target up and gives the backup's id; ``None``: it is not wanted.
     :param restamp: makes the migrations' journal inside the new database say where it lives now; it is
         given the new database and the name that it will have.
     """
 
-    safety: Callable[[], str | None] = lambda: None
+    safety: Callable[[], str] | None = None
     restamp: Callable[[Target, str], None] = lambda _target, _name: None
     step: Callable[[Step], None] = lambda _step: None
     progress: Progress = no_progress
@@ -124,8 +124,7 @@ def restore(
                 hint=f"use another backup: invoke backup.list --env={repository.environment}",
             )
         removed = remove_leftovers(admin, target.dbname)
-        hooks.step(Step.SAFETY)
-        safety = None if looked.empty else hooks.safety()
+        safety = back_up_first(looked, hooks)
         attributes = _attributes(looked)
         restore_id = siblings.new_restore_id(now)
         marker = Marker(
@@ -182,6 +181,14 @@ def restore(
         ended_sessions=swapped.ended_sessions,
         removed_leftovers=tuple(removed),
     )
+
+
+def back_up_first(looked: Look, hooks: Hooks) -> str | None:
+    """The safety backup, where it is wanted and there is something to lose."""
+    if looked.empty or hooks.safety is None:
+        return None
+    hooks.step(Step.SAFETY)
+    return hooks.safety()
 
 
 @contextlib.contextmanager

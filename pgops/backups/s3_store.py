@@ -15,7 +15,7 @@ from pgops.errors import ConfigurationError, PgopsError, UnreachableError, Usage
 from pgops.redaction import redact
 from pgops.secrets import SecretRef, resolve
 
-_PART = 8 * 1024 * 1024
+_PART = 5 * 1024 * 1024
 _MOST_PARTS = 9_000
 _STREAM = 1024 * 1024
 _REFUSALS = ("403 Forbidden", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId")

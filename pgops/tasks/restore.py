@@ -106,7 +106,7 @@ def run(
     )
     with Shown(console) as shown:
         hooks = Hooks(
-            safety=(lambda: None) if no_safety_backup else _safety(environment, target, lock_wait, shown),
+            safety=None if no_safety_backup else _safety(environment, target, lock_wait, shown),
             restamp=_restamp(environment),
             step=lambda step: shown.step(step.value),
             progress=lambda done, total: shown.progress(done, total, ""),

@@ -40,7 +40,14 @@ def main() -> None:
             threading.Thread(target=die, daemon=True).start()
 
     looked = look(target, find(repository, backup_id))
-    restore(looked, repository, Hooks(step=step), now=dt.datetime.now(dt.UTC), jobs=2, lock_wait=10)
+    restore(
+        looked,
+        repository,
+        Hooks(step=step, safety=lambda: "none, only the step"),
+        now=dt.datetime.now(dt.UTC),
+        jobs=2,
+        lock_wait=10,
+    )
     print("DONE", flush=True)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
+import pyrage
 import pytest
 
 from pgops.migrations import journal
 from pgops.postgres import Target, connected, identity
 from tests.conftest import ProjectDirectory, fresh_database
 from tests.restoring import back_up, databases, drop_all, run_sql, small_data, value
+from tests.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, signing_server
 
 
 @pytest.fixture
@@ -172,3 +175,41 @@ def test_a_journal_that_came_with_the_backup_says_where_it_lives_now(
             assert (stamp.environment, stamp.database) == ("dev", dev.dbname)
             assert stamp.fits(identity(connection))
         drop_all(dev)
+
+
+def test_an_encrypted_bucket_from_environments_yaml(
+    project: ProjectDirectory, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity_file = tmp_path / "age.key"
+    key = pyrage.x25519.Identity.generate()
+    identity_file.write_text(f"# a comment\n{key}\n")
+    identity_file.chmod(0o600)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("BUCKET_KEY", ACCESS_KEY)
+    monkeypatch.setenv("BUCKET_SECRET", SECRET_KEY)
+    with signing_server(tmp_path / "s3" / "data") as server:
+        project.environment_yaml(staging=target)
+        text = (project.path / "environments.yaml").read_text(encoding="utf-8")
+        store = (
+            "stores:\n  local:\n"
+            f"    url: s3://{BUCKET}/app\n    endpoint: {server.endpoint}\n    region: eu-central-1\n"
+            "    access_key: {env: BUCKET_KEY}\n    secret_key: {env: BUCKET_SECRET}\n"
+            f"    encrypt:\n      recipients: [{key.to_public()}]\n      identity: {{file: {identity_file}}}\n"
+        )
+        project.write("environments.yaml", text.replace('stores:\n  local: {url: "file:./backups"}\n', store))
+
+        made = project.run("backup", "-e", "staging", "--json")
+        assert made.code == 0, made.text
+        backup = json.loads(made.out)["backup"]
+        assert backup["path"] == f"s3://{BUCKET}/app/staging/{backup['id']}"
+        sealed = [each for each in (server.objects / "app").rglob("*.age") if each.is_file()]
+        assert len(sealed) >= 3
+        run_sql(target, "DELETE FROM knowledge")
+        done = project.run("restore", "-e", "staging", "--yes", "--no-safety-backup")
+        assert done.code == 0, done.text
+        assert value(target, "SELECT count(*) FROM knowledge") == 500
+        verified = project.run("backup.verify", "-e", "staging")
+        assert verified.code == 0, verified.text
+        assert not [each for each in (tmp_path / "cache").rglob("*") if each.is_file()]
+        for secret in (SECRET_KEY, str(key)):
+            assert secret not in made.text + done.text + verified.text

@@ -97,8 +97,12 @@ def test_in_place_replaces_what_the_backup_knows_and_keeps_strangers(
     run_sql(database, "DELETE FROM knowledge", "CREATE TABLE stranger AS SELECT 1 AS n")
     safety: list[str] = []
 
+    def back_up_first() -> str:
+        safety.append("taken")
+        return "id"
+
     looked = look(database, backup, beside=False)
-    done = restore_in_place(looked, repository, Hooks(safety=lambda: safety.append("taken") or "id"), jobs=2)
+    done = restore_in_place(looked, repository, Hooks(safety=back_up_first), jobs=2)
 
     found = table_hashes(database)
     assert {name: found[name] for name in before} == before
