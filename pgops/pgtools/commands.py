@@ -45,7 +45,8 @@ def dump_command(
         f"--jobs={jobs}",
         f"--snapshot={snapshot}",
         f"--compress={compression}",
-        f"--lock-wait-timeout={round(lock_wait * 1000)}",
+        # 0 would mean to wait for ever.
+        f"--lock-wait-timeout={max(1, round(lock_wait * 1000))}",
         # Flushed once, with everything else of the backup, when it is published.
         "--no-sync",
         "--no-password",

@@ -122,7 +122,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     key=st.sampled_from([each.name for each in dataclasses.fields(Manifest)]),
     value=ANYTHING,
@@ -137,7 +137,7 @@ def test_any_value_anywhere_is_read_or_refused(key: str, value: Any, drop: bool)
     _read_or_refuse(json.dumps(document).encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(at=st.integers(0, len(GOOD.to_json().encode()) - 1), bit=st.integers(0, 7), cut=st.booleans())
 def test_a_flipped_bit_or_a_cut_is_read_or_refused(at: int, bit: int, cut: bool) -> None:
     raw = bytearray(GOOD.to_json().encode())

@@ -33,6 +33,11 @@ def test_dump_of_a_snapshot() -> None:
     ]
 
 
+def test_no_patience_is_not_endless_patience() -> None:
+    command = dump_command(Path("/d"), jobs=1, snapshot="s", compression="lz4", lock_wait=0)
+    assert "--lock-wait-timeout=1" in command
+
+
 def test_globals_hold_no_password() -> None:
     assert globals_command(Path("/b/globals.sql"), "app") == [
         "pg_dumpall",
