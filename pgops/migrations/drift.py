@@ -192,7 +192,7 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _checks_compared(options: dict[str, Any]) -> Iterator[None]:
     """Compare CHECK constraints too, where this Alembic can and env.py does not choose its own plugins."""
-    if "autogenerate_plugins" in options or importlib.util.find_spec(_CHECK_PLUGIN) is None:
+    if "autogenerate_plugins" in options or not _there(_CHECK_PLUGIN):
         yield
         return
     options["autogenerate_plugins"] = ["alembic.autogenerate.*", _CHECK_PLUGIN]
@@ -200,6 +200,13 @@ def _checks_compared(options: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         del options["autogenerate_plugins"]
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False  # not even its package
 
 
 def describe(difference: Any) -> Iterator[str]:

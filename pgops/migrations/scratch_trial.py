@@ -7,6 +7,7 @@ next upgrade fail, a revision that reports success and applies nothing.
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -173,7 +174,9 @@ def try_out(
             run.begin(base.revision if base else None)
             steps = list(run.walk(_only_up(history, up_and_down=up_and_down, since=since), on_step))
             lines, remark = _models(alembic, complete=run.complete)
-    # An env.py that leaves its connections to the garbage collector: collected while the server is there.
+    # An env.py may leave its connections to the garbage collector. They are collected while the server is
+    # still there; Alembic keeps the module, and whatever it holds, under this name.
+    sys.modules.pop("env_py", None)
     gc.collect()
     return Trial(history.heads, history.unintended_heads(), tuple(steps), lines, (*run.remarks, *remark))
 

@@ -161,6 +161,17 @@ def test_the_journal_is_never_drift(make: Callable[..., Project]) -> None:
     assert project.check().lines == ("table other.t: in the database, not in the models",)
 
 
+def test_an_alembic_without_the_plugin_compares_the_rest(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before 1.18 there is no package alembic.ext at all.
+    monkeypatch.setattr(drift, "_CHECK_PLUGIN", "alembic.no_such_package.checks")
+    project = make()
+    project.sql(AS_MODELS + "ALTER TABLE book DROP CONSTRAINT pages_are_positive, ADD COLUMN extra date")
+
+    assert project.check().lines == ("column book.extra (DATE): in the database, not in the models",)
+
+
 def test_the_projects_own_filters_decide(make: Callable[..., Project]) -> None:
     project = make(options=", include_object=lambda thing, name, *_: name != 'forgotten'")
     project.sql(AS_MODELS + "CREATE TABLE forgotten (id integer)")

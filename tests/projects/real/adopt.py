@@ -41,6 +41,7 @@ class RealProject:
 
     install: tuple[str, ...]
     revisions: int
+    models_match: bool = False
     config: str = ""
     ini: str = ""
     alembic: dict[str, str] = field(default_factory=dict)
@@ -52,6 +53,7 @@ PROJECTS = {
     "ckan": RealProject(
         install=("--no-deps", "-r", str(HERE / "ckan.txt")),
         revisions=109,
+        models_match=True,
         ini="[alembic]\nscript_location = ckan:migration\nsqlalchemy.url = driver://nowhere\n",
     ),
     # Migrates synchronously from an asynchronous URL of its own settings.
@@ -214,6 +216,9 @@ def rehearse(name: str, url: str, cache: Path) -> None:
     expect("standing after down and up", trial.standing()["current"], top["current"])
     schema = trial.schema(url)
 
+    if project.models_match:
+        expect("drift", trial.task("migrate.check")["drift"]["differences"], [])
+    trial.task("migrate.test", f"--since={plan['pending'][-1]['revision']}", "--server=embedded")
     backup = trial.task("backup")["backup"]
     expect("heads in the backup", backup["heads"], top["current"])
     trial.task("restore", f"--backup={backup['id']}", confirm)
