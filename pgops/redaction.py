@@ -20,18 +20,18 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return ``text`` with passwords masked.
 
     Masks the userinfo of any URL, password-like query keys and keyword DSN entries, and every value
-    in ``secrets`` or revealed so far by :mod:`pgops.secrets`, raw and percent-encoded. Known values
-    shorter than three characters are masked by position only: replacing them would spoil the text
-    without hiding anything.
+    in ``secrets`` or revealed so far by :mod:`pgops.secrets`, raw and percent-encoded. A value that
+    reads like a word is masked where it stands as a word, so that ``ship`` leaves ``relationship``
+    whole. Values shorter than three characters are masked by position only: replacing them would
+    spoil the text without hiding anything.
     """
     known = {value for value in (*secrets, *known_secrets()) if len(value) >= 3}
     for value in sorted(known, key=len, reverse=True):
         for form in {value, urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value)}:
-            # A word such as "postgres" is both the demo password and a user name: only whole tokens that
-            # cannot be a plain identifier are replaced everywhere; the patterns below cover the rest.
-            if form.isidentifier() and form.islower():
-                continue
-            text = text.replace(form, MASK)
+            if form.isalnum():
+                text = re.sub(rf"(?<![^\W_]){re.escape(form)}(?![^\W_])", MASK, text)
+            else:
+                text = text.replace(form, MASK)
     text = _USERINFO.sub(rf"\g<head>{MASK}\g<tail>", text)
     text = _QUERY.sub(rf"\g<head>{MASK}", text)
     return _KEYWORD.sub(rf"\g<head>{MASK}", text)

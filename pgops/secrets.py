@@ -22,6 +22,7 @@ MASK = "***"
 # A first line longer than this is no password or token but a file of another kind.
 _LONGEST = 64 * 1024
 _revealed: set[str] = set()
+_public: set[str] = set()
 _command_values: dict[tuple[str, ...], tuple[float, str]] = {}
 
 
@@ -52,8 +53,13 @@ class Secret:
 
 
 def known_secrets() -> frozenset[str]:
-    """Every value this process has revealed so far; the redaction of texts starts from it."""
-    return frozenset(_revealed)
+    """Every value this process has revealed so far, but for public words; the redaction of texts starts from it."""
+    return frozenset(_revealed - _public)
+
+
+def not_secret(*words: str) -> None:
+    """Words that people must be able to read (names of users, databases, hosts), even where one is a password too."""
+    _public.update(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from pgops.postgres.facts import (
     set_read_only,
     transaction_pooled,
 )
+from pgops.postgres.passfile import passfile
 from pgops.postgres.recreate import maintenance_connection, recreate_database
 from pgops.postgres.target import (
     Target,
@@ -35,7 +36,6 @@ from pgops.postgres.target import (
     from_connection,
     is_loopback,
     libpq_url,
-    passfile,
     sqlalchemy_url,
 )
 from pgops.redaction import redact

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import configparser
-import contextlib
 import ipaddress
 import math
 import os
-import tempfile
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +17,15 @@ from psycopg2.extensions import parse_dsn
 
 from pgops.environments import HostConnection, ServiceConnection, UrlConnection
 from pgops.errors import ConfigurationError, SecretError
-from pgops.secrets import LiteralSecret, PassfileSecret, Secret, SecretRef, check_private, resolve
+from pgops.secrets import (
+    LiteralSecret,
+    PassfileSecret,
+    Secret,
+    SecretRef,
+    check_private,
+    not_secret,
+    resolve,
+)
 
 _OWN_KEYS = frozenset(
     ["host", "hostaddr", "port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey"]
@@ -45,6 +51,10 @@ class Target:
     sslkey: Path | None = None
     connect_timeout: float = 5.0
     extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        # A demo password is often the user's or the database's name: those words stay readable.
+        not_secret(self.environment, self.host, str(self.port), self.dbname, self.user)
 
     def __str__(self) -> str:
         return f"{self.user}@{self.place}"
@@ -265,31 +275,6 @@ def _url(scheme: str, target: Target, password: str | None) -> str:
         query["host"] = target.host
     text = f"{scheme}://{quoted(target.user, safe='')}{secret}@{host}:{target.port}/{quoted(target.dbname, safe='')}"
     return text + ("?" + urllib.parse.urlencode(query) if query else "")
-
-
-@contextlib.contextmanager
-def passfile(target: Target) -> Iterator[dict[str, str]]:
-    """Give a child's environment entries that let libpq log in: ``PGPASSFILE`` names a 0600 file, removed after.
-
-    The file has one line for this host, port and user and any database (a restore goes to a new one).
-    https://www.postgresql.org/docs/current/libpq-pgpass.html
-    """
-    if isinstance(target.password, PassfileSecret):
-        check_private(target.password.path, f"{target.environment}.password")
-        yield {"PGPASSFILE": str(target.password.path)}
-        return
-    secret = target.secret()
-    if secret is None:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
-        path = Path(directory) / "passfile"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            fields = ("*", "*", "*", target.user, secret.reveal())
-            escaped = [part.replace("\\", "\\\\").replace(":", "\\:") for part in fields]
-            stream.write(":".join(escaped) + "\n")
-        yield {"PGPASSFILE": str(path)}
 
 
 def child_environment(target: Target) -> dict[str, str]:

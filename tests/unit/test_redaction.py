@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgops.redaction import redact
-from pgops.secrets import Secret
+from pgops.secrets import Secret, not_secret
 
 S = "s3cr3t/p@ss%word"
 
@@ -39,11 +39,24 @@ def test_redacts_every_value_revealed_so_far() -> None:
     assert redact("token Revealed-once-9 was refused") == "token *** was refused"
 
 
-def test_leaves_plain_text_alone() -> None:
+@pytest.mark.parametrize(
+    "text", ["hunter", "got hunter.", "'hunter'", "x=hunter_", "user:hunter@", "HUNTER hunter"]
+)
+def test_a_password_that_is_a_word_is_masked_where_it_stands_alone(text: str) -> None:
+    assert "hunter" not in redact(text, ["hunter"])
+
+
+def test_a_password_that_is_a_word_leaves_longer_words_whole() -> None:
+    assert redact("a relationship, 2ships, shipping", ["ship"]) == "a relationship, 2ships, shipping"
+
+
+def test_names_that_people_must_see_stay_readable() -> None:
     Secret("postgres")
+    not_secret("postgres")
     text = "postgresql://postgres@localhost:5432/development is ready"
     assert redact(text) == text
     assert (
         redact("password authentication failed for user postgres")
         == "password authentication failed for user postgres"
     )
+    assert "postgres@" not in redact("postgresql://postgres:postgres@localhost/development")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,8 +117,41 @@ def test_passfile_is_private_escaped_and_gone_afterwards() -> None:
     with passfile(target(password=LiteralSecret(Secret(PASSWORD)))) as environ:
         path = Path(environ["PGPASSFILE"])
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert path.read_text(encoding="utf-8") == "*:*:*:me:p@ss\\:w%rd/\\\\\n"
     assert not path.exists()
+
+
+KILLED = """
+import os, signal
+from pgops.postgres import Target, passfile
+from pgops.secrets import LiteralSecret, Secret
+with passfile(Target("dev", "db", 5432, "app", "me", LiteralSecret(Secret("x1y2z3")))) as environ:
+    print(environ["PGPASSFILE"], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_passfile_of_a_killed_process_is_removed_by_the_next_one() -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
+    left = Path(done.stdout.strip())
+    assert left.exists()
+    with passfile(target(password=LiteralSecret(Secret(PASSWORD)))) as first:
+        assert not left.exists()
+        with passfile(target(password=LiteralSecret(Secret(PASSWORD)))):
+            assert Path(first["PGPASSFILE"]).exists()
+
+
+def test_a_directory_that_others_may_enter_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"pgops-passfiles-{os.geteuid()}").mkdir(mode=0o755)
+    with (
+        pytest.raises(SecretError, match="is not a private directory"),
+        passfile(target(password=LiteralSecret(Secret(PASSWORD)))),
+    ):
+        pass
 
 
 def test_passfile_of_ones_own_is_passed_on_if_private(tmp_path: Path) -> None:
