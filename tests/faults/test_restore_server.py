@@ -203,3 +203,57 @@ def test_a_damaged_backup_is_refused_named_and_the_target_kept(
             victim.write_bytes(before)
     assert table_hashes(database) == old
     assert databases(database) == {database.dbname}
+
+
+@pytest.mark.parametrize("victim", ["pg_restore", "its session"])
+def test_a_pg_restore_that_is_killed_fails_the_restore_and_keeps_the_target(
+    database: Target, tmp_path: Path, victim: str
+) -> None:
+    fill(database)
+    repository, backup = back_up(database, tmp_path / "backups")
+    run_sql(database, LOST)
+    old = table_hashes(database)
+
+    def kill() -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if victim == "pg_restore" and _kill_program("pg_restore", f"{database.dbname}__new_"):
+                return
+            if victim != "pg_restore" and _end_session(database):
+                return
+            time.sleep(0.005)
+
+    killer = threading.Thread(target=kill)
+    error = restored_or_failed(
+        database,
+        repository,
+        backup,
+        Hooks(step=lambda step: killer.start() if step is Step.LOADING else None),
+    )
+    killer.join()
+
+    assert error is not None
+    assert "pg_restore" in error.message
+    assert error.untouched == f"{database.place} is wholly what it was before"
+    assert table_hashes(database) == old
+    assert databases(database) == {database.dbname}
+
+
+def _kill_program(name: str, argument: str) -> bool:
+    """Kill the process of this name with this in its arguments; whether there was one."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(name.encode()) and any(argument.encode() in each for each in words):
+                os.kill(int(process.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def _end_session(target: Target) -> bool:
+    ended = value(
+        target.with_database("postgres"),
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        f" WHERE datname LIKE '{target.dbname}\\_\\_new\\_%' AND application_name = 'pgops restore'",
+    )
+    return bool(ended)
