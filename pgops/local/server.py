@@ -132,6 +132,16 @@ def compose_target(environment: Environment, spec: ServiceSpec) -> Target:
     )
 
 
+def without_counterpart(spec: ServiceSpec) -> tuple[str, ...]:
+    """What a compose service says about its server that the embedded one does not do: said, not skipped in silence."""
+    found = [key for key in ("POSTGRES_INITDB_ARGS", "POSTGRES_INITDB_WALDIR") if spec.environment.get(key)]
+    if spec.command is not None:
+        found.insert(0, "command")
+    if any(mount.target.startswith("/docker-entrypoint-initdb.d") for mount in spec.volumes):
+        found.append("/docker-entrypoint-initdb.d")
+    return tuple(found)
+
+
 def _version(target: Target) -> str | None:
     try:
         with postgres.connected(target) as connection:
@@ -228,22 +238,27 @@ class EmbeddedServer:
             environment=environment.name,
         )
         self._wanted_major = image_major(spec)
+        self._ignored = without_counterpart(spec)
         self.target = target
         self.reason = reason
 
     def status(self) -> LocalStatus:
         found = embedded.status(self._spec)
-        note = ""
+        notes = []
         own = int(found.version.split(".", 1)[0]) if found.version else None
         if self._wanted_major is not None and own is not None and self._wanted_major != own:
-            note = f"docker-compose.yml asks for PostgreSQL {self._wanted_major}; the embedded one is {own}"
+            notes.append(
+                f"docker-compose.yml asks for PostgreSQL {self._wanted_major}; the embedded one is {own}"
+            )
+        if self._ignored:
+            notes.append(f"the embedded server has no counterpart to {', '.join(self._ignored)}")
         return LocalStatus(
             provider=self.provider,
             state=found.state,
             target=self.target,
             place=f"data in {found.home}",
             version=found.version if found.running else None,
-            note=note,
+            note="; ".join(notes),
         )
 
     def up(self, timeout: float, report: Report) -> str:
