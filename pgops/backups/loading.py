@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 from pgops.backups.manifest import DUMP_DIRECTORY, Manifest
 from pgops.backups.repository import Progress
+from pgops.errors import UnreachableError
 from pgops.pgtools import Toolset, check, restore_command, run
-from pgops.postgres import Connection, DatabaseError, Target, connected, fetch_value
+from pgops.postgres import Connection, DatabaseError, Target, connect, connected, fetch_value
 
 _LOOK_EVERY = 0.5
 _MAINTENANCE_LIMIT_KB = 512 * 1024
@@ -46,8 +47,20 @@ def session_options(connection: Connection) -> str:
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
+def accepted_options(target: Target, options: str) -> str:
+    """The same where the server takes them at start-up; nothing where a pooler in between does not."""
+    try:
+        connect(with_options(target, options), application_name=f"{APPLICATION}: look").close()
+    except UnreachableError:
+        # Without options we are in already: it is the options that are refused.
+        return ""
+    return options
+
+
 def with_options(target: Target, options: str) -> Target:
     """The target with these session settings added to its own."""
+    if not options:
+        return target
     own = target.extra.get("options", "")
     extra = MappingProxyType({**target.extra, "options": f"{own} {options}".strip()})
     return dataclasses.replace(target, extra=extra)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pgops.backups import siblings
 from pgops.backups.attributes import attributes_of, differing_settings
 from pgops.backups.failures import explained
-from pgops.backups.loading import session_options
+from pgops.backups.loading import accepted_options, session_options
 from pgops.backups.preflight import Obstacle, Surroundings, obstacles, refuse, survey
 from pgops.backups.repository import Backup
+from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, ToolSource, choose_for_restore
-from pgops.postgres import Target, connected, fetch_one
+from pgops.postgres import Target, connected, fetch_one, transaction_pooled
 
 _TLS_MODES = ("require", "verify-ca", "verify-full")
 
@@ -65,13 +66,20 @@ def look(
     """Look at the target and its server, read-only.
 
     :raises UnreachableError: the server does not answer or does not let us in.
+    :raises RefusedError: the connection goes through a transaction-pooling proxy.
     :raises NoToolsError: no pg_restore here fits the backup and the server.
     """
     manifest = backup.manifest
     admin = siblings.maintenance(target)
     with explained(target), connected(admin, application_name="pgops restore: look") as connection:
+        if transaction_pooled(connection, admin):
+            raise RefusedError(
+                f"{target.host}:{target.port} is a transaction-pooling proxy: databases can't be swapped behind it",
+                untouched="nothing was touched",
+                hint="point the environment at the server itself",
+            )
         around = survey(connection, target, manifest)
-        options = session_options(connection)
+        options = accepted_options(admin, session_options(connection))
     tools = choose_for_restore(
         around.facts.major,
         archive_major=manifest.tools.major,

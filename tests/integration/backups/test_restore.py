@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from pgops.backups import undo
 from pgops.backups.restore import Hooks, Step, restore
 from pgops.backups.restore_look import look
-from pgops.errors import BlockedError, LockedError, VerificationError
+from pgops.errors import BlockedError, LockedError, RefusedError, VerificationError
 from pgops.local import embedded
 from pgops.postgres import Target, connected, execute, identifier
 from pgops.postgres.locks import held
@@ -298,3 +298,15 @@ def test_two_restores_at_once_and_a_migration_keep_out_of_each_others_way(
             assert any("a restore is under way" in each for each in said)
 
     put_back(target, repository, backup, Hooks(step=second))
+
+
+def test_behind_a_transaction_pool_it_is_refused_and_behind_a_session_pool_it_works(
+    target: Target, pgbouncer: Callable[[str], Target], tmp_path: Path
+) -> None:
+    repository, backup = back_up(target, tmp_path)
+    with pytest.raises(RefusedError) as caught:
+        look(pgbouncer("transaction").with_database(target.dbname), backup)
+    assert "transaction-pooling proxy" in caught.value.message
+    run_sql(target, "DELETE FROM knowledge")
+    put_back(pgbouncer("session").with_database(target.dbname), repository, backup)
+    assert value(target, "SELECT count(*) FROM knowledge") == 500
