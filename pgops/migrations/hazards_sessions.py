@@ -37,6 +37,8 @@ _CONFLICTS = {
         "ExclusiveLock",
     },
 }
+DUMPS = ("pg_dump", "pgops dump ")
+"""How the application_name of a dump begins: the stock tool's, and that of our own backups."""
 _LAG_BYTES = 64 * 1024 * 1024
 _LAG_SECONDS = 10.0
 _WRITES_A_LOT = 64 * 1024 * 1024
@@ -107,7 +109,7 @@ def _of_session(
 def kind_of(session: live.Session, lock_timeout: float) -> tuple[str | None, str, str]:
     """Which rule a session in the way trips, what it is doing, and what to do about it; no rule where it will be gone."""
     pid = session.pid
-    if session.application.startswith("pg_dump") or "backup" in session.application:
+    if session.application.startswith(DUMPS):
         return "running-dump", "is a dump that reads", "# wait until the dump has ended: invoke status"
     if session.kind == "autovacuum worker" and "wraparound" not in session.query:
         return None, "", ""  # gives way by itself after deadlock_timeout

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from pgops import postgres
+from pgops.backups.dump import session_name
 from pgops.environments import HazardSettings
 from pgops.migrations import hazards
 from pgops.migrations.hazards import Hazard
@@ -375,8 +376,9 @@ def test_concurrently_waits_for_every_transaction_on_the_table(look: Connection,
         assert [each.rule for each in of_sessions(look, text)] == ["long-transaction"]
 
 
-def test_a_running_dump_is_named_however_young(look: Connection, server: Target) -> None:
-    with busy(server, "LOCK TABLE small IN ACCESS SHARE MODE", application_name="pg_dump"):
+@pytest.mark.parametrize("application", ["pg_dump", session_name("20260203T040506Z-abcdef")])
+def test_a_running_dump_is_named_however_young(look: Connection, server: Target, application: str) -> None:
+    with busy(server, "LOCK TABLE small IN ACCESS SHARE MODE", application_name=application):
         (hazard,) = of_sessions(look, "ALTER TABLE small ADD COLUMN x integer", lock_timeout=60)
     assert hazard.rule == "running-dump"
 
