@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -92,12 +92,13 @@ def _real(adopting: ModuleType, name: str, server: Server, directory: Path) -> _
     environ = dict(adopting.adopt(name, work, programs))
     database = server.create(f"real_{name}")
     secret = database.secret()
-    plain = libpq_url(database, password=secret.reveal() if secret else None)
+    # Bare, as people write it: not every project's settings pass an sslmode on to every driver.
+    plain = libpq_url(replace(database, sslmode="prefer"), password=secret.reveal() if secret else None)
     rest = plain.split("://", 1)[1]
     for key, value in project.alembic.items():
-        environ[key] = value.replace(
-            "{url:asyncpg}", f"postgresql+asyncpg://{rest.partition('?')[0]}"
-        ).replace("{url:psycopg2}", f"postgresql+psycopg2://{rest}")
+        environ[key] = value.replace("{url:asyncpg}", f"postgresql+asyncpg://{rest}").replace(
+            "{url:psycopg2}", f"postgresql+psycopg2://{rest}"
+        )
     if project.ini:
         config = work / "plain.ini"
         config.write_text(
