@@ -135,6 +135,8 @@ def _own(plan: Plan, place: int) -> Iterator[str]:
     statement = plan.statements[place]
     if (statement.starts("update") or statement.starts("delete", "from")) and not statement.has("ctid"):
         yield "unbatched-write"
+    if statement.starts("drop", "schema"):
+        yield "ban-drop-schema"
     if statement.starts("truncate"):
         yield "ban-truncate-cascade" if statement.has("cascade") else "truncating-table"
     if statement.starts("refresh", "materialized", "view") and not statement.has("concurrently"):

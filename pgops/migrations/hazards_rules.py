@@ -159,15 +159,6 @@ with op.get_context().autocommit_block():
         "# a database is not a migration's to drop: do it by hand, with a backup that was verified",
     ),
     Rule(
-        "ban-drop-schema",
-        "dropping the schema loses every table in it",
-        _AE,
-        _ALL,
-        Cost.INSTANT,
-        "block",
-        "# drop its tables one by one in a revision of their own, so that a review sees each of them",
-    ),
-    Rule(
         "ban-drop-table",
         "dropping {table} loses its rows, and breaks code that still reads it",
         _AE,
@@ -292,6 +283,16 @@ with op.get_context().autocommit_block():
 )
 
 OWN: tuple[Rule, ...] = (
+    # squawk has it too, in its newest releases.
+    Rule(
+        "ban-drop-schema",
+        "dropping the schema loses every table in it",
+        _AE,
+        _ALL,
+        Cost.INSTANT,
+        "block",
+        "# drop its tables one by one in a revision of their own, so that a review sees each of them",
+    ),
     Rule(
         "refreshing-materialized-view",
         "REFRESH MATERIALIZED VIEW computes {table} anew",

@@ -52,7 +52,6 @@ def command(squawk: Path, files: Sequence[Path], version: str) -> list[str]:
     return [
         str(squawk),
         "--config=/dev/null",
-        "--no-error-on-unmatched-pattern",
         "--reporter=json",
         f"--pg-version={version}",
         *map(str, files),

@@ -15,7 +15,6 @@ def test_the_command_takes_nothing_from_a_squawk_configuration() -> None:
     assert hazards_squawk.command(Path("/bin/squawk"), [Path("/tmp/0.sql")], "17.2") == [
         "/bin/squawk",
         "--config=/dev/null",
-        "--no-error-on-unmatched-pattern",
         "--reporter=json",
         "--pg-version=17.2",
         "/tmp/0.sql",
