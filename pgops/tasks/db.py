@@ -224,7 +224,9 @@ def reset(
         tables, size = _what_is_there(connection)
     from pgops.console import human_bytes
 
-    console.say(f"{environment.name}: {target.place} has {tables} table{'' if tables == 1 else 's'}, {human_bytes(size)}")
+    console.say(
+        f"{environment.name}: {target.place} has {tables} table{'' if tables == 1 else 's'}, {human_bytes(size)}"
+    )
     if dry_run:
         console.say("dry run: it would be dropped, created empty and migrated; nothing was touched")
         console.result({"environment": environment.name, "dry_run": True})
