@@ -87,6 +87,8 @@ class GuardedContext(EnvironmentContext):
             )
         self.external = False
         if not connection.in_transaction():
+            if _commits_each_statement(connection):
+                return connection.execution_options(isolation_level="READ COMMITTED")
             return connection
         begun_by_itself = getattr(connection, "_trans_context_manager", None) is None
         if begun_by_itself and hasattr(connection, "commit"):
@@ -105,6 +107,13 @@ class GuardedContext(EnvironmentContext):
 # alembic.context hands env.py's calls to the class it was made for; a subclass has to be entered under
 # its own name. Alembic keeps that register private; a test pins it at both ends of the supported versions.
 GuardedContext._setups[GuardedContext] = EnvironmentContext._setups[EnvironmentContext]
+
+
+def _commits_each_statement(connection: Connection) -> bool:
+    """Whether the engine was made with ``isolation_level="AUTOCOMMIT"``: a failing revision would stay half done."""
+    raw = connection.connection
+    driver = getattr(raw, "dbapi_connection", None) or raw.connection
+    return bool(getattr(driver, "autocommit", False))
 
 
 def _copy_session(source: Any, destination: Any) -> None:

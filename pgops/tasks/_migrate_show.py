@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -78,6 +79,8 @@ class Progress:
         self._console = console
         self._bars = contextlib.ExitStack()
         self._bar: tuple[str, Ticker] | None = None
+        # The watching thread draws the bar while the run's own thread prints and closes it.
+        self._drawing = threading.Lock()
 
     def __enter__(self) -> Progress:
         return self
@@ -85,7 +88,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.close()
+        self._close_bar()
 
     def waiting(self, holders: list[Blocker]) -> None:
         """Another run holds the lock."""
@@ -118,13 +121,15 @@ class Progress:
         """An index is being built."""
         if not self._console.interactive():
             return
-        if self._bar is None or self._bar[0] != progress.index:
-            self._close_bar()
-            ticker = self._bars.enter_context(self._console.progress(f"index {progress.index}", 100))
-            self._bar = (progress.index, ticker)
         share = 100 * progress.done / progress.total if progress.total else 0
-        self._bar[1].update(share, progress.phase)
+        with self._drawing:
+            if self._bar is None or self._bar[0] != progress.index:
+                self._bars.close()
+                ticker = self._bars.enter_context(self._console.progress(f"index {progress.index}", 100))
+                self._bar = (progress.index, ticker)
+            self._bar[1].update(share, progress.phase)
 
     def _close_bar(self) -> None:
-        self._bar = None
-        self._bars.close()
+        with self._drawing:
+            self._bar = None
+            self._bars.close()

@@ -149,6 +149,14 @@ QUEUE_POOL = """
             context.run_migrations()
 """
 
+AUTOCOMMIT = """
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+
 
 @pytest.mark.parametrize(
     "body",
@@ -195,6 +203,18 @@ def test_each_revision_is_a_transaction_of_its_own_even_there(
     with pytest.raises(MigrationError):
         migrate(project.environment(database), database)
     assert heads(database) == {"ix01"}
+
+
+def test_an_engine_that_commits_each_statement_leaves_nothing_half_done(
+    tmp_path: Path, database: Target
+) -> None:
+    project = AlembicProject.make(tmp_path, env=online_env(AUTOCOMMIT))
+    project.chain("aa01")
+    project.revision("bad1", "aa01", "op.create_table('half')\nop.execute('SELECT nothing FROM nowhere')")
+    with pytest.raises(MigrationError):
+        migrate(project.environment(database), database)
+    assert heads(database) == {"aa01"}
+    assert "half" not in tables(database)
 
 
 def test_env_py_that_never_commits_is_not_believed(tmp_path: Path, database: Target) -> None:
