@@ -1,0 +1,198 @@
+"""The look: complete, read-only, and without a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgops.errors import PgopsError
+from pgops.migrations.failures import MigrationError
+from pgops.migrations.plan import look
+from pgops.migrations.standing import AheadError, history_of, standing
+from pgops.postgres import Target, connected, execute, fetch_all
+from tests.migrating import STOCK_ENV, AlembicProject, migrate, online_env, tables, value
+
+
+def objects(target: Target) -> list[tuple[object, ...]]:
+    with connected(target) as connection:
+        return fetch_all(connection, "SELECT oid::int, relname FROM pg_class ORDER BY 1") + fetch_all(
+            connection, "SELECT oid::int, nspname FROM pg_namespace ORDER BY 1"
+        )
+
+
+WRITES_WHEN_LOADED = """
+    engine = create_engine(url, poolclass=pool.NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA IF NOT EXISTS extra"))
+        connection.execute(text("CREATE TABLE IF NOT EXISTS extra.loaded (id int)"))
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+
+
+def test_leaves_no_trace_even_of_an_env_py_that_writes_when_loaded(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path, env=online_env(WRITES_WHEN_LOADED))
+    project.chain("aa01")
+    environment = project.environment(database)
+    before = objects(database)
+    plan = look(environment, database)
+    assert objects(database) == before
+    assert plan.notes == (
+        "env.py itself runs, each time it is loaded: CREATE SCHEMA IF NOT EXISTS extra",
+        "env.py itself runs, each time it is loaded: CREATE TABLE IF NOT EXISTS extra.loaded (id int)",
+    )
+    assert migrate(environment, database).applied == ("aa01",)
+    assert value(database, "SELECT to_regclass('extra.loaded')") is not None
+
+
+def test_an_env_py_that_writes_data_is_stopped_by_the_server(tmp_path: Path, database: Target) -> None:
+    with connected(database) as connection:
+        execute(connection, "CREATE TABLE visits (n int)")
+    body = WRITES_WHEN_LOADED.replace("CREATE SCHEMA IF NOT EXISTS extra", "INSERT INTO visits VALUES (1)")
+    project = AlembicProject.make(tmp_path, env=online_env(body))
+    project.chain("aa01")
+    with pytest.raises(MigrationError, match="cannot execute INSERT in a read-only transaction"):
+        look(project.environment(database), database)
+    assert value(database, "SELECT count(*) FROM visits") == 0
+
+
+def test_the_sql_is_what_runs(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.revision(
+        "aa01",
+        None,
+        r"""
+        op.create_table("t", sa.Column("id", sa.Integer), sa.Column("share", sa.Text, server_default="100%"))
+        op.execute(r"INSERT INTO t (id, share) VALUES (1, 'a\b 50%')")
+        """,
+    )
+    project.revision(
+        "ix02",
+        "aa01",
+        """
+        with op.get_context().autocommit_block():
+            op.create_index("ix", "t", ["id"], postgresql_concurrently=True)
+        """,
+    )
+    plan = look(project.environment(database), database)
+    first, second = (each.sql for each in plan.pending)
+    assert "DEFAULT '100%'" in first
+    assert r"'a\b 50%'" in first
+    assert "CREATE INDEX CONCURRENTLY ix ON t (id)" in second
+    assert [each.heads_after for each in plan.pending] == [("aa01",), ("ix02",)]
+
+
+def test_one_unreadable_revision_does_not_spoil_the_others(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01")
+    project.revision(
+        "read", "aa01", "rows = op.get_bind().execute(sa.text('SELECT 1')).fetchall()\nassert rows"
+    )
+    project.revision("aa03", "read", "op.execute('COMMENT ON TABLE t_aa01 IS $$after$$')")
+    plan = look(project.environment(database), database)
+    assert [each.reads_data is None for each in plan.pending] == [True, False, True]
+    assert "$$after$$" in plan.pending[2].sql
+    assert plan.to == ("aa03",)
+
+
+def test_a_revision_may_ask_whether_it_is_rendered(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.revision(
+        "aa01",
+        None,
+        """
+        from alembic import context
+        mode = "offline" if context.is_offline_mode() else "online"
+        op.execute(f"CREATE TABLE {mode} (id int)")
+        """,
+    )
+    environment = project.environment(database)
+    assert "CREATE TABLE offline" in look(environment, database).pending[0].sql
+    migrate(environment, database)
+    assert "online" in tables(database)
+
+
+def test_the_hash_follows_heads_files_and_target(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01", "aa02")
+    environment = project.environment(database)
+    first = look(environment, database).hash
+    assert look(environment, database).hash == first
+    file = tmp_path / "migrations" / "versions" / "aa02_.py"
+    text = file.read_text()
+    file.write_text(text + "# more\n")
+    assert look(environment, database).hash != first
+    file.write_text(text)
+    assert look(project.environment(database, "other"), database).hash != first
+    migrate(environment, database, to="aa01")
+    assert look(environment, database).hash != first
+
+
+def test_partial_targets(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01", "aa02", "aa03")
+    environment = project.environment(database)
+    for to, pending in (("aa02", 2), ("+1", 1), ("head", 3), ("heads", 3), ("aa03-1", 2)):
+        assert len(look(environment, database, to=to).pending) == pending, to
+
+
+def test_quick_and_thorough_looks_agree(tmp_path: Path, database: Target) -> None:
+    from pgops.migrations.standing_alembic import standing_by_alembic
+
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01", "aa02")
+    environment = project.environment(database)
+    migrate(environment, database, to="aa01")
+    assert standing(environment, database, history_of(environment)) == standing_by_alembic(
+        environment, database
+    )
+
+
+def test_ahead_of_this_code_names_the_run(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01", "aa02")
+    environment = project.environment(database)
+    result = migrate(environment, database)
+    (tmp_path / "migrations" / "versions" / "aa02_.py").unlink()
+    with pytest.raises(AheadError, match=f"it stands at aa02, applied by run {result.id} by "):
+        look(environment, database)
+
+
+def test_the_applications_own_words_are_shown_on_failure(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path, env="print('loading the application')\nraise SystemExit(3)\n")
+    project.chain("aa01")
+    with pytest.raises(PgopsError) as failure:
+        look(project.environment(database), database)
+    assert failure.value.message.startswith("env.py failed: SystemExit: 3 (")
+
+
+def test_an_env_py_that_migrates_nothing(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path, env="x = 1\n")
+    project.chain("aa01")
+    with pytest.raises(PgopsError, match=r"env\.py of staging ran without running migrations"):
+        look(project.environment(database), database)
+
+
+def test_without_select_on_the_version_table(tmp_path: Path, server: Target, database: Target) -> None:
+    import dataclasses
+    import secrets
+
+    from pgops.secrets import LiteralSecret, Secret
+
+    project = AlembicProject.make(tmp_path, env=STOCK_ENV)
+    project.chain("aa01")
+    environment = project.environment(database)
+    migrate(environment, database)
+    role = f"nobody_{secrets.token_hex(4)}"
+    with connected(server) as connection:
+        execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'nothing-at-all'")
+    try:
+        weak = dataclasses.replace(database, user=role, password=LiteralSecret(Secret("nothing-at-all")))
+        with pytest.raises(PgopsError, match="permission denied for table alembic_version"):
+            standing(environment, weak, history_of(environment))
+    finally:
+        with connected(server) as connection:
+            execute(connection, f"DROP ROLE {role}")
