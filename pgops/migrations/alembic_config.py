@@ -156,10 +156,7 @@ def url_for(target: Target, driver: str) -> str:
     plain = dataclasses.replace(
         target, sslmode="prefer", sslrootcert=None, sslcert=None, sslkey=None, extra={}
     )
-    url = sqlalchemy_url(plain, driver=driver, password=password)
-    if target.sslmode == "prefer":
-        return url
-    return f"{url}{'&' if '?' in url else '?'}ssl={target.sslmode}"
+    return sqlalchemy_url(plain, driver=driver, password=password)
 
 
 @contextlib.contextmanager
@@ -186,7 +183,9 @@ def surroundings(settings: AlembicSettings, location: ScriptLocation, target: Ta
 
 
 def _library_variables(target: Target) -> Mapping[str, str]:
-    found = {}
+    # Both libpq and asyncpg read them. In an asyncpg URL the mode would be "ssl", which libpq refuses where an
+    # env.py turns that URL into a sync one.
+    found = {"PGSSLMODE": target.sslmode}
     if isinstance(target.password, PassfileSecret):
         found["PGPASSFILE"] = str(target.password.path)
     for name, path in (
