@@ -13,6 +13,7 @@ Needs nothing but Python; prints one line a step.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -279,8 +280,13 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=REPOSITORY / "build" / "real-projects")
     given = parser.parse_args()
     try:
+        cache = given.cache.absolute()
+        cache.mkdir(parents=True, exist_ok=True)
         for name in given.projects:
-            rehearse(name, given.url, given.cache.absolute())
+            # Two at once would install into each other's environment.
+            with (cache / f"{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                rehearse(name, given.url, cache)
     except StepFailedError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
