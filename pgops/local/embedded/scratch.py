@@ -78,7 +78,7 @@ def scratch_server(
                 yield _start(cluster, password, {**_FAST, **settings}, timeout)
             finally:
                 process.stop(cluster, timeout=10)
-                shutil.rmtree(home)
+                _remove(home)
     finally:
         os.close(owner)
 
@@ -148,6 +148,15 @@ def _taken(port: int) -> bool:
         return probe.connect_ex((_HOST, port)) == 0
 
 
+def _remove(home: Path) -> None:
+    """Delete the tree; its watcher, or another pgops that sweeps, may be deleting it at the same time."""
+    while home.exists():
+        try:
+            shutil.rmtree(home)
+        except FileNotFoundError:
+            continue
+
+
 def _sweep(base: Path) -> None:
     """Stop and remove the scratch servers in ``base`` whose pgops is dead."""
     for home in base.glob(PREFIX + "*"):
@@ -165,6 +174,6 @@ def _sweep(base: Path) -> None:
             data = home / "data"
             user = server_user(data.stat().st_uid) if data.exists() else server_user()
             process.stop(Cluster(home, user), timeout=5)
-            shutil.rmtree(home)
+            _remove(home)
         finally:
             os.close(owner)
