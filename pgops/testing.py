@@ -27,7 +27,7 @@ from pgops.errors import UnreachableError, UsageError
 from pgops.postgres import Target, connected
 
 if TYPE_CHECKING:
-    from pgops.migrations.scratch_trial import Base, Step, Trial
+    from pgops.migrations.scratch.trial import Base, Step, Trial
 
 ServerChoice = Literal["auto", "embedded", "local"]
 SERVER_CHOICES: tuple[ServerChoice, ...] = ("auto", "embedded", "local")
@@ -44,7 +44,7 @@ def scratch_database(
         where it runs, else the embedded one.
     :raises PgopsError: neither can be had.
     """
-    from pgops.migrations.scratch import scratch_database as made
+    from pgops.migrations.scratch.database import scratch_database as made
 
     with scratch_server(_environment(environment, root), server) as admin, made(admin) as target:
         yield target
@@ -112,9 +112,9 @@ def rehearse(
     :param on_server: told which server was chosen.
     :raises PgopsError: it could not be tried at all.
     """
-    from pgops.migrations.scratch import scratch_database as made
-    from pgops.migrations.scratch_data import DEFAULT_FILE
-    from pgops.migrations.scratch_trial import try_out
+    from pgops.migrations.scratch.data import DEFAULT_FILE
+    from pgops.migrations.scratch.database import scratch_database as made
+    from pgops.migrations.scratch.trial import try_out
 
     usual = environment.project / DEFAULT_FILE
     if data is None and usual.is_file():

@@ -11,7 +11,7 @@ from pgops.tasks._task import Context, load_environment, task
 
 if TYPE_CHECKING:
     from pgops.console import Console
-    from pgops.migrations.scratch_trial import Step
+    from pgops.migrations.scratch.trial import Step
     from pgops.testing import ServerChoice
 
 _NAMED = 3
@@ -60,7 +60,7 @@ def test(
     json: bool = False,
 ) -> None:
     """Run every revision up, down and up again on a scratch database, and compare the schema each time."""
-    from pgops.migrations.scratch_trial import Base, TrialError
+    from pgops.migrations.scratch.trial import Base, TrialError
     from pgops.testing import rehearse
 
     environment = load_environment(context, env)

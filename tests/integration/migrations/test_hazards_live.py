@@ -14,9 +14,9 @@ from pgops.backups.dump import session_name
 from pgops.environments import HazardSettings
 from pgops.migrations import hazards
 from pgops.migrations.hazards import Hazard
-from pgops.migrations.hazards_live import Replica, Session, replicas
-from pgops.migrations.hazards_rules import LIVE, STATEMENT_RULES
-from pgops.migrations.hazards_sessions import kind_of, of_replicas
+from pgops.migrations.hazards.live import Replica, Session, replicas
+from pgops.migrations.hazards.rules import LIVE, STATEMENT_RULES
+from pgops.migrations.hazards.sessions import kind_of, of_replicas
 from pgops.postgres import Connection, Target
 
 SETTINGS = HazardSettings(large_rows=1_000, large_bytes=10**12)

@@ -20,9 +20,9 @@ from pgops.environments import (
     Timeouts,
 )
 from pgops.errors import ConfigurationError, PgopsError, UsageError
-from pgops.migrations.scratch import PREFIX, scratch_database
-from pgops.migrations.scratch_schema import differences, read_schema
-from pgops.migrations.scratch_trial import Base, Trial, try_out
+from pgops.migrations.scratch.database import PREFIX, scratch_database
+from pgops.migrations.scratch.schema import differences, read_schema
+from pgops.migrations.scratch.trial import Base, Trial, try_out
 from pgops.postgres import Target
 
 ENV_PY = """

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pgops.environments.hazard_rules import HAZARD_RULES, SQUAWK_RULES
-from pgops.migrations.hazards_rules import RULES
+from pgops.migrations.hazards.rules import RULES
 
 SQUAWK = Path(sys.executable).with_name("squawk")
 

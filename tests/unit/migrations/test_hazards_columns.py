@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgops.migrations.hazards_columns import only_widens, planned_type, proven_not_null
-from pgops.migrations.hazards_sql import Statement, statements
+from pgops.migrations.hazards.columns import only_widens, planned_type, proven_not_null
+from pgops.migrations.hazards.sql import Statement, statements
 
 
 def one(text: str) -> Statement:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pgops.environments.hazard_rules import HAZARD_RULES
-from pgops.migrations.hazards_off import OFF
-from pgops.migrations.hazards_rules import CLAIMED, FROM_SQUAWK, LIVE, RULES, STATEMENT_RULES, Cost
-from pgops.migrations.hazards_squawk import program
+from pgops.migrations.hazards.off import OFF
+from pgops.migrations.hazards.rules import CLAIMED, FROM_SQUAWK, LIVE, RULES, STATEMENT_RULES, Cost
+from pgops.migrations.hazards.squawk import program
 
 
 def test_environments_yaml_knows_every_rule_and_no_other() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgops.migrations import hazards_sql as sql
-from pgops.migrations.hazards_sql import Name
+from pgops.migrations.hazards import sql
+from pgops.migrations.hazards.sql import Name
 
 
 def texts(text: str) -> list[str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pgops.errors import PgopsError
-from pgops.migrations import hazards_squawk
-from pgops.migrations.hazards_sql import statements
+from pgops.migrations.hazards import squawk
+from pgops.migrations.hazards.sql import statements
 
 
 def test_the_command_takes_nothing_from_a_squawk_configuration() -> None:
-    assert hazards_squawk.command(Path("/bin/squawk"), [Path("/tmp/0.sql")], "17.2") == [
+    assert squawk.command(Path("/bin/squawk"), [Path("/tmp/0.sql")], "17.2") == [
         "/bin/squawk",
         "--config=/dev/null",
         "--reporter=json",
@@ -22,9 +22,7 @@ def test_the_command_takes_nothing_from_a_squawk_configuration() -> None:
 
 
 def test_one_unreadable_statement_hides_nothing_in_the_others() -> None:
-    found = hazards_squawk.lint(
-        list(statements("r", "SELEKT 1; DROP TABLE a; SELECT 'é日本'; DROP TABLE b")), "17.2"
-    )
+    found = squawk.lint(list(statements("r", "SELEKT 1; DROP TABLE a; SELECT 'é日本'; DROP TABLE b")), "17.2")
 
     assert "syntax-error" in found[0]
     assert "ban-drop-table" in found[1]
@@ -34,7 +32,7 @@ def test_one_unreadable_statement_hides_nothing_in_the_others() -> None:
 
 def test_whether_a_statement_runs_in_a_transaction_is_known_to_squawk() -> None:
     text = "CREATE INDEX CONCURRENTLY i ON t (x); COMMIT; CREATE INDEX CONCURRENTLY i ON t (x);"
-    found = hazards_squawk.lint(list(statements("r", text)), "17.2")
+    found = squawk.lint(list(statements("r", text)), "17.2")
 
     rule = "ban-concurrent-index-creation-in-transaction"
     assert (rule in found[0], rule in found.get(1, ())) == (True, False)
@@ -44,8 +42,8 @@ def test_the_servers_version_decides() -> None:
     # Before PostgreSQL 11 every default rewrote the table.
     text = list(statements("r", "ALTER TABLE t ADD COLUMN x integer DEFAULT 3"))
 
-    assert "adding-field-with-default" in hazards_squawk.lint(text, "10.0")[0]
-    assert "adding-field-with-default" not in hazards_squawk.lint(text, "17.0")[0]
+    assert "adding-field-with-default" in squawk.lint(text, "10.0")[0]
+    assert "adding-field-with-default" not in squawk.lint(text, "17.0")[0]
 
 
 def test_a_squawk_that_answers_nonsense_is_an_error_of_ours(
@@ -55,28 +53,28 @@ def test_a_squawk_that_answers_nonsense_is_an_error_of_ours(
     broken = tmp_path / "squawk"
     broken.write_text("#!/bin/sh\necho 'out of memory' >&2\nexit 3\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(hazards_squawk, "program", lambda: broken)
+    monkeypatch.setattr(squawk, "program", lambda: broken)
 
     with pytest.raises(PgopsError) as caught:
-        hazards_squawk.lint(list(statements("r", "SELECT 1")), "17.0")
+        squawk.lint(list(statements("r", "SELECT 1")), "17.0")
     assert caught.value.message == "squawk gave no findings (exit code 3): out of memory"
 
 
 def test_without_squawk_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(_name: str) -> list[object]:
-        raise hazards_squawk.importlib.metadata.PackageNotFoundError
+        raise squawk.importlib.metadata.PackageNotFoundError
 
-    monkeypatch.setattr(hazards_squawk.sys, "executable", "/nowhere/python")
-    monkeypatch.setattr(hazards_squawk.importlib.metadata, "files", absent)
+    monkeypatch.setattr(squawk.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(squawk.importlib.metadata, "files", absent)
     monkeypatch.setenv("PATH", "/nowhere")
-    hazards_squawk.program.cache_clear()
+    squawk.program.cache_clear()
     try:
         with pytest.raises(PgopsError) as caught:
-            hazards_squawk.program()
+            squawk.program()
     finally:
-        hazards_squawk.program.cache_clear()
+        squawk.program.cache_clear()
     assert caught.value.hint == "pip install squawk-cli"
 
 
 def test_nothing_to_lint_starts_no_process() -> None:
-    assert hazards_squawk.lint([], "17.0") == {}
+    assert squawk.lint([], "17.0") == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgops.errors import ConfigurationError
-from pgops.migrations.scratch_data import MigrationData, lost
+from pgops.migrations.scratch.data import MigrationData, lost
 
 
 def test_a_table_with_fewer_rows_lost_some() -> None:

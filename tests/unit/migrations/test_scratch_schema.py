@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgops.migrations.scratch_schema import Difference, differences
+from pgops.migrations.scratch.schema import Difference, differences
 
 
 def test_what_was_added_removed_and_changed() -> None:

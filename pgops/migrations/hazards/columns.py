@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from pgops.migrations.hazards_sql import Statement
+from pgops.migrations.hazards.sql import Statement
 
 _SPELLINGS = {
     "varchar": "character varying",

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from pgops.console import human_bytes, human_seconds
 from pgops.environments import HazardSettings
-from pgops.migrations import hazards_live as live
-from pgops.migrations import hazards_sql as sql
-from pgops.migrations import hazards_squawk
-from pgops.migrations.hazards import Hazard
-from pgops.migrations.hazards_columns import only_widens, planned_type, proven_not_null
-from pgops.migrations.hazards_rules import STATEMENT_RULES, Cost, Level, Rule
-from pgops.migrations.hazards_sql import Name, Statement
+from pgops.migrations.hazards import live, sql, squawk
+from pgops.migrations.hazards.columns import only_widens, planned_type, proven_not_null
+from pgops.migrations.hazards.hazard import Hazard
+from pgops.migrations.hazards.rules import STATEMENT_RULES, Cost, Level, Rule
+from pgops.migrations.hazards.sql import Name, Statement
 from pgops.postgres import Connection, fetch_value, server_facts
 
 _FROM_SQUAWK_ON_ITS_OWN = "constraint-missing-not-valid"
@@ -109,13 +107,13 @@ def judge(connection: Connection, plan: Plan, settings: HazardSettings) -> Itera
             f"{why}: read the file, nothing can be said about its hazards",
             "# data that a revision reads keeps it from being shown; move data work to a revision of its own",
         )
-    tripped = hazards_squawk.lint(plan.statements, plan.version)
+    tripped = squawk.lint(plan.statements, plan.version)
     for place, statement in enumerate(plan.statements):
         names = {*tripped.get(place, frozenset()), *_own(plan, place)} & {
             *STATEMENT_RULES,
-            hazards_squawk.UNREADABLE,
+            squawk.UNREADABLE,
         }
-        if hazards_squawk.UNREADABLE in names:
+        if squawk.UNREADABLE in names:
             yield Hazard(
                 "unseen-sql",
                 "warning",

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from pgops.errors import PgopsError
-from pgops.migrations.hazards_sql import Statement
+from pgops.migrations.hazards.sql import Statement
 
 UNREADABLE = "syntax-error"
 """What squawk reports, as a rule, about a statement that it can't read."""

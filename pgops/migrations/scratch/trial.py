@@ -21,8 +21,8 @@ from pgops.errors import ConfigurationError, PgopsError, UsageError, Verificatio
 from pgops.migrations import drift
 from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.migrations.history import History, Revision, known_revision
-from pgops.migrations.scratch_data import MigrationData, count_rows, lost
-from pgops.migrations.scratch_schema import Schema, differences, read_schema
+from pgops.migrations.scratch.data import MigrationData, count_rows, lost
+from pgops.migrations.scratch.schema import Schema, differences, read_schema
 from pgops.migrations.watch import Watcher
 from pgops.postgres import (
     Connection,
@@ -146,7 +146,7 @@ def try_out(
 
     :param environment: whose Alembic settings count; its own database is not touched.
     :param scratch: an empty database that nobody minds.
-    :param data: the project's rows, see :mod:`pgops.migrations.scratch_data`.
+    :param data: the project's rows, see :mod:`pgops.migrations.scratch.data`.
     :param up_and_down: also down and up again, each revision; else only up.
     :param since: what this revision builds on only goes up: an old history's downgrades are what they are.
     :param on_step: told after each revision.

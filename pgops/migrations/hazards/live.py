@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards_sql import Name
+from pgops.migrations.hazards.sql import Name
 from pgops.postgres import Connection, DatabaseError, execute, fetch_all, identifier
 
 _LOCK_NOT_AVAILABLE = "55P03"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from pgops.migrations.hazards_off import OFF
+from pgops.migrations.hazards.off import OFF
 
 Level = Literal["note", "warning", "block"]
 

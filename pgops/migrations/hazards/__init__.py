@@ -8,45 +8,15 @@ blocks the run on a large one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards_rules import CLAIMED, RULES, Level
+from pgops.migrations.hazards import judge, sessions
+from pgops.migrations.hazards.hazard import Hazard
+from pgops.migrations.hazards.rules import CLAIMED, RULES, Level
 from pgops.postgres import Connection
 
 __all__ = ["CLAIMED", "RULES", "Hazard", "Level", "find"]
-
-
-@dataclass(frozen=True, slots=True)
-class Hazard:
-    """One reason why a revision may hurt here and now.
-
-    ``line`` counts from 1 in the revision's emitted SQL, 0 where no line is known; ``revision`` is ``""``
-    for what concerns the whole plan. ``message`` is the harm in one line, ``fix`` the safe way to write
-    it in Alembic, ready to paste (several lines). ``rows`` and ``bytes`` are the server's estimates for
-    ``table``, ``None`` where nothing is known.
-    """
-
-    rule: str
-    level: Level
-    table: str | None
-    revision: str
-    line: int
-    message: str
-    fix: str
-    lock: str | None = None
-    rows: int | None = None
-    bytes: int | None = None
-
-    @property
-    def blocks(self) -> bool:
-        """Whether the run stops until the rule is accepted with a reason."""
-        return self.level == "block"
-
-    def as_dict(self) -> dict[str, object]:
-        """The hazard in ``migrate.plan --json``."""
-        return asdict(self)
 
 
 def find(
@@ -67,12 +37,10 @@ def find(
     :raises PgopsError: squawk is missing or gave nothing.
     """
     # Here, because the judging modules make Hazards.
-    from pgops.migrations import hazards_judge, hazards_sessions
-
-    plan = hazards_judge.read(connection, sql_by_revision, unreadable)
+    plan = judge.read(connection, sql_by_revision, unreadable)
     found = [
-        *hazards_judge.judge(connection, plan, settings),
-        *hazards_sessions.judge(connection, plan, lock_timeout),
+        *judge.judge(connection, plan, settings),
+        *sessions.judge(connection, plan, lock_timeout),
     ]
     order = {revision: place for place, revision in enumerate({**sql_by_revision, **unreadable})}
     found.sort(key=lambda hazard: (order.get(hazard.revision, -1), hazard.line))

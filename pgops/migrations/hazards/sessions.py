@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgops.console import human_bytes, human_seconds
-from pgops.migrations import hazards_live as live
-from pgops.migrations.hazards import Hazard
-from pgops.migrations.hazards_judge import Plan
-from pgops.migrations.hazards_sql import Statement
+from pgops.migrations.hazards import live
+from pgops.migrations.hazards.hazard import Hazard
+from pgops.migrations.hazards.judge import Plan
+from pgops.migrations.hazards.sql import Statement
 from pgops.postgres import Connection
 
 # https://www.postgresql.org/docs/current/explicit-locking.html, table "Conflicting Lock Modes".
