@@ -102,8 +102,8 @@ def docker_engine() -> str:
 
 
 @pytest.fixture
-def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[[str], Target]]:
-    """A real PgBouncer before the session's server: call it with a pool mode, get the target through it."""
+def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]:
+    """A real PgBouncer before the session's server: call it with a pool mode (and size), get the target through it."""
     program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None:
         reason = "pgbouncer is not installed (Debian package pgbouncer)"
@@ -112,7 +112,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[[str], Target
         pytest.skip(reason)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(pool_mode: str) -> Target:
+    def start(pool_mode: str, size: int = 5) -> Target:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
@@ -131,7 +131,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[[str], Target
             "auth_type = plain",
             f"auth_file = {directory / 'users.txt'}",
             f"pool_mode = {pool_mode}",
-            "default_pool_size = 5",
+            f"default_pool_size = {size}",
             "ignore_startup_parameters = extra_float_digits",
         ]
         (directory / "pgbouncer.ini").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from dataclasses import dataclass
 
 from pgops.postgres.connection import (
@@ -14,6 +16,8 @@ from pgops.postgres.connection import (
     fetch_value,
 )
 from pgops.postgres.target import Target
+
+_POOL_PATIENCE = 3.0  # seconds a pool of one may let the first client wait before that is the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,30 +99,39 @@ def behind_proxy(connection: Connection) -> bool:
     return bool(connection.info.backend_pid != fetch_value(connection, "SELECT pg_backend_pid()"))
 
 
-def transaction_pooled(connection: Connection, target: Target, *, rounds: int = 5) -> bool:
+def transaction_pooled(connection: Connection, target: Target) -> bool:
     """Whether a proxy gives the server session away between our transactions, so that session locks don't hold.
 
-    Without a proxy this costs one query. With one, a second client's transactions are run in turn
-    with ours: a session that changes, or that both are given, is proof of transaction pooling.
+    Without a proxy this costs one query. With one, a second client takes a server session and holds it
+    in a transaction: if the first is then served by another session, or has to wait for one, sessions
+    are shared out by transaction.
 
     :raises UnreachableError: the second connection was not let in.
     """
     if not behind_proxy(connection):
         return False
-    own = {fetch_value(connection, "SELECT pg_backend_pid()")}
+    first = fetch_value(connection, "SELECT pg_backend_pid()")
     with connected(target, application_name="pgops pooling check") as other:
-        for _ in range(rounds):
-            try:
-                execute(other, "BEGIN")
-            except DatabaseError:
-                # Statement pooling ends a client that opens a transaction.
-                return True
-            foreign = fetch_value(other, "SELECT pg_backend_pid()")
-            own.add(fetch_value(connection, "SELECT pg_backend_pid()"))
-            execute(other, "COMMIT")
-            if len(own) > 1 or foreign in own:
-                return True
-    return False
+        try:
+            execute(other, "BEGIN")
+            execute(other, "SELECT pg_backend_pid()")
+        except DatabaseError:
+            # Statement pooling ends a client that opens a transaction.
+            return True
+        again: list[object] = []
+
+        def ask() -> None:
+            # A session that is lost while it waits was shared out too: then there is no answer.
+            with contextlib.suppress(DatabaseError):
+                again.append(fetch_value(connection, "SELECT pg_backend_pid()"))
+
+        asking = threading.Thread(target=ask, name="pgops-pooling", daemon=True)
+        asking.start()
+        asking.join(_POOL_PATIENCE)
+        waited = asking.is_alive()
+        execute(other, "ROLLBACK")
+        asking.join(_POOL_PATIENCE)
+    return waited or again != [first]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,15 +18,21 @@ def test_a_direct_connection_is_not_pooled(database: Target) -> None:
 
 
 @pytest.mark.parametrize(("mode", "pooled"), [("transaction", True), ("statement", True), ("session", False)])
-def test_pgbouncer(pgbouncer: Callable[[str], Target], mode: str, pooled: bool) -> None:
+def test_pgbouncer(pgbouncer: Callable[..., Target], mode: str, pooled: bool) -> None:
     target = pgbouncer(mode)
     with postgres.connected(target) as connection:
         assert postgres.behind_proxy(connection)
         assert postgres.transaction_pooled(connection, target) is pooled
 
 
+def test_a_pool_of_one_is_told_and_does_not_hang(pgbouncer: Callable[..., Target]) -> None:
+    target = pgbouncer("transaction", 1)
+    with postgres.connected(target) as connection:
+        assert postgres.transaction_pooled(connection, target)
+
+
 def test_same_server_by_another_address_has_the_same_identity(
-    database: Target, pgbouncer: Callable[[str], Target]
+    database: Target, pgbouncer: Callable[..., Target]
 ) -> None:
     by_proxy = pgbouncer("session").with_database(database.dbname)
     with postgres.connected(database) as direct, postgres.connected(by_proxy) as proxied:
