@@ -35,13 +35,17 @@ class Run:
 def to_json(run: Run) -> dict[str, Any]:
     """What ``results/*.json`` holds."""
     found = {key: value for key, value in dataclasses.asdict(run).items() if key != "results"}
-    return {"format": FORMAT, **found, "measures": [_result(each) for each in run.results]}
+    return {
+        "format": FORMAT,
+        **found,
+        "measures": [_result(each, judged=not run.quick) for each in run.results],
+    }
 
 
-def _result(result: Result) -> dict[str, Any]:
+def _result(result: Result, *, judged: bool) -> dict[str, Any]:
     found: dict[str, Any] = _rounded(dataclasses.asdict(result))
     for plain, each in zip(found["comparisons"], result.comparisons, strict=True):
-        plain["met"] = each.met
+        plain["met"] = each.met if judged else None
     return found
 
 

@@ -32,9 +32,9 @@ def goal_of(found: ComparisonResult) -> str:
     return ", ".join(parts)
 
 
-def verdict(found: ComparisonResult) -> str:
-    """``met``, ``missed`` or nothing."""
-    return {True: "met", False: "missed", None: ""}[found.met]
+def verdict(found: ComparisonResult, run: Run) -> str:
+    """``met``, ``missed`` or nothing; a quick run's data is too small for a goal."""
+    return "" if run.quick else {True: "met", False: "missed", None: ""}[found.met]
 
 
 def rows(run: Run) -> list[tuple[str, ...]]:
@@ -43,15 +43,15 @@ def rows(run: Run) -> list[tuple[str, ...]]:
     for result in run.results:
         if result.outcome != "measured":
             found.append((result.title, f"{result.outcome}: {result.reason}", "", "", "", "", ""))
-        found += [_row(each) for each in result.comparisons]
+        found += [_row(each, run) for each in result.comparisons]
     return found
 
 
-def _row(found: ComparisonResult) -> tuple[str, ...]:
+def _row(found: ComparisonResult, run: Run) -> tuple[str, ...]:
     ours = spread_of(found.our_figures, found.unit) if found.our_figures else "missing"
     theirs = spread_of(found.peer_figures, found.unit) if found.peer_figures else "missing"
     ratio = ratio_of(found.ratio) if found.ratio else f"missing: {found.missing}"
-    return (found.title, ours, found.peer, theirs, ratio, goal_of(found), verdict(found))
+    return (found.title, ours, found.peer, theirs, ratio, goal_of(found), verdict(found, run))
 
 
 def text(run: Run) -> str:
@@ -92,7 +92,6 @@ def line(result: Result) -> str:
         return f"{result.key}: {result.outcome.upper()}: {result.reason}"
     parts = [
         f"{each.title}: {ratio_of(each.ratio) if each.ratio else 'missing: ' + each.missing}"
-        f"{' (' + goal_of(each) + ', ' + verdict(each) + ')' if each.met is not None else ''}"
         for each in result.comparisons
     ]
     return f"{result.key}: {'; '.join(parts)}"

@@ -163,7 +163,7 @@ def small_tables(bench: Workbench) -> Iterator[Measure]:
 
     def make() -> Target:
         target = bench.server.create("small")
-        data.fill_small_tables(target, count, rows=200)
+        data.fill_small_tables(target, count, rows=2000)
         return target
 
     bay = _opened(bench, "backup-500", "backup of small tables", make)
