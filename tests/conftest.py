@@ -10,6 +10,7 @@ import dataclasses
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,10 @@ def _is_leak(name: str) -> bool:
 for _name in [name for name in os.environ if _is_leak(name)]:
     del os.environ[_name]
 os.environ["NO_COLOR"] = "1"
+
+# A shell that starts us in the background lets us ignore Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
