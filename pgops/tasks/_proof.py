@@ -8,11 +8,13 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pgops.errors import RefusedError
+from pgops.errors import RefusedError, UnreachableError
+from pgops.tasks._task import load_environment, load_project
 
 if TYPE_CHECKING:
     from pgops.backups import Backup, Repository
     from pgops.console import Console
+    from pgops.environments import Environment
     from pgops.postgres import Target
     from pgops.tasks._task import Context
 
@@ -32,7 +34,8 @@ def prove_by_restoring(
     from pgops.local.tools import tool_sources
     from pgops.tasks.backup import Shown
 
-    with Shown(console) as shown, _scratch(context, on) as scratch:
+    with Shown(console) as shown, _scratch(context, found, on) as scratch:
+        shown.step(f"restoring into a scratch database on {scratch.host}:{scratch.port}")
         proof = prove(
             repository,
             found,
@@ -64,30 +67,55 @@ def prove_by_restoring(
 
 
 @contextlib.contextmanager
-def _scratch(context: Context, on: str | None) -> Iterator[Target]:
-    """A server for the proof: one from the wheel for the moment, or that of an unprotected environment."""
-    if on is None:
-        from pgops.local import embedded
-
-        reason = embedded.available()
-        if reason is not None:
-            raise RefusedError(
-                f"there is no scratch server to restore into: {reason}",
-                untouched="nothing was touched",
-                hint="or name an environment whose server may hold a scratch database: --on=dev",
-            )
-        with embedded.scratch_server() as state:
-            yield state.target
+def _scratch(context: Context, found: Backup, on: str | None) -> Iterator[Target]:
+    """A server for the proof: the one that was named, else the local one if it runs, else one for the moment."""
+    if on is not None:
+        yield _server_of(load_environment(context, on))
         return
+    local = _running_local(context, found)
+    if local is not None:
+        yield local
+        return
+    from pgops.local import embedded
+
+    reason = embedded.available()
+    if reason is not None:
+        raise RefusedError(
+            f"there is no scratch server to restore into: {reason}",
+            untouched="nothing was touched",
+            hint="start the local server (invoke db.up), or name another unprotected environment: --on=staging",
+        )
+    with embedded.scratch_server() as state:
+        yield state.target
+
+
+def _running_local(context: Context, found: Backup) -> Target | None:
+    """The server of a local environment that answers and is not older than the backup's."""
+    from pgops.postgres import connected, server_facts
+    from pgops.targets import target_for
+
+    project = load_project(context)
+    for environment in project.environments.values():
+        if not environment.local or environment.protected:
+            continue
+        try:
+            with connected(target_for(environment)) as connection:
+                facts = server_facts(connection)
+        except UnreachableError:
+            continue  # it does not run: nothing is wrong with that
+        if facts.major >= found.manifest.server_major and not facts.in_recovery:
+            return _server_of(environment)
+    return None
+
+
+def _server_of(environment: Environment) -> Target:
     from pgops.backups.siblings import maintenance
     from pgops.targets import target_for
-    from pgops.tasks._task import load_environment
 
-    environment = load_environment(context, on)
     if environment.protected:
         raise RefusedError(
             f"{environment.name} is protected; a proof does not use its server",
             untouched="nothing was touched",
             hint="--on=<an unprotected environment>, or leave --on out",
         )
-    yield maintenance(target_for(environment))
+    return maintenance(target_for(environment))

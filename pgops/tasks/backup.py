@@ -229,7 +229,7 @@ def show(
     help={
         "backup": _WHICH,
         "restore": "prove it by restoring it into a scratch database and comparing every row",
-        "on": "environment on whose server the scratch database is made; a server of its own when not given",
+        "on": "environment on whose server the scratch database is made; the running local one, else one made for it, when not given",
     }
 )
 def verify(

@@ -111,6 +111,22 @@ def test_data_goes_only_when_asked_for_by_name(local: ProjectDirectory) -> None:
     assert server(local, **NO_ENGINE)["state"] == "absent"
 
 
+def test_a_proof_by_restoring_uses_the_local_server_that_runs(local: ProjectDirectory) -> None:
+    assert local.run("db.up", environ=NO_ENGINE).code == 0
+    psql(local, "create table kept (x int)", **NO_ENGINE)
+    port = server(local, **NO_ENGINE)["port"]
+    assert local.run("backup", environ=NO_ENGINE).code == 0
+    proven = local.run("backup.verify", "--restore", environ=NO_ENGINE)
+    assert proven.code == 0, proven.text
+    assert f"restoring into a scratch database on localhost:{port} …" in proven.out
+    assert (
+        psql(
+            local, "select count(*) from pg_database where datname like 'pgops%'", "-e", "dev", **NO_ENGINE
+        ).split()[2]
+        == "0"
+    )
+
+
 def test_docker_life(local: ProjectDirectory, docker_engine: str) -> None:
     up = local.run("db.up", "--json")
     assert up.code == 0, up.text
