@@ -235,6 +235,13 @@ def test_psql_prompt_on_a_terminal(project: ProjectDirectory, database: Target) 
     child.sendline("select 6 * 7 as answer;")
     child.expect(r"\b42\b")
     child.sendline("select pg_sleep(60);")
+    with postgres.connected(database) as connection:
+        # A Ctrl-C before psql has read the line would only throw the line away.
+        while not postgres.fetch_value(
+            connection,
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'select pg_sleep(60%'",
+        ):
+            assert child.isalive()
     child.sendintr()
     child.expect("canceling statement due to user request")
     child.sendline("\\q")
