@@ -22,6 +22,8 @@ _BLOCK = re.compile(
 )
 # What differs from run to run, as patterns of what stands in its place.
 _VARYING = (
+    # A host with client programs of its own has nothing to warn about.
+    (re.compile(r"^warning: pg_dump [^\n]*\n", re.MULTILINE), ""),
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}"), "<backup>"),
     (re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}"), "<run>"),
     (re.compile(r"\bplan [0-9a-f]{16}"), "plan <hash>"),
