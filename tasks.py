@@ -22,7 +22,8 @@ PYTHON = shlex.quote(sys.executable)
 )
 def test(context: Context, args: str = "", workers: int = 2) -> None:
     """Run the test suite; what was skipped and why is the last thing it prints."""
-    spread = f"-n {workers} --dist loadgroup " if workers > 1 else ""
+    # Not loadgroup: it never ends once a worker was killed for a test that hung.
+    spread = f"-n {workers} --dist worksteal " if workers > 1 else ""
     _run(context, f"{PYTHON} -m pytest {spread}{args}")
 
 

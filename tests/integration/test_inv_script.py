@@ -21,8 +21,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("inv")
-
 SCRIPT = Path(__file__).resolve().parents[2] / "inv"
 BASE_PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
 
