@@ -190,7 +190,7 @@ class _ContainerChild:
             return
         with speaking("remove the container of a program"), contextlib.suppress(docker.errors.NotFound):
             try:
-                self._engine.untyped.remove_container(self._container, force=True)
+                self._engine.untyped.remove_container(self._container, v=True, force=True)
             except docker.errors.APIError as error:
                 # 409: the engine is removing it already.
                 if error.status_code != 409:
