@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import subprocess
@@ -14,7 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-BUCKET = "backups"
+import pyrage
+
+from pgops.environments import Encryption, Environment, S3Settings, Store
+from pgops.postgres import Target
+from pgops.secrets import EnvSecret, FileSecret
+from tests.backing_up import environment_for
+
+BUCKET, PREFIX = "backups", "some/prefix"
 ACCESS_KEY, SECRET_KEY = "AKIATEST", "s3cret/with+odd=characters"
 
 
@@ -75,3 +83,20 @@ def conditional_server(root: Path) -> contextlib.AbstractContextManager[S3Server
     """localbucket: honours If-None-Match; checks no signature and can't delete several objects at once."""
     port = _free_port()
     return _running([sys.executable, "-m", "localbucket", f"--port={port}", str(root)], root, port, {})
+
+
+def bucket_environment(target: Target, root: Path, endpoint: str, key: Path | None) -> Environment:
+    """An environment whose backups go into the bucket, encrypted where there is a key file.
+
+    The keys of the bucket come as TEST_ACCESS and TEST_SECRET: a child process gets there the same way.
+    """
+    encryption = None
+    if key is not None:
+        identity = pyrage.x25519.Identity.from_str(key.read_text())
+        encryption = Encryption((str(identity.to_public()),), FileSecret(key))
+    settings = S3Settings(
+        endpoint=endpoint, access_key=EnvSecret("TEST_ACCESS"), secret_key=EnvSecret("TEST_SECRET")
+    )
+    store = Store("bucket", f"s3://{BUCKET}/{PREFIX}", settings, encryption)
+    plain = environment_for(target, root)
+    return dataclasses.replace(plain, backups=dataclasses.replace(plain.backups, store=store))

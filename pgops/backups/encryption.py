@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pgops.backups.fetched import private_directory
 from pgops.backups.manifest import Manifest
 from pgops.backups.repository import Progress, Repository, Staging, is_note, no_progress
-from pgops.backups.s3 import private_directory
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, PgopsError, SecretError, UsageError, VerificationError
 from pgops.secrets import FileSecret, Secret, SecretRef, check_private, resolve

@@ -15,15 +15,14 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from pgops.backups._reader import MalformedError, load_object
 from pgops.backups.directory import DirectoryRepository
+from pgops.backups.fetched import private_directory
 from pgops.backups.manifest import MANIFEST_NAME, Manifest, is_id
 from pgops.backups.repository import Progress, Staging, is_note, no_progress
 from pgops.backups.s3_store import Bucket, Uploaded
@@ -123,34 +122,47 @@ class S3Repository:
                 fetched.add(len(piece))
 
     def delete(self, backup_id: str) -> None:
-        claim = self._claim()
-        # From here on it is not a backup; the claim lets this machine finish what a crash interrupts.
-        self._bucket.put(self._key(backup_id, CLAIM_NAME), claim.encode())
-        self._bucket.delete([self._key(backup_id, MANIFEST_NAME)])
-        self._remove(backup_id)
+        if not self._published(backup_id):
+            raise FileNotFoundError(backup_id)
+        # The staging directory's lock says that we live, the claim lets this machine finish what a crash interrupts.
+        with self._staging.stage(backup_id):
+            self._bucket.put(self._key(backup_id, CLAIM_NAME), self._claim().encode())
+            self._remove(backup_id)
 
     def _remove(self, backup_id: str) -> None:
+        """The manifest first: from then on it is not a backup; the claim last: until then it is known as ours."""
+        self._bucket.delete([self._key(backup_id, MANIFEST_NAME)])
         prefix = self._key(backup_id, "")
         keys = [key for key, _size in self._bucket.list(prefix) if key != prefix + CLAIM_NAME]
         self._bucket.delete(keys)
+        self._settle(backup_id)
+
+    def _settle(self, backup_id: str) -> None:
         self._bucket.delete([self._key(backup_id, CLAIM_NAME)])
 
     def leftovers(self) -> list[str]:
-        remote = {
-            backup_id
-            for backup_id, names in self._everything().items()
-            if MANIFEST_NAME not in names and CLAIM_NAME in names and self._is_dead(backup_id)
-        }
-        return sorted(remote | set(self._staging.leftovers()))
+        abandoned = self._abandoned() | set(self._staging.leftovers())
+        return sorted(each for each in abandoned if not self._published(each))
 
     def clear_leftovers(self) -> list[str]:
-        cleared = []
-        for backup_id in self.leftovers():
-            if MANIFEST_NAME not in self.names(backup_id):
+        cleared = self.leftovers()
+        for backup_id in self._abandoned():
+            if self._published(backup_id):
+                # Its maker died between the manifest and the claim's removal: the backup is whole.
+                self._settle(backup_id)
+            else:
                 self._remove(backup_id)
-            cleared.append(backup_id)
         self._staging.clear_leftovers()
         return cleared
+
+    def _abandoned(self) -> set[str]:
+        """Ids with a claim whose process is gone: nothing changes there any more."""
+        everything = self._everything()
+        return {each for each, names in everything.items() if CLAIM_NAME in names and self._is_dead(each)}
+
+    def _published(self, backup_id: str) -> bool:
+        """Whether there is a manifest; asked anew, for one may have come up since the objects were listed."""
+        return self._bucket.exists(self._key(backup_id, MANIFEST_NAME))
 
     def _claim(self) -> str:
         return json.dumps({"machine": _machine(), "staging": self._staging.url}) + "\n"
@@ -185,7 +197,7 @@ class _Staged:
         repository, bucket = self._repository, self._repository._bucket
         here = [each for each in sorted(self._path.rglob("*")) if each.is_file()]
         sent = _Sum(progress, sum(each.stat().st_size for each in here))
-        if bucket.exists(repository._key(self._id, MANIFEST_NAME)):
+        if repository._published(self._id):
             raise VerificationError(
                 f"{repository.location(self._id)} is there already",
                 untouched="the backup that is there was not touched",
@@ -195,8 +207,13 @@ class _Staged:
         expected = {each.path: each.sha256 for each in manifest.files}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             jobs = [pool.submit(self._send, path, expected, sent) for path in here]
-            for job in jobs:
-                job.result()
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                # What has not begun need not go up any more.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         for name, text in notes:
             bucket.put(repository._key(self._id, name), text.encode())
         bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
@@ -213,7 +230,7 @@ class _Staged:
     def settle(self) -> None:
         """After a commit the claim goes; without one, everything that went up does."""
         if self._committed:
-            self._repository._bucket.delete([self._repository._key(self._id, CLAIM_NAME)])
+            self._repository._settle(self._id)
         elif self._begun:
             self._repository._remove(self._id)
 
@@ -244,16 +261,6 @@ class _Sum:
         """So many more are done. Threads may race for the display, never for the data."""
         self._done += size
         self._progress(self._done, self._total)
-
-
-@contextlib.contextmanager
-def private_directory() -> Iterator[Path]:
-    """A directory of ours alone for the block, below TMPDIR."""
-    root = Path(tempfile.mkdtemp(prefix="pgops-fetched-"))
-    try:
-        yield root
-    finally:
-        shutil.rmtree(root)
 
 
 def _machine() -> str:

@@ -75,6 +75,8 @@ def test_a_backup_is_made_listed_verified_restored_and_removed(
 
     repository.delete(backup_id)
     assert (repository.ids(), repository.leftovers()) == ([], [])
+    with pytest.raises(FileNotFoundError):
+        repository.delete(backup_id)
     assert not [each for each in home.rglob("*") if each.is_file()]
     drop_all(database)
 
@@ -131,6 +133,38 @@ def test_a_living_upload_is_no_leftover(s3: S3Server, tmp_path: Path) -> None:
         repository._bucket.put(f"living/{backup_id}/{CLAIM_NAME}", repository._claim().encode())
         assert repository.leftovers() == []
     assert repository.leftovers() == [backup_id]
+
+
+def test_a_backup_whose_claim_was_left_is_a_backup(s3: S3Server, tmp_path: Path) -> None:
+    repository = repository_at(s3, tmp_path / "staging", "published")
+    backup_id = "20261122T171500Z-dddddd"
+    for name in (CLAIM_NAME, "dump/toc.dat", MANIFEST_NAME):
+        content = repository._claim() if name == CLAIM_NAME else "whole"
+        repository._bucket.put(f"published/{backup_id}/{name}", content.encode())
+
+    assert repository.leftovers() == []
+    assert repository.clear_leftovers() == []
+    assert repository.ids() == [backup_id]
+    assert repository.names(backup_id) == ["dump/toc.dat", MANIFEST_NAME]
+    assert not repository._bucket.exists(f"published/{backup_id}/{CLAIM_NAME}")
+
+
+def test_a_backup_that_is_published_while_we_look_for_leftovers_is_none(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = repository_at(s3, tmp_path / "staging", "overtaken")
+    backup_id = "20261122T171500Z-eeeeee"
+    repository._bucket.put(f"overtaken/{backup_id}/{CLAIM_NAME}", repository._claim().encode())
+    repository._bucket.put(f"overtaken/{backup_id}/dump/toc.dat", b"whole")
+    is_dead = repository._is_dead
+
+    def ends_meanwhile(backup_id: str) -> bool:
+        repository._bucket.put(f"overtaken/{backup_id}/{MANIFEST_NAME}", b"whole")
+        return is_dead(backup_id)
+
+    monkeypatch.setattr(repository, "_is_dead", ends_meanwhile)
+    assert repository.clear_leftovers() == []
+    assert repository.names(backup_id) == ["dump/toc.dat", MANIFEST_NAME]
 
 
 def test_a_failure_on_the_way_up_leaves_nothing(
