@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,30 +139,34 @@ def _version(runner: Runner) -> str | None:
 
 
 def inspect(runner: Runner, *, version: str, origin: str) -> Toolset:
-    """Ask the programs behind ``runner`` what they can do, one by one."""
-    able = tuple(each for each in _PREFERRED if "compress" not in _complaint(runner, compression=each))
-    return Toolset(
-        version=version,
-        origin=origin,
-        runner=runner,
-        compressions=able or (_LEVEL,),
-        tls="sslmode" not in _complaint(runner, compression="0", sslmode="require"),
-    )
+    """Ask the programs behind ``runner`` what they can do, everything at once."""
+    *complaints, tls = _complaints(runner)
+    return _toolset(complaints, tls, runner=runner, version=version, origin=origin)
+
+
+def _toolset(complaints: Sequence[str], tls: str, *, runner: Runner, version: str, origin: str) -> Toolset:
+    able = tuple(each for each, said in zip(_PREFERRED, complaints, strict=True) if "compress" not in said)
+    return Toolset(version, origin, runner, able or (_LEVEL,), tls="sslmode" not in tls)
 
 
 # pg_dump checks its own abilities before it connects, and the socket directory it is sent to does not
 # exist, so it ends there in any case.
 _PROBE = ("pg_dump", "--format=custom", "--file=/dev/null", "--no-password")
+# sslmode and compression of each question: what it can write, then whether it knows TLS.
+_ASKED = (*(("disable", each) for each in _PREFERRED), ("require", "0"))
 _NOWHERE = {"PGHOST": "/nonexistent", "PGDATABASE": "postgres", "PGUSER": "postgres"}
 
 
-def _complaint(runner: Runner, *, compression: str, sslmode: str = "disable") -> str:
-    """What pg_dump says when asked for this."""
-    child = runner.start([*_PROBE, f"--compress={compression}"], environ={**_NOWHERE, "PGSSLMODE": sslmode})
-    try:
-        return wait(child).stderr
-    finally:
-        child.stop()
+def _complaints(runner: Runner) -> list[str]:
+    """What pg_dump says to each question."""
+    with contextlib.ExitStack() as stack:
+        children = []
+        for sslmode, compression in _ASKED:
+            argv = [*_PROBE, f"--compress={compression}"]
+            child = runner.start(argv, environ={**_NOWHERE, "PGSSLMODE": sslmode})
+            stack.callback(child.stop)
+            children.append(child)
+        return [wait(child).stderr for child in children]
 
 
 _NEXT = "-- next --"
@@ -170,10 +175,9 @@ _NEXT = "-- next --"
 def ability_probe() -> str:
     """A shell command that asks a pg_dump everything at once, for where starting a program is slow."""
     environ = " ".join(f"{key}={value}" for key, value in _NOWHERE.items())
-    asked = [("disable", each) for each in _PREFERRED] + [("require", "0")]
     lines = [
         f"echo '{_NEXT}'; {environ} PGSSLMODE={sslmode} {' '.join(_PROBE)} --compress={compression} 2>&1"
-        for sslmode, compression in asked
+        for sslmode, compression in _ASKED
     ]
     return "; ".join(["pg_dump --version", *lines, "true"])
 
@@ -182,8 +186,7 @@ def toolset_of(said: str, *, runner: Runner, origin: str) -> Toolset | None:
     """The toolset that answered :func:`ability_probe` with this; ``None`` when that was no pg_dump."""
     version, *answers = said.split(_NEXT)
     found = _VERSION.search(version)
-    if found is None or len(answers) != len(_PREFERRED) + 1:
+    if found is None or len(answers) != len(_ASKED):
         return None
     *complaints, tls = answers
-    able = tuple(each for each, said in zip(_PREFERRED, complaints, strict=True) if "compress" not in said)
-    return Toolset(found.group(1), origin, runner, able or (_LEVEL,), "sslmode" not in tls)
+    return _toolset(complaints, tls, runner=runner, version=found.group(1), origin=origin)

@@ -75,15 +75,23 @@ def connect(environ: Mapping[str, str]) -> Iterator[Engine]:
     """
     endpoint = resolve_endpoint(environ)
     check_answers(endpoint)
-    api = _client(endpoint)
+    api = _client(endpoint, "auto")
     with contextlib.closing(api):
         yield Engine(api, _facts(api, endpoint))
 
 
-def _client(endpoint: Endpoint) -> docker.APIClient:
+@contextlib.contextmanager
+def reconnect(facts: EngineFacts) -> Iterator[Engine]:
+    """Another connection to an engine that :func:`connect` found, without asking it who it is."""
+    api = _client(facts.endpoint, ".".join(map(str, facts.api_version)))
+    with contextlib.closing(api):
+        yield Engine(api, facts)
+
+
+def _client(endpoint: Endpoint, version: str) -> docker.APIClient:
     try:
         return docker.APIClient(
-            base_url=endpoint.url, version="auto", timeout=_TIMEOUT, tls=_tls(endpoint) or False
+            base_url=endpoint.url, version=version, timeout=_TIMEOUT, tls=_tls(endpoint) or False
         )
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         cause = _os_error(error)

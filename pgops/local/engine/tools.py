@@ -23,7 +23,8 @@ import docker.errors
 from docker.utils.socket import frames_iter
 
 from pgops.errors import ConfigurationError, UnreachableError
-from pgops.local.engine.client import Engine, connect, speaking
+from pgops.local.engine import remembered
+from pgops.local.engine.client import Engine, EngineFacts, connect, reconnect, speaking
 from pgops.pgtools import Child, Finished, Toolset, ability_probe, run, toolset_of
 from pgops.redaction import redact
 
@@ -40,6 +41,7 @@ printf '\\n{_END}%s\\n' "$code" >&2
 exit "$code"
 """
 _LIMIT = 64 * 1024
+_SEEN = "seen"
 
 
 def image_tools(wanted: int) -> Iterator[Toolset]:
@@ -60,8 +62,9 @@ def image_tools(wanted: int) -> Iterator[Toolset]:
             )
         except (ConfigurationError, UnreachableError):
             return
+        facts = engine.facts
     for image, name in images.items():
-        found = _inspect(image, name)
+        found = _inspect(facts, image, name)
         if found is not None:
             yield found
 
@@ -90,31 +93,44 @@ def _images(engine: Engine, wanted: int) -> dict[str, str]:
 
 
 @functools.cache
-def _inspect(image: str, name: str) -> Toolset | None:
-    """Ask an image's programs everything in one container, and whether it sees our files at all."""
-    runner = ContainerRunner(image)
-    with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
-        token = Path(directory) / "token"
-        token.write_text("seen")
-        argv = ["sh", "-c", f'cat "$0" && {ability_probe()}', str(token)]
-        said = run(runner, argv, paths=[token])
-    if said.exit_code != 0 or not said.stdout.startswith("seen"):
-        return None
-    return toolset_of(said.stdout.removeprefix("seen"), runner=runner, origin=f"image {name}")
+def _inspect(facts: EngineFacts, image: str, name: str) -> Toolset | None:
+    """Ask an image's programs everything in one container, and whether it sees our files at all; once."""
+    runner = ContainerRunner(facts, image)
+    script = f'cat "$0" && {ability_probe()}'
+    question = remembered.key(facts.endpoint.url, image, script)
+    answer = remembered.recall(question, os.environ)
+    if answer is None:
+        with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
+            token = Path(directory) / "token"
+            token.write_text(_SEEN)
+            said = run(runner, ["sh", "-c", script, str(token)], paths=[token])
+        if said.exit_code != 0 or not said.stdout.startswith(_SEEN):
+            return None
+        answer = said.stdout.removeprefix(_SEEN)
+        remembered.remember(question, answer, os.environ)
+    return toolset_of(answer, runner=runner, origin=f"image {name}")
 
 
 class ContainerRunner:
     """See :class:`pgops.pgtools.Runner`."""
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, facts: EngineFacts, image: str) -> None:
+        self._facts = facts
         self._image = image
 
     def start(self, argv: Sequence[str], *, environ: Mapping[str, str], paths: Sequence[Path] = ()) -> Child:
-        return _ContainerChild(self._image, list(argv), {**environ, "LC_ALL": "C"}, paths)
+        return _ContainerChild(self._facts, self._image, list(argv), {**environ, "LC_ALL": "C"}, paths)
 
 
 class _ContainerChild:
-    def __init__(self, image: str, argv: list[str], environ: dict[str, str], paths: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        facts: EngineFacts,
+        image: str,
+        argv: list[str],
+        environ: dict[str, str],
+        paths: Sequence[Path],
+    ) -> None:
         self._argv = argv
         self._output = {1: bytearray(), 2: bytearray()}
         self._lost = ""
@@ -122,7 +138,7 @@ class _ContainerChild:
         self._socket: Any = None
         self._reader: threading.Thread | None = None
         with contextlib.ExitStack() as stack:
-            self._engine = stack.enter_context(connect(os.environ))
+            self._engine = stack.enter_context(reconnect(facts))
             stack.callback(self._remove)
             with speaking(f"run {argv[0]} in a container"):
                 self._begin(image, environ, paths)
@@ -179,22 +195,21 @@ class _ContainerChild:
 
     def _ended(self) -> tuple[int, str]:
         """Exit code and stderr; a program that left no last words was killed with its container."""
-        said, mark, code = self._output[2].decode("utf-8", "replace").rpartition(f"\n{_END}")
+        said, mark, code = self._last_words()
         if not mark:
             return -9, f"{code}\nthe container ended early {self._lost}".strip() + "\n"
         number = int(code.split()[0])
         return (128 - number if number > 128 else number), said
 
+    def _last_words(self) -> tuple[str, str, str]:
+        """What it said, our shell's mark that it ended by itself (else empty), and its exit code."""
+        return self._output[2].decode("utf-8", "replace").rpartition(f"\n{_END}")
+
     def _remove(self) -> None:
         if not self._container:
             return
-        with speaking("remove the container of a program"), contextlib.suppress(docker.errors.NotFound):
-            try:
-                self._engine.untyped.remove_container(self._container, v=True, force=True)
-            except docker.errors.APIError as error:
-                # 409: the engine is removing it already.
-                if error.status_code != 409:
-                    raise
+        if not self._last_words()[1]:
+            self._end()
         if self._reader is not None:
             self._reader.join()
         if self._socket is not None:
@@ -203,3 +218,13 @@ class _ContainerChild:
             self._socket.close()
             if beneath is not None:
                 beneath.close()
+
+    def _end(self) -> None:
+        """Remove the container with what runs in it. One that has ended by itself the engine removes."""
+        with speaking("remove the container of a program"), contextlib.suppress(docker.errors.NotFound):
+            try:
+                self._engine.untyped.remove_container(self._container, v=True, force=True)
+            except docker.errors.APIError as error:
+                # 409: the engine is removing it already.
+                if error.status_code != 409:
+                    raise

@@ -20,6 +20,7 @@ from pgops.backups import open_repository
 from pgops.backups.create import create
 from pgops.backups.manifest import parse_manifest
 from pgops.backups.verify import verify
+from pgops.local.engine import tools as tools_of_images
 from pgops.local.engine.client import Engine, connect
 from pgops.local.engine.tools import LABEL, image_tools
 from pgops.local.tools import tool_sources
@@ -134,6 +135,27 @@ def test_a_wrong_password_is_told_in_the_tools_own_words(contained: Target) -> N
     assert "password authentication failed" in finished.stderr
     right = run(tools.runner, ["psql", "--no-psqlrc", "-Atc", "SELECT 42"], target=contained)
     assert (right.exit_code, right.stdout) == (0, "42\n")
+
+
+def test_an_image_is_asked_once_and_remembered(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tools_of_images._inspect.cache_clear()
+    (asked, *_) = image_tools(17)
+    tools_of_images._inspect.cache_clear()
+    monkeypatch.setattr(tools_of_images, "run", _no_container)
+    (remembered, *_) = image_tools(17)
+    assert (remembered.version, remembered.compressions, remembered.tls) == (
+        asked.version,
+        asked.compressions,
+        asked.tls,
+    )
+    tools_of_images._inspect.cache_clear()
+
+
+def _no_container(*_arguments: object, **_keywords: object) -> None:
+    raise AssertionError("a container was started")
 
 
 def test_no_image_of_that_major_is_no_tool(engine: Engine) -> None:
