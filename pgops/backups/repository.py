@@ -19,6 +19,10 @@ from pgops.errors import UsageError, VerificationError
 
 PIN_NAME = "pin.json"
 _PROOF_PREFIX = "proof-"
+# How many ids a message names, how like a name must be to one to be named, and how much less like than the best.
+_NAMED = 3
+_ALIKE = 0.8
+_AS_NEAR = 0.03
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -215,7 +219,7 @@ def listing(repository: Repository) -> Listing:
 def find(repository: Repository, name: str) -> Backup:
     """The backup called ``name``: ``latest``, an id, or the beginning or end of just one id.
 
-    :raises UsageError: there is none, or more than one.
+    :raises UsageError: there is none (those that may be meant are named), or more than one (all are named).
     :raises VerificationError: its manifest is damaged.
     """
     ids = repository.ids()
@@ -229,13 +233,13 @@ def find(repository: Repository, name: str) -> Backup:
     matching = ids[-1:] if name == "latest" else _matching(ids, name)
     if not matching:
         raise UsageError(
-            f"{repository.environment} has no backup {name!r} in {repository.url}",
+            f"{repository.environment} has no backup {name!r} in {repository.url}{_did_you_mean(name, ids)}",
             untouched="nothing was touched",
-            hint=see,
+            hint=f"all of them: {see}",
         )
     if len(matching) > 1:
         raise UsageError(
-            f"{name!r} could be any of {', '.join(matching)}",
+            f"{name!r} could be any of {_some(matching)}",
             untouched="nothing was touched",
             hint=f"give more of the id; {see}",
         )
@@ -252,3 +256,30 @@ def _matching(ids: Iterable[str], name: str) -> list[str]:
     if name in ids:
         return [name]
     return [each for each in ids if name and (each.startswith(name) or each.endswith(name))]
+
+
+def _did_you_mean(name: str, ids: Sequence[str]) -> str:
+    """``; did you mean A or B?``, the nearest first; nothing where nothing is near.
+
+    A part of an id is compared with that part of each: with its beginning, as long, and with its random end.
+    """
+    # Imported where a mistake was found: a listing need not pay for it.
+    from difflib import SequenceMatcher
+
+    if not name or len(name) > 2 * len(ids[0]):
+        return ""
+
+    def likeness(candidate: str) -> float:
+        parts = (candidate, candidate[: len(name)], candidate.rpartition("-")[2])
+        return max(SequenceMatcher(None, name, part, autojunk=False).ratio() for part in parts)
+
+    # The sort is stable: of two that are as near, the newer one comes first.
+    near = sorted(["latest", *reversed(ids)], key=likeness, reverse=True)[:_NAMED]
+    best = [each for each in near if likeness(each) >= max(_ALIKE, likeness(near[0]) - _AS_NEAR)]
+    return f"; did you mean {' or '.join(best)}?" if best else ""
+
+
+def _some(ids: Sequence[str]) -> str:
+    """The newest few, and how many there are besides."""
+    named = ", ".join(reversed(ids[-_NAMED:]))
+    return named if len(ids) <= _NAMED else f"{named} and {len(ids) - _NAMED} older"

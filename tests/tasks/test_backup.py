@@ -67,6 +67,19 @@ def test_a_backup_is_taken_listed_shown_and_verified(staging: ProjectDirectory, 
     assert f"{listed['id']} is sound: " in verified.out
 
 
+def test_a_backup_goes_by_part_of_its_id_and_a_wrong_one_is_told_what_is_near(
+    staging: ProjectDirectory,
+) -> None:
+    made = answer(staging.run("backup", "--json"))["backup"]["id"]
+    wrong = made[:-1] + ("0" if made[-1] != "0" else "1")
+    for task in ("backup.show", "backup.verify", "backup.pin", "restore"):
+        refused = answer(staging.run(task, f"--backup={wrong}", "--json"), 2)["error"]
+        assert refused["message"].endswith(f"backups/staging; did you mean {made}?"), task
+        assert refused["hint"] == "all of them: invoke backup.list --env=staging"
+    for part in (made[:15], made[-6:]):
+        assert answer(staging.run("backup.show", f"--backup={part}", "--json"))["backup"]["id"] == made
+
+
 def test_json_has_the_documented_keys(staging: ProjectDirectory, database: Target) -> None:
     made = answer(staging.run("backup", "--json"))
     assert made["ok"] is True

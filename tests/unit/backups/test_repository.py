@@ -50,7 +50,7 @@ def test_latest_an_id_its_beginning_and_its_end(
     [
         ("2025", "staging has no backup '2025' in"),
         ("", "staging has no backup '' in"),
-        ("202603", "'202603' could be any of 20260314T123000Z-"),
+        ("202603", "'202603' could be any of 20260316T123000Z-"),
         ("../../etc", "staging has no backup '../../etc' in"),
     ],
 )
@@ -61,6 +61,44 @@ def test_none_or_several_are_named(
         find(repository, name)
     assert caught.value.message.startswith(message)
     assert "invoke backup.list --env=staging" in caught.value.hint
+
+
+def test_what_is_near_is_named_and_how_to_see_all(
+    repository: DirectoryRepository, three: list[Manifest]
+) -> None:
+    first, second, _third = (each.id for each in three)
+    wrong_end = first[:-1] + ("0" if first[-1] != "0" else "1")
+    for name, meant in [
+        (wrong_end, first),
+        (wrong_end[-6:], first),
+        ("2026-03-15", second),
+        (second.lower(), second),
+        ("lastest", "latest"),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            find(repository, name)
+        assert caught.value.message.endswith(f"; did you mean {meant}?"), name
+        assert caught.value.hint == "all of them: invoke backup.list --env=staging"
+    for name in ("2025", "x" * 500, "../../etc", "é"):
+        with pytest.raises(UsageError) as caught:
+            find(repository, name)
+        assert caught.value.message.endswith(repository.url), name
+
+
+def test_of_many_that_may_be_meant_the_newest_are_named(
+    repository: DirectoryRepository, three: list[Manifest]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        find(repository, "2026")
+    named = ", ".join(each.id for each in reversed(three))
+    assert caught.value.message == f"'2026' could be any of {named}"
+    older = with_moment(three[0], MOMENT - dt.timedelta(days=1))
+    with repository.stage(older.id) as staging:
+        staging.commit(older)
+    with pytest.raises(UsageError) as caught:
+        find(repository, "2026")
+    assert caught.value.message == f"'2026' could be any of {named} and 1 older"
+    assert caught.value.hint == "give more of the id; invoke backup.list --env=staging"
 
 
 def test_an_empty_repository_says_how_to_fill_it(repository: DirectoryRepository) -> None:
