@@ -5,15 +5,19 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
 
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pgops.errors import ConfigurationError, PgopsError, UsageError
+from pgops.migrations import mistakes
 from pgops.redaction import redact
 
 QUERY_CANCELED = "57014"
 READ_ONLY = "25006"
+_NEEDED = ("revision", "down_revision", "upgrade", "downgrade")
 
 
 class MigrationError(PgopsError):
@@ -72,6 +76,8 @@ def explain(error: BaseException, directories: Iterable[Path], *, what: str) -> 
     if isinstance(error, CommandError):
         return _alembics_own(error)
     where = _place(error, directories)
+    if sqlstate(error) is None and (mistake := _in_the_files(error, where)) is not None:
+        return mistake
     told = f"{what} failed: {describe(error)}" + (f" ({where})" if where else "")
     return MigrationError(redact(told), where=where, sqlstate=sqlstate(error))
 
@@ -102,23 +108,71 @@ def _alembics_own(error: CommandError) -> PgopsError:
         return UsageError(
             text, untouched="nothing was applied", hint="--to=heads, or merge them: alembic merge heads"
         )
-    return ConfigurationError(f"Alembic: {text}", untouched="nothing was applied")
+    hint = "correct down_revision or depends_on" if "is detected in revisions" in text else ""
+    return ConfigurationError(f"Alembic: {text}", untouched="nothing was applied", hint=hint)
+
+
+def _in_the_files(error: BaseException, where: str) -> ConfigurationError | None:
+    """The error as a mistake in a revision file that came out before any revision ran, or ``None``."""
+    frames = _frames(error)
+    if lacking := _lacks(error, frames):
+        return mistakes.unloadable(*lacking)
+    for frame in frames:
+        # Alembic's own, private; a test pins them at both ends of the supported versions.
+        if _is_alembics(frame, "base", ("_from_path", "_from_filename")):
+            file = Path(frame.f_locals["dir_"], frame.f_locals["filename"])
+            if isinstance(error, SyntaxError) and error.filename in (None, str(file)):
+                return mistakes.not_python(str(file), file.read_bytes(), error)
+            named = where.rpartition(":")[0] == mistakes.shown(file)
+            return mistakes.unloadable(where if named else mistakes.shown(file), describe(error))
+    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+        return _missing_parent(error.args[0], frames)
+    return None
+
+
+def _lacks(error: BaseException, frames: list[FrameType]) -> tuple[str, str] | None:
+    """(file, what Alembic looked for in it and did not find), or ``None``."""
+    if (
+        not frames
+        or not str(frames[0].f_globals.get("__name__")).startswith("alembic.")
+        or not isinstance(error, AttributeError)
+        or not isinstance(error.obj, ModuleType)
+        or error.name not in _NEEDED
+    ):
+        return None
+    word = "function" if error.name in ("upgrade", "downgrade") else "assignment to"
+    return mistakes.shown(error.obj.__file__ or error.obj.__name__), f"it has no {word} {error.name}"
+
+
+def _missing_parent(parent: str, frames: Iterable[FrameType]) -> ConfigurationError | None:
+    """A KeyError out of Alembic's map of revisions."""
+    for frame in frames:
+        for method, variable in (("_revision_map", "rev"), ("_add_depends_on", "revision")):
+            if _is_alembics(frame, "revision", (method,)):
+                script: Any = frame.f_locals[variable]
+                name = "down_revision" if parent in script._versioned_down_revisions else "depends_on"
+                return mistakes.missing_parent(script.revision, str(script.path), name, parent)
+    return None
+
+
+def _is_alembics(frame: FrameType, module: str, functions: tuple[str, ...]) -> bool:
+    return frame.f_code.co_name in functions and frame.f_globals.get("__name__") == f"alembic.script.{module}"
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    """Where the error came through, innermost first."""
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
 
 
 def _place(error: BaseException, directories: Iterable[Path]) -> str:
     known = [str(directory.resolve()) for directory in directories]
     for each in _chain(error):
         if isinstance(each, SyntaxError) and each.filename:
-            return f"{_short(each.filename)}:{each.lineno}"
+            return f"{mistakes.shown(each.filename)}:{each.lineno}"
         for frame in reversed(traceback.extract_tb(each.__traceback__)):
             if any(str(Path(frame.filename).resolve()).startswith(directory) for directory in known):
-                return f"{_short(frame.filename)}:{frame.lineno}"
+                return f"{mistakes.shown(frame.filename)}:{frame.lineno}"
     return ""
-
-
-def _short(filename: str) -> str:
-    path = Path(filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

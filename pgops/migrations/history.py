@@ -16,8 +16,10 @@ from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 
-from pgops.errors import ConfigurationError, UsageError
+from pgops.errors import UsageError
+from pgops.migrations import mistakes
 from pgops.migrations.location import ScriptLocation
+from pgops.migrations.mistakes import duplicate as duplicate
 
 _NAMES = "down_revision|revision|branch_labels|depends_on"
 _ASSIGNMENT = re.compile(rf"^({_NAMES})[ \t]*(?::[^=\n]*)?=[ \t]*([^\n]*)$", re.MULTILINE)
@@ -64,11 +66,20 @@ class Revision:
 
     @property
     def message(self) -> str:
-        """First paragraph of the file's docstring, in one line."""
-        try:
-            doc = ast.get_docstring(ast.parse(self.file.read_bytes())) or ""
-        except (OSError, SyntaxError, ValueError):
+        """First paragraph of the file's docstring, in one line; ``""`` where only a compiled file is there.
+
+        :raises ConfigurationError: it is no Python.
+        """
+        if not self.path.endswith(".py"):
             return ""
+        try:
+            content = self.file.read_bytes()
+        except OSError:
+            return ""
+        try:
+            doc = ast.get_docstring(ast.parse(content)) or ""
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise mistakes.not_python(self.path, content, error) from error
         return " ".join(doc.split("\n\n", 1)[0].split())
 
 
@@ -82,12 +93,10 @@ class History:
         for revision in self.revisions.values():
             for parent in revision.parents:
                 if parent not in self.revisions:
-                    raise ConfigurationError(
-                        f"revision {revision.id} builds on {parent}, and no file has that revision",
-                        problems=(f"{revision.file}: {parent!r} is not among the revisions on disk",),
-                        untouched="no database was touched",
-                        hint="bring the missing file back, or correct down_revision",
-                    )
+                    name = "down_revision" if parent in revision.down else "depends_on"
+                    raise mistakes.missing_parent(revision.id, revision.path, name, parent)
+        if around := mistakes.find_cycle({each.id: each.parents for each in self.revisions.values()}):
+            raise mistakes.cycle([(each, self.revisions[each].path) for each in around])
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -115,14 +124,7 @@ class History:
         import graphlib
 
         needs = {each: [up for up in self.revisions[each].parents if up not in done] for each in missing}
-        try:
-            return tuple(graphlib.TopologicalSorter(needs).static_order())
-        except graphlib.CycleError as error:
-            raise ConfigurationError(
-                f"the revisions form a cycle: {' -> '.join(error.args[1])}",
-                untouched="no database was touched",
-                hint="correct down_revision or depends_on",
-            ) from error
+        return tuple(graphlib.TopologicalSorter(needs).static_order())
 
     def unknown(self, current: Iterable[str]) -> tuple[str, ...]:
         """Those of ``current`` that no file has: the database is ahead of this code, or on another branch of it."""
@@ -166,25 +168,24 @@ def read_history(location: ScriptLocation) -> History:
     if location.sourceless:
         raise NotPlainError("sourceless = true: revisions may be compiled files")
     found: dict[str, Revision] = {}
+    doubt: NotPlainError | None = None
     for file in location.revision_files():
         if not _REVISION_FILE.match(file.rpartition(os.sep)[2]):
             continue
         with FileIO(file) as stream:
-            revision = read_revision(file, stream.readall())
+            content = stream.readall()
+        try:
+            revision = read_revision(file, content)
+        except NotPlainError as error:
+            # Alembic says nothing of two files with one revision: look at those that can be read.
+            doubt = error
+            continue
         if revision.id in found:
             raise duplicate(revision.id, found[revision.id].file, revision.file)
         found[revision.id] = revision
+    if doubt is not None:
+        raise doubt
     return History(resolve_dependencies(found))
-
-
-def duplicate(revision: str, first: Path, second: Path) -> ConfigurationError:
-    """Two files claim one revision: Alembic only warns and takes the last."""
-    return ConfigurationError(
-        f"two files have revision {revision}",
-        problems=(str(first), str(second)),
-        untouched="no database was touched",
-        hint="give one of them a revision of its own",
-    )
 
 
 def read_revision(file: str, content: bytes) -> Revision:
@@ -199,13 +200,15 @@ def read_revision(file: str, content: bytes) -> Revision:
     except UnicodeDecodeError as error:
         raise NotPlainError(f"{file}: not UTF-8") from error
     values = _quick(text) or _thorough(file, text)
-    if not isinstance(values.get("revision"), str) or "down_revision" not in values:
+    if not {"revision", "down_revision"} <= values.keys():
         raise NotPlainError(f"{file}: no literal revision and down_revision")
+    if not isinstance(values["revision"], str) or not values["revision"]:
+        raise mistakes.not_a_name(file, "revision", values["revision"])
     return Revision(
         id=str(values["revision"]),
-        down=_names(file, values["down_revision"]),
-        depends=_names(file, values.get("depends_on")),
-        labels=_names(file, values.get("branch_labels")),
+        down=_names(file, "down_revision", values["down_revision"]),
+        depends=_names(file, "depends_on", values.get("depends_on")),
+        labels=_names(file, "branch_labels", values.get("branch_labels")),
         path=file,
         hash=hashlib.sha256(content).hexdigest(),
     )
@@ -319,35 +322,32 @@ def _literal(file: str, value: ast.expr) -> object:
         raise NotPlainError(f"{file}: an identifier is computed") from error
 
 
-def _names(file: str, value: object) -> tuple[str, ...]:
+def _names(file: str, name: str, value: object) -> tuple[str, ...]:
     if value is None or value == "":
         return ()
     if isinstance(value, str):
         return (value,)
     if isinstance(value, list | tuple | set) and all(isinstance(each, str) for each in value):
         return tuple(sorted(value) if isinstance(value, set) else value)
-    raise NotPlainError(f"{file}: {value!r} is neither a name nor several")
+    raise mistakes.not_a_name(file, name, value)
 
 
 def resolve_dependencies(found: Mapping[str, Revision]) -> dict[str, Revision]:
-    """Turn ``depends_on`` from branch labels and shortened ids into ids.
+    """Turn ``depends_on`` from branch labels into ids; like Alembic, nothing shorter than an id stands for it.
 
-    :raises NotPlainError: one can't be resolved by these simple rules.
+    :raises ConfigurationError: one is neither.
     """
     by_label = {label: revision.id for revision in found.values() for label in revision.labels}
 
-    def resolve(name: str) -> str:
+    def resolve(revision: Revision, name: str) -> str:
         if name in found:
             return name
         if name in by_label:
             return by_label[name]
-        near = [known for known in found if len(name) >= 4 and known.startswith(name)]
-        if len(near) == 1:
-            return near[0]
-        raise NotPlainError(f"depends_on {name!r} is no revision and no branch label")
+        raise mistakes.missing_parent(revision.id, revision.path, "depends_on", name)
 
     return {
-        key: replace(revision, depends=tuple(map(resolve, revision.depends)))
+        key: replace(revision, depends=tuple(resolve(revision, name) for name in revision.depends))
         if revision.depends
         else revision
         for key, revision in found.items()

@@ -6,10 +6,12 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from alembic.util.exc import CommandError
+
 from pgops.environments import Environment
 from pgops.errors import VerificationError
 from pgops.migrations import journal
-from pgops.migrations.alembic_env import opened
+from pgops.migrations.alembic_env import AlembicEnvironment, opened
 from pgops.migrations.failed import message_of
 from pgops.migrations.history import known_revision
 from pgops.migrations.plan import relative
@@ -47,6 +49,7 @@ def stamp(
         with opened(environment, target, reached, settings=settings, looking=False) as alembic:
             history = alembic.history()
             known_revision(history, to)
+            wanted = _wanted(alembic, to)
             before: list[str] = []
 
             def look(heads: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
@@ -68,7 +71,6 @@ def stamp(
                     read_heads=lambda: read_heads(connection, table.name, table.schema),
                     patience=lock_wait,
                 )
-                wanted = _wanted(alembic.script, to)
                 journal.start_run(
                     connection,
                     journal.begun(
@@ -116,7 +118,11 @@ def stamp(
     return RunResult(run, journal.SUCCEEDED, (), None, seconds)
 
 
-def _wanted(script: Any, to: str) -> tuple[str, ...]:
+def _wanted(alembic: AlembicEnvironment, to: str) -> tuple[str, ...]:
     if to == "base":
         return ()
-    return tuple(sorted(each.revision for each in script.get_revisions(to)))
+    script: Any = alembic.script
+    try:
+        return tuple(sorted(each.revision for each in script.get_revisions(to)))
+    except CommandError as error:
+        raise alembic.explained(error, f"--to={to}") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgops.environments import Environment
-from pgops.errors import PgopsError
+from pgops.errors import ConfigurationError, PgopsError
 from pgops.migrations import journal
 from pgops.migrations.glance import Glance, LastRun, database_told, glance
 from pgops.migrations.history import History, NotPlainError, read_history
@@ -55,7 +55,8 @@ class Standing:
     """Where one environment's database is.
 
     ``edited`` are applied revisions whose file is not the one that was applied; ``unknown`` are
-    revisions in the database that no file has.
+    revisions in the database that no file has; ``misconfigured`` says that ``problem`` is a mistake in
+    the project's files.
     """
 
     environment: str
@@ -69,6 +70,7 @@ class Standing:
     last_run: LastRun | None = None
     problem: str | None = None
     note: str | None = None
+    misconfigured: bool = False
 
     @property
     def up_to_date(self) -> bool:
@@ -95,6 +97,7 @@ class Standing:
             },
             "problem": self.problem,
             "note": self.note,
+            "misconfigured": self.misconfigured,
         }
 
     @classmethod
@@ -114,7 +117,28 @@ class Standing:
             and LastRun(last["id"], dt.datetime.fromisoformat(last["started_at"]), last["outcome"]),
             problem=row["problem"],
             note=row["note"],
+            misconfigured=row["misconfigured"],
         )
+
+
+class MisconfiguredError(ConfigurationError):
+    """Where some databases stand can't be told, or not all of it, because files of the project are wrong."""
+
+    def __init__(self, rows: Sequence[Standing]) -> None:
+        wrong = [row for row in rows if row.misconfigured and row.problem]
+        # Environments that share their files share the mistake: it is told once.
+        told = {
+            row.problem: [each.environment for each in wrong if each.problem == row.problem] for row in wrong
+        }
+        super().__init__(
+            "; ".join(f"{', '.join(names)}: {problem}" for problem, names in told.items()),
+            untouched="no database was touched",
+            hint="correct what is named, then look again: invoke migrate.status",
+        )
+        self.rows = tuple(rows)
+
+    def beside(self) -> dict[str, object]:
+        return {"environments": [row.as_dict() for row in self.rows]}
 
 
 def history_of(environment: Environment) -> History:
@@ -187,7 +211,15 @@ def assess(
 
 def unreachable(environment: str, place: str, error: PgopsError) -> Standing:
     """The row of an environment that could not be looked at."""
-    return Standing(environment=environment, place=place, reachable=False, problem=redact(error.message))
+    misconfigured = isinstance(error, ConfigurationError)
+    problems = error.problems if isinstance(error, ConfigurationError) else ()
+    return Standing(
+        environment=environment,
+        place=place,
+        reachable=False,
+        problem=redact("; ".join([error.message, *problems])),
+        misconfigured=misconfigured,
+    )
 
 
 def read_heads(connection: Connection, table: str, schema: str | None = None) -> tuple[str, ...]:

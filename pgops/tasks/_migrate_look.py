@@ -79,6 +79,7 @@ def status(
     context: Context, console: Console, *, env: str | None = None, exit_code: bool = False, json: bool = False
 ) -> None:
     """Where each environment's database stands: revision, pending, edited files, last run."""
+    from pgops.migrations.standing import MisconfiguredError
     from pgops.tasks._migrate_status import standings
 
     project = load_project(context)
@@ -88,6 +89,8 @@ def status(
         ["environment", "database", "revision", "pending", "last run", "remarks"],
         [_row(each) for each in found],
     )
+    if any(each.misconfigured for each in found):
+        raise MisconfiguredError(found)
     console.result({"environments": [each.as_dict() for each in found]})
     if exit_code and any(each.pending for each in found):
         _end_with_pending()

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from pgops.environments import Environment, Project
-from pgops.errors import PgopsError
+from pgops.errors import ConfigurationError, PgopsError
 from pgops.migrations.history import History, NotPlainError
+from pgops.migrations.mistakes import check_python
 from pgops.migrations.standing import Standing, history_of, standing, unreachable
 from pgops.targets import target_for
 
@@ -21,19 +23,43 @@ _PATIENCE = 300.0
 
 def standings(project: Project, environments: Sequence[Environment]) -> list[Standing]:
     """One row per environment, in order; an unreachable one is a row too."""
-    look = looker(project, environments)
+    histories = _histories(environments)
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(environments) or 1)) as pool:
-        return list(pool.map(look, environments))
+        rows = list(pool.map(lambda each: _standing(project, each, histories[_files_of(each)]), environments))
+    return [
+        _with_pending_files_read(row, histories[_files_of(environment)])
+        for row, environment in zip(rows, environments, strict=True)
+    ]
 
 
 def looker(project: Project, environments: Sequence[Environment]) -> Callable[[Environment], Standing]:
     """A look at one of these environments; the files are read once, here, for all that share them."""
-    histories: dict[object, History | Exception] = {}
+    histories = _histories(environments)
+    return lambda each: _standing(project, each, histories[_files_of(each)])
+
+
+def _histories(environments: Sequence[Environment]) -> dict[object, History | Exception]:
+    found: dict[object, History | Exception] = {}
     for environment in environments:
-        key = environment.alembic.config, environment.alembic.name
-        if key not in histories:
-            histories[key] = _history_or_error(environment)
-    return lambda each: _standing(project, each, histories[each.alembic.config, each.alembic.name])
+        if _files_of(environment) not in found:
+            found[_files_of(environment)] = _history_or_error(environment)
+    return found
+
+
+def _files_of(environment: Environment) -> object:
+    return environment.alembic.config, environment.alembic.name
+
+
+def _with_pending_files_read(row: Standing, history: History | Exception) -> Standing:
+    """The identifiers of a file can be read where the rest of it is no Python: look at what is going to run."""
+    if not isinstance(history, History):
+        return row
+    try:
+        for revision in row.pending:
+            check_python(history.revisions[revision].path)
+    except ConfigurationError as error:
+        return replace(row, problem=error.message, misconfigured=True)
+    return row
 
 
 def history_for(environment: Environment) -> History:
@@ -98,6 +124,4 @@ def _asked(project: Project, environment: Environment, place: str) -> Standing:
         raise PgopsError(
             f"{environment.name}: Alembic gave no answer: {done.stderr.strip().splitlines()[-1:] or done.returncode}"
         ) from error
-    if "message" in answer:
-        raise PgopsError(answer["message"])
-    return Standing.from_dict(answer)
+    return replace(Standing.from_dict(answer), place=place)

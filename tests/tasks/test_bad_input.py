@@ -173,12 +173,6 @@ def test_a_migration_that_fails_halfway(small: ProjectDirectory, database: Targe
         assert postgres.fetch_value(connection, "SELECT to_regclass('two')::text") == "two"
 
 
-def test_a_revision_file_that_is_no_python(small: ProjectDirectory, database: Target) -> None:
-    small.write("migrations/versions/c.py", "revision = 'cccc'\ndown_revision = 'bbbb'\ndef upgrade(:\n")
-    one_message(small.run("migrate", "--yes"), 1, "SyntaxError", "c.py:3")
-    assert heads(database) == []
-
-
 def test_an_env_py_that_fails(small: ProjectDirectory, database: Target) -> None:
     small.write("migrations/env.py", "raise RuntimeError('no such setting: SECRET_KEY')\n")
     ran = small.run("migrate", "--yes")

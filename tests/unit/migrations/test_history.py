@@ -22,6 +22,7 @@ from pgops.migrations.history import (
     known_revision,
     read_history,
     read_revision,
+    resolve_dependencies,
 )
 from pgops.migrations.location import locate
 
@@ -95,15 +96,27 @@ NOT_PLAIN = {
     "function": "revision = 'a1'\ndown_revision = None\ndef depends_on():\n    pass\n",
     "no identifiers": "x = 1\n",
     "no down_revision": "revision = 'a1'\n",
-    "number": "revision = 1\ndown_revision = None\n",
     "syntax error": "revision = 'a1'\ndown_revision = 'b1\n",
-    "not text": "revision = 'a1'\ndown_revision = 3\n",
 }
 
 
 @pytest.mark.parametrize("text", NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
 def test_whatever_is_in_doubt_is_left_to_alembic(text: str) -> None:
     with pytest.raises(NotPlainError):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("revision = 1\ndown_revision = None\n", "revision is 1, "),
+        ("revision = ''\ndown_revision = None\n", "revision is '', "),
+        ("revision = 'a1'\ndown_revision = 3\n", "down_revision is 3, "),
+        ("revision = 'a1'\ndown_revision = None\ndepends_on = ('b1', 2)\n", r"depends_on is \('b1', 2\), "),
+    ],
+)
+def test_a_literal_that_is_no_name(text: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
         read(text)
 
 
@@ -132,11 +145,69 @@ def test_pending_is_in_an_order_that_can_run() -> None:
     assert found.unknown(["c", "zz"]) == ("zz",)
 
 
-def test_a_missing_parent_and_a_cycle_are_told() -> None:
-    with pytest.raises(ConfigurationError, match="builds on gone"):
+def test_a_missing_parent_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="revision a builds on gone"):
         history(made("a", "gone"))
-    with pytest.raises(ConfigurationError, match="form a cycle: "):
-        history(made("a", "b"), made("b", "a")).pending(())
+    with pytest.raises(ConfigurationError, match="revision a depends on gone"):
+        history(made("a", depends=("gone",)))
+
+
+@pytest.mark.parametrize(
+    ("revisions", "told"),
+    [
+        ([made("a", "a")], "a -> a"),
+        ([made("a", "b"), made("b", "a")], "a -> b -> a"),
+        ([made("a", "b"), made("b", "a"), made("c", "b"), made("d", "c")], "a -> b -> a"),
+        ([made("o"), made("a", "o", "b"), made("b", "a"), made("p", "o")], "a -> b -> a"),
+        ([made("a"), made("b", "a", depends=("c",)), made("c", "b")], "b -> c -> b"),
+    ],
+    ids=["itself", "two", "with others on top", "with others below", "by depends_on"],
+)
+def test_a_cycle_is_told_wherever_the_database_stands(revisions: list[Revision], told: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        history(*revisions)
+    around = told.split(" -> ")[:-1]
+    turned = [" -> ".join([*around[at:], *around[: at + 1]]) for at in range(len(around))]
+    assert error.value.message in [f"the revisions form a cycle: {each}" for each in turned]
+
+
+def test_depends_on_is_an_id_or_a_label_and_nothing_shorter() -> None:
+    labelled = made("abcd12", labels=("side",))
+    for needed, ok in (("abcd12", True), ("side", True), ("abcd", False), ("nothing", False)):
+        found = {each.id: each for each in (labelled, made("x", depends=(needed,)))}
+        if ok:
+            assert resolve_dependencies(found)["x"].depends == ("abcd12",)
+        else:
+            with pytest.raises(ConfigurationError, match=f"revision x depends on {needed}"):
+                resolve_dependencies(found)
+
+
+def test_a_message_is_the_first_paragraph_of_the_docstring(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+
+    def message(content: bytes) -> str:
+        file.write_bytes(content)
+        return Revision("a", (), (), (), str(file), "").message
+
+    assert message(b'"""Make a\n  table\n\nRevision ID: a\n"""\n') == "Make a table"
+    assert message(b"x = 1\n") == ""
+    assert message("# coding: latin-1\n'é'\n".encode("latin-1")) == "é"
+    with pytest.raises(ConfigurationError, match=r"a\.py:2: .*SyntaxError"):
+        message(b"x = 1\nx = (\n")
+    file.unlink()
+    assert Revision("a", (), (), (), str(file), "").message == ""
+    assert Revision("a", (), (), (), str(file) + "c", "").message == ""
+
+
+def test_two_plain_files_with_one_revision_beside_one_that_is_not_plain(tmp_path: Path) -> None:
+    computed = "import os\nrevision = os.environ['X']\ndown_revision = None\n"
+    plain = "revision = 'a1'\ndown_revision = None\n"
+    project = alembic_project(tmp_path, {"0": computed, "one": plain})
+    with pytest.raises(NotPlainError):
+        read_history(project)
+    project = alembic_project(tmp_path, {"two": plain})
+    with pytest.raises(ConfigurationError, match="two files have revision a1"):
+        read_history(project)
 
 
 def test_two_files_with_one_revision(tmp_path: Path) -> None:
