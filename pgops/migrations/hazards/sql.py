@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"""
@@ -26,12 +27,14 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """``kind`` is ``word`` (folded to lower case), ``quoted`` (unquoted), ``string``, ``number`` or ``mark``."""
 
     kind: str
     value: str
+
+
+_SEMICOLON, _COMMA, _OPEN = Token("mark", ";"), Token("mark", ","), Token("mark", "(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Statement:
                 return found
             found.append(name)
             at = self.skip_mark(at, "*")
-            if at >= len(self.tokens) or self.tokens[at] != Token("mark", ","):
+            if at >= len(self.tokens) or self.tokens[at] != _COMMA:
                 return found
             at += 1
 
@@ -115,7 +118,7 @@ class Statement:
 
     def skip_parenthesis(self, at: int) -> int:
         """The place behind an optional ``( … )``."""
-        if self.tokens[at : at + 1] != (Token("mark", "("),):
+        if self.tokens[at : at + 1] != (_OPEN,):
             return at
         depth = 0
         for place in range(at, len(self.tokens)):
@@ -166,7 +169,7 @@ def _split(text: str) -> Iterator[tuple[int, str, tuple[Token, ...]]]:
             token = Token("string", text[at:end])
         else:
             token = _token(kind or "mark", match.group(0))
-        if token == Token("mark", ";") and depth == 0:
+        if token == _SEMICOLON and depth == 0:
             if tokens and start is not None:
                 yield text.count("\n", 0, start) + 1, text[start:at].rstrip(), tuple(tokens)
             tokens, start, at = [], None, end
