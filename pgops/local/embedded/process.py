@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pgops.errors import LockedError, PgopsError, UnreachableError
+from pgops.local.embedded import log
 from pgops.local.embedded.place import Cluster, give, programs_for
 
 State = Literal["absent", "stopped", "starting", "running", "stopping", "orphaned"]
 
 _POLL = 0.02
-_LOG_LIMIT = 8 * 2**20
-_LOG_KEPT = 1 * 2**20
+_QUIT_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,9 @@ def initialise(
         shutil.rmtree(partial, ignore_errors=True)
         said = done.stdout.decode(errors="replace")
         raise PgopsError(
-            f"the database cannot be initialised in {cluster.home}: {last_complaint(said)}",
+            f"the database cannot be initialised in {cluster.home}: {log.last_complaint(said)}",
             untouched="nothing was left behind",
-            hint=_advice(said) or f"initdb exited with {done.returncode}",
+            hint=log.advice(said) or f"initdb exited with {done.returncode}",
         )
     partial.rename(cluster.data)
 
@@ -210,18 +210,15 @@ def start(cluster: Cluster, settings: Mapping[str, str], timeout: float) -> Obse
     """Start the server, detached from this process, and wait until it accepts connections.
 
     :raises UnreachableError: it ended at once (``kind="closed"``) or did not get ready (``kind="starting"``).
-    :raises LockedError: processes of an earlier server still hold the data.
+    :raises LockedError: processes of an earlier server still hold the data (:func:`stop` ends them).
     """
-    shrink_log(cluster.log)
-    if observe(cluster).state == "orphaned":
-        # The postmaster was killed; a backend in the middle of a long computation has not noticed yet.
-        _signal(_members(cluster), signal.SIGQUIT)
+    log.shrink(cluster.log)
     command = [str(programs_for(cluster.user) / "postgres"), "-D", str(cluster.data)]
     for key, value in settings.items():
         command += ["-c", f"{key}={value}"]
-    log = os.open(cluster.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    output = os.open(cluster.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        before = os.fstat(log).st_size
+        before = os.fstat(output).st_size
         with exclusive(cluster.alive, 10) as alive:
             # Nobody lives on this data (we hold the lock), so whatever number this file holds is stale.
             (cluster.data / "postmaster.pid").unlink(missing_ok=True)
@@ -229,15 +226,15 @@ def start(cluster: Cluster, settings: Mapping[str, str], timeout: float) -> Obse
             subprocess.run(
                 ["/bin/sh", "-c", '"$@" &', "sh", *command],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 pass_fds=[alive],
                 start_new_session=True,
                 check=True,
                 **_surroundings(cluster),
             )
     finally:
-        os.close(log)
+        os.close(output)
     return wait_until_running(cluster, timeout, said_since=before)
 
 
@@ -253,12 +250,12 @@ def wait_until_running(cluster: Cluster, timeout: float, *, said_since: int) -> 
         if seen.state == "running":
             return seen
         if seen.state == "stopped":
-            said = tail_since(cluster.log, said_since)
+            said = log.tail_since(cluster.log, said_since)
             raise UnreachableError(
-                f"the server ended while starting: {last_complaint(said)}",
+                f"the server ended while starting: {log.last_complaint(said)}",
                 kind="closed",
                 untouched="the data is untouched",
-                hint=_advice(said) or f"all it said: {cluster.log}",
+                hint=log.advice(said) or f"all it said: {cluster.log}",
             )
         if time.monotonic() >= deadline:
             raise UnreachableError(
@@ -279,22 +276,53 @@ def runs_with(cluster: Cluster, settings: Mapping[str, str]) -> bool:
 def stop(cluster: Cluster, timeout: float) -> None:
     """End the server: sessions are ended and everything is written; after ``timeout`` seconds, at once.
 
+    What a killed postmaster left behind is ended too: PostgreSQL lets nobody start on the data before.
+
     :raises LockedError: it does not end, or it is not ours to end.
     """
-    for number, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0)):
+    for number, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 2 * _QUIT_PATIENCE)):
         seen = observe(cluster)
-        if seen.state in ("absent", "stopped"):
-            return
         if seen.pid is not None:
             _signal([seen.pid], number)
-        else:
-            _signal(_members(cluster), signal.SIGQUIT)
-        if _gone(cluster, patience):
+        elif seen.state == "starting":
+            _signal(_members(cluster), number)
+        if not _led(cluster, patience):
+            _end_orphans(cluster)
             return
     raise LockedError(
-        f"processes of the server still work on {cluster.data}",
+        f"the server does not end and still works on {cluster.data}",
         untouched="the data is untouched",
-        hint="does it run in another container, or does a session hang? end it there",
+        hint="does it run in another container, or is it frozen? end it there",
+    )
+
+
+def _led(cluster: Cluster, timeout: float) -> bool:
+    """Whether the server still has its postmaster after so many seconds."""
+    deadline = time.monotonic() + timeout
+    while observe(cluster).state not in ("absent", "stopped", "orphaned"):
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(_POLL)
+    return False
+
+
+def _end_orphans(cluster: Cluster) -> None:
+    """End what lives without a postmaster as that would have done: politely, and after 5 s with SIGKILL.
+
+    A backend in a long computation does not notice that its postmaster is gone, and holds the shared memory.
+    https://www.postgresql.org/docs/current/server-shutdown.html
+    """
+    for number in (signal.SIGQUIT, signal.SIGKILL):
+        if not _lives(cluster.alive):
+            return
+        _signal(_members(cluster), number)
+        if _gone(cluster, _QUIT_PATIENCE):
+            return
+    left = ", ".join(map(str, _members(cluster))) or "not visible from here"
+    raise LockedError(
+        f"processes of a server that has ended still work on {cluster.data} (pids: {left})",
+        untouched="the data is untouched, and nothing was started",
+        hint="end them where they run (another container?), and run the command again",
     )
 
 
@@ -330,50 +358,3 @@ def _surroundings(cluster: Cluster) -> dict[str, Any]:
         "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
         **(cluster.user.as_child() if cluster.user is not None else {}),
     }
-
-
-def last_complaint(said: str) -> str:
-    """The line that says why, out of what initdb or the server wrote."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    # A full disk is the cause, and a PANIC after it only what came of that.
-    for word in ("No space left on device", "PANIC:", "FATAL:", "error:", "ERROR:", "could not"):
-        for line in reversed(lines):
-            if word in line:
-                return line[line.index(word) :] if word.isupper() else line
-    return lines[-1] if lines else "it said nothing"
-
-
-def _advice(said: str) -> str:
-    if "shared memory segment" in said:
-        return "/dev/shm is too small: give the container more (docker run --shm-size=256m, shm_size in a compose file)"
-    if "No space left on device" in said:
-        return "the disk is full: make room and run invoke db.up again"
-    if "could not bind" in said or "could not create any TCP/IP sockets" in said:
-        return "somebody else holds the port: end it, or publish another port in docker-compose.yml"
-    if "could not look up effective user ID" in said:
-        return "PostgreSQL wants its user to have a name: add this user id to /etc/passwd, or run as one that is there"
-    if "Permission denied" in said:
-        return "a directory on the way is closed to the server's user"
-    return ""
-
-
-def tail_since(log: Path, offset: int) -> str:
-    """What the log has gained since it was ``offset`` bytes long."""
-    with log.open("rb") as stream:
-        stream.seek(offset)
-        return stream.read().decode(errors="replace")
-
-
-def shrink_log(log: Path) -> None:
-    """Keep the end of a log that has grown beyond 8 MiB as ``.1`` and empty it; a running server appends on."""
-    try:
-        size = log.stat().st_size
-    except FileNotFoundError:
-        return
-    if size > _LOG_LIMIT:
-        kept = log.with_name(log.name + ".1")
-        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with log.open("rb") as source, os.fdopen(descriptor, "wb") as target:
-            source.seek(max(0, size - _LOG_KEPT))
-            target.write(source.read())
-        os.truncate(log, 0)

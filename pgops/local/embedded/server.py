@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError
-from pgops.local.embedded import place, process
+from pgops.local.embedded import log, place, process
 from pgops.local.embedded.place import Cluster
 from pgops.local.embedded.process import Observed
 from pgops.local.embedded.state import Action, EmbeddedState
@@ -94,7 +94,14 @@ def up(spec: EmbeddedSpec, timeout: float = 60) -> EmbeddedState:
     with _turn(spec, timeout):
         cluster = _own_cluster(spec) or _new_cluster(spec)
         seen, action = _have_it_run(cluster, spec, settings, addresses, timeout)
-        _have_the_database(cluster, spec, timeout)
+        try:
+            _have_the_database(cluster, spec, timeout)
+        except UnreachableError:
+            if action != "adopted" or process.observe(cluster).state == "running":
+                raise
+            # It had been killed just before we came and looked alive still; by now it does not.
+            seen, action = _have_it_run(cluster, spec, settings, addresses, timeout)
+            _have_the_database(cluster, spec, timeout)
         return _state(cluster, spec, seen, action)
 
 
@@ -163,7 +170,7 @@ def _lines(cluster: Cluster, tail: int | None, follow: bool) -> Iterator[str]:
         while follow:
             ended = process.observe(cluster).state in ("absent", "stopped")
             if os.fstat(stream.fileno()).st_size < stream.tell():
-                stream.seek(0)  # it was shortened: see process.shrink_log
+                stream.seek(0)  # it was shortened: see log.shrink
             for line in stream:
                 yield line.rstrip("\n")
             if ended:
@@ -251,7 +258,7 @@ def _have_it_run(
     addresses: list[str],
     timeout: float,
 ) -> tuple[Observed, Action]:
-    process.shrink_log(cluster.log)
+    log.shrink(cluster.log)
     action: Action = "started"
     seen = process.observe(cluster)
     if seen.state == "absent":
@@ -267,19 +274,29 @@ def _have_it_run(
         action = "initialised"
     _check_major(cluster)
     if seen.state == "starting":
-        seen = process.wait_until_running(cluster, timeout, said_since=cluster.log.stat().st_size)
+        seen = _started_by_another(cluster, timeout)
     if seen.state == "running":
         if process.runs_with(cluster, settings):
             return seen, "adopted"
         process.stop(cluster, timeout)
         action = "restarted"
-    if seen.state == "stopping":
+    if seen.state in ("stopping", "orphaned"):
         process.stop(cluster, timeout)
     _check_port(spec, addresses)
     seen = process.start(cluster, settings, timeout)
     marker = place.read_marker(cluster.home) or {}
     place.write_marker(cluster.home, {**marker, "version": place.version()})
     return seen, action
+
+
+def _started_by_another(cluster: Cluster, timeout: float) -> Observed:
+    """Wait for a start that was under way when we came; where it failed or was killed, ours is the next."""
+    try:
+        return process.wait_until_running(cluster, timeout, said_since=cluster.log.stat().st_size)
+    except UnreachableError as error:
+        if error.kind != "closed":
+            raise
+        return process.observe(cluster)
 
 
 def _check_major(cluster: Cluster) -> None:
@@ -316,7 +333,7 @@ def _have_the_database(cluster: Cluster, spec: EmbeddedSpec, timeout: float) -> 
     """Ready means SELECT 1 over TCP as the app user in the app's database, and that it is our server."""
 
     def still_alive() -> None:
-        if process.observe(cluster).state in ("absent", "stopped"):
+        if process.observe(cluster).state in ("absent", "stopped", "orphaned"):
             raise UnreachableError(
                 f"{spec.environment}: the server has ended",
                 kind="closed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -16,15 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from pgops import postgres
-from pgops.errors import ConfigurationError, PgopsError, UnreachableError
+from pgops.errors import ConfigurationError, LockedError, PgopsError, UnreachableError
 from pgops.local import embedded
 from pgops.local.embedded import EmbeddedSpec, place, process
+from pgops.local.embedded import log as server_log
 from pgops.secrets import LiteralSecret, Secret
 
+ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 REPOSITORY = Path(__file__).resolve().parents[3]
 PASSWORD = "Pa ss:wo\\rd'\"%"
 
@@ -179,6 +183,61 @@ def test_a_killed_server_comes_back_with_what_was_committed(spec: EmbeddedSpec) 
 
     assert not busy.is_alive()
     assert ask(spec, "SELECT answer FROM kept") == 42
+
+
+@pytest.mark.soak
+def test_up_at_once_after_a_kill_9(spec: EmbeddedSpec) -> None:
+    """The killed server may look alive for a moment, and what it left behind may not have noticed yet."""
+    state = embedded.up(spec)
+    tell(spec, "CREATE TABLE kept AS SELECT 42 AS answer")
+    for number in range(3 * ROUNDS):
+        with contextlib.ExitStack() as sessions:
+            if number % 3:
+                sessions.enter_context(postgres.connected(spec.target))
+            assert state.pid is not None
+            os.kill(state.pid, signal.SIGKILL)
+            state = embedded.up(spec)
+        assert state.action == "started"
+        assert ask(spec, "SELECT answer FROM kept") == 42
+
+
+def test_a_session_that_is_frozen_is_ended_as_its_server_would_have(spec: EmbeddedSpec) -> None:
+    state = embedded.up(spec)
+    with contextlib.suppress(postgres.DatabaseError), postgres.connected(spec.target) as connection:
+        backend = postgres.fetch_value(connection, "SELECT pg_backend_pid()")
+        os.kill(backend, signal.SIGSTOP)
+        assert state.pid is not None
+        os.kill(state.pid, signal.SIGKILL)
+        eventually(lambda: embedded.status(spec).state == "orphaned", "orphaned")
+
+        assert embedded.up(spec).action == "started"
+
+
+def test_what_can_not_be_ended_is_named_and_nothing_is_started(
+    spec: EmbeddedSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = embedded.up(spec)
+    monkeypatch.setattr(process, "_QUIT_PATIENCE", 0.1)
+    # Another container's process on the same data looks like this: it holds the lock and can't be seen.
+    with (home_of(spec) / "alive").open("rb") as held:
+        assert state.pid is not None
+        os.kill(state.pid, signal.SIGKILL)
+        eventually(lambda: _locked(held), "the server's own lock to go")
+        with pytest.raises(LockedError) as raised:
+            embedded.up(spec)
+    assert raised.value.message == (
+        f"processes of a server that has ended still work on {home_of(spec) / 'data'} (pids: not visible from here)"
+    )
+    assert raised.value.untouched == "the data is untouched, and nothing was started"
+    assert embedded.up(spec).action == "started"
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _compute(spec: EmbeddedSpec) -> None:
@@ -362,7 +421,7 @@ def test_a_log_that_has_grown_is_cut_while_the_server_writes_to_it(
 ) -> None:
     embedded.up(spec)
     tell(spec, "DO $$ BEGIN RAISE WARNING 'before'; END $$")
-    monkeypatch.setattr(process, "_LOG_LIMIT", 100)
+    monkeypatch.setattr(server_log, "_LIMIT", 100)
 
     state = embedded.up(spec)
     tell(spec, "DO $$ BEGIN RAISE WARNING 'after'; END $$")

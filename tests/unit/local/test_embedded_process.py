@@ -1,4 +1,4 @@
-"""What is said when a server does not come up, what is seen of one, and logs that stay small."""
+"""What is seen of a server, and locks that are waited for."""
 
 from __future__ import annotations
 
@@ -21,31 +21,6 @@ def write_pid_file(cluster: Cluster, *lines: str) -> None:
     cluster.data.mkdir(exist_ok=True)
     (cluster.data / "PG_VERSION").write_text("18\n")
     (cluster.data / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines))
-
-
-@pytest.mark.parametrize(
-    ("said", "complaint"),
-    [
-        ("", "it said nothing"),
-        ("fixing permissions\nok\n", "ok"),
-        (
-            "initdb: error: invalid locale name\ninitdb: hint: try another\n",
-            "initdb: error: invalid locale name",
-        ),
-        (
-            "2026-01-02 10:00:00 UTC [7]  LOG:  could not bind IPv4 address\n"
-            "2026-01-02 10:00:00 UTC [7]  FATAL:  could not create any TCP/IP sockets\n"
-            "2026-01-02 10:00:00 UTC [7]  LOG:  database system is shut down\n",
-            "FATAL:  could not create any TCP/IP sockets",
-        ),
-        (
-            "FATAL:  could not write to file: No space left on device\nPANIC:  cannot abort transaction 1\n",
-            "FATAL:  could not write to file: No space left on device",
-        ),
-    ],
-)
-def test_the_line_that_says_why_is_found(said: str, complaint: str) -> None:
-    assert process.last_complaint(said) == complaint
 
 
 def test_a_directory_without_data_is_absent_whatever_is_locked(cluster: Cluster) -> None:
@@ -88,21 +63,3 @@ def test_a_lock_is_waited_for_and_then_given_up_with_its_name(tmp_path: Path) ->
         assert raised.value.message == f"another pgops has been busy with this server for 0.05 s ({lock})"
     with process.exclusive(lock, 0):
         pass
-
-
-def test_a_small_log_is_left_alone_and_a_large_one_keeps_its_end(tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-    process.shrink_log(log)
-    assert not log.exists()
-
-    log.write_text("line\n")
-    process.shrink_log(log)
-    assert log.read_text() == "line\n"
-
-    log.write_bytes(b"x" * 9 * 2**20 + b"the end\n")
-    process.shrink_log(log)
-    kept = tmp_path / "server.log.1"
-    assert log.stat().st_size == 0
-    assert kept.stat().st_size == 2**20
-    assert kept.read_bytes().endswith(b"the end\n")
-    assert kept.stat().st_mode & 0o777 == 0o600
