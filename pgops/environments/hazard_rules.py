@@ -84,6 +84,8 @@ SQUAWK_RULES: tuple[str, ...] = (
 )
 
 OWN_RULES: tuple[str, ...] = (
+    "adding-column-with-check",
+    "attaching-partition",
     "long-transaction",
     "refreshing-materialized-view",
     "replica-lag",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pgops.console import human_bytes, human_seconds
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards import live, sql, squawk
+from pgops.migrations.hazards import live, partitions, sql, squawk
 from pgops.migrations.hazards.columns import only_widens, planned_type, proven_not_null
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.rules import STATEMENT_RULES, Cost, Level, Rule
@@ -16,6 +16,7 @@ from pgops.migrations.hazards.sql import Name, Statement
 from pgops.postgres import Connection, fetch_value, server_facts
 
 _FROM_SQUAWK_ON_ITS_OWN = "constraint-missing-not-valid"
+_ATTACHING = "attaching-partition"
 _MORE_EXACT = frozenset(
     ["adding-foreign-key-constraint", "disallowed-unique-constraint", "adding-serial-primary-key-field"]
 )
@@ -79,6 +80,9 @@ def _follow_names(connection: Connection, plan: Plan) -> None:
         for index in sql.indexes(statement):
             if (table := of_index.get(full(index))) is not None:
                 names.append(table)
+        if (attached := partitions.attachment(statement)) is not None:
+            split = live.partitioning(connection, before.get(full(attached.parent), attached.parent))
+            names += [split.default] if split is not None and split.default is not None else []
         if statement.starts("drop", "schema"):
             for dropped in statement.names_at(statement.skip(2, "if", "exists")):
                 names += live.tables_of_schema(connection, dropped.name)
@@ -135,6 +139,10 @@ def _own(plan: Plan, place: int) -> Iterator[str]:
         yield "unbatched-write"
     if statement.starts("drop", "schema"):
         yield "ban-drop-schema"
+    if sql.adds_column_with_check(statement):
+        yield "adding-column-with-check"
+    if statement.has("attach", "partition"):
+        yield _ATTACHING
     if statement.starts("truncate"):
         yield "ban-truncate-cascade" if statement.has("cascade") else "truncating-table"
     if statement.starts("refresh", "materialized", "view") and not statement.has("concurrently"):
@@ -175,7 +183,13 @@ def _weigh(
     """One finding for each table that the statement changes."""
     statement = plan.statements[place]
     touched, fresh = plan.touched[place], plan.fresh[place]
-    if statement.starts("alter", "table"):
+    if rule.name == _ATTACHING:
+        # The parent is locked against DDL only; the partition and the default partition are read.
+        parent = sql.altered(statement)
+        touched, fresh = (
+            (touched, [name for name in fresh if name != parent]) if parent in fresh else (touched[1:], fresh)
+        )
+    elif statement.starts("alter", "table"):
         # The altered table decides; the ones it refers to are locked for as long, but not read.
         altered = sql.altered(statement)
         touched, fresh = ([], fresh[:1]) if altered in fresh else (touched[:1], [])
@@ -193,8 +207,8 @@ def _weigh(
         if rule.name == "unbatched-write" and level == "block" and statement.has("where"):
             level = "warning"
         hazard = _hazard(rule, level, statement, name, state, "")
-        yield _spared(connection, plan, place, hazard, state)
-    if touched or fresh or statement.starts("drop", "schema"):
+        yield _spared(connection, plan, place, hazard, name, state)
+    if touched or fresh or statement.starts("drop", "schema") or rule.name == _ATTACHING:
         return
     if sql.indexes(statement):
         yield _hazard(rule, "warning", statement, None, None, " (the index is not in the target now)")
@@ -203,7 +217,9 @@ def _weigh(
         yield _hazard(rule, "block", statement, None, None, "")
 
 
-def _spared(connection: Connection, plan: Plan, place: int, hazard: Hazard, state: live.TableState) -> Hazard:
+def _spared(
+    connection: Connection, plan: Plan, place: int, hazard: Hazard, name: Name, state: live.TableState
+) -> Hazard:
     """The finding, or a note in its place where PostgreSQL has less to do than it looks."""
     statement = plan.statements[place]
     if hazard.rule == "changing-column-type" and (changed := planned_type(statement)) is not None:
@@ -223,7 +239,38 @@ def _spared(connection: Connection, plan: Plan, place: int, hazard: Hazard, stat
                 level="note",
                 message=f"a validated CHECK spares SET NOT NULL the reading of {state.name}; ACCESS EXCLUSIVE for an instant",
             )
+    if hazard.rule == _ATTACHING and (check := _proof_of_bounds(connection, plan, place, name, state)):
+        return replace(
+            hazard,
+            level="note",
+            message=f"CHECK {check} spares ATTACH PARTITION the reading of {state.name}; ACCESS EXCLUSIVE for an instant",
+        )
     return hazard
+
+
+def _proof_of_bounds(
+    connection: Connection, plan: Plan, place: int, name: Name, state: live.TableState
+) -> str | None:
+    statement, earlier = plan.statements[place], plan.statements[:place]
+    attached = partitions.attachment(statement)
+    if attached is None:
+        return None
+    if attached.parent in plan.fresh[place]:
+        made = (each for each in earlier if attached.parent in sql.created(each))
+        key, default = next(filter(None, map(partitions.key_of_created, made)), None), None
+    else:
+        split = live.partitioning(connection, plan.touched[place][0])
+        key, default = (split.key, split.default) if split is not None else (None, None)
+    if key is None:
+        return None
+    by_then = partitions.checks_by_then(name, live.checks(connection, state.oid), earlier)
+    return partitions.proven(
+        attached,
+        key,
+        live.not_null_columns(connection, state.oid),
+        by_then,
+        default=name == default,
+    )
 
 
 def _hazard(
@@ -277,6 +324,8 @@ def _facts(statement: Statement, name: Name | None) -> dict[str, str]:
     """What a recipe can fill in; an ellipsis where the statement does not say."""
     schema = f', schema="{name.schema}"' if name is not None and name.schema else ""
     return {
+        "parent": str(sql.altered(statement) or "…"),
+        "partition": name.name if name is not None else "…",
         "sql_table": str(name) if name is not None else "…",
         "table": str(name) if name is not None else "…",
         "args": f'"{name.name}"' if name is not None else "…",

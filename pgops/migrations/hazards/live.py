@@ -197,6 +197,53 @@ def not_null_checks(connection: Connection, oid: int) -> Mapping[str, tuple[str,
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Partitioning:
+    """What a table is split by (``RANGE (at)``), and its default partition if it has one."""
+
+    key: str
+    default: Name | None
+
+
+def partitioning(connection: Connection, name: Name) -> Partitioning | None:
+    """How a table is partitioned; ``None`` where it is not, or is not there."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT pg_get_partkeydef(p.partrelid), d.relname, n.nspname
+          FROM pg_partitioned_table AS p
+          LEFT JOIN pg_class AS d ON d.oid = p.partdefid
+          LEFT JOIN pg_namespace AS n ON n.oid = d.relnamespace
+         WHERE p.partrelid = to_regclass(%s)
+        """,
+        (_quoted(name),),
+    )
+    return Partitioning(key=rows[0][0], default=Name(*rows[0][1:]) if rows[0][1] else None) if rows else None
+
+
+def checks(connection: Connection, oid: int) -> Mapping[str, tuple[str, bool]]:
+    """CHECK constraint -> (expression, validated)."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT conname, pg_get_expr(conbin, conrelid), convalidated
+          FROM pg_constraint WHERE conrelid = %s AND contype = 'c'
+        """,
+        (oid,),
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def not_null_columns(connection: Connection, oid: int) -> frozenset[str]:
+    """Columns that are NOT NULL."""
+    rows = fetch_all(
+        connection,
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND attnotnull",
+        (oid,),
+    )
+    return frozenset(row[0] for row in rows)
+
+
 def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
     """Sessions of others that hold locks on these tables (or their partitions), oldest transaction first."""
     rows = fetch_all(

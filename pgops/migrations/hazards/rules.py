@@ -283,6 +283,34 @@ with op.get_context().autocommit_block():
 )
 
 OWN: tuple[Rule, ...] = (
+    Rule(
+        "adding-column-with-check",
+        "a CHECK that comes with {column} is checked against every row of {table}",
+        _AE,
+        _ALL,
+        Cost.SCAN,
+        "note",
+        """\
+op.add_column({args}, sa.Column("{column}", …){schema})
+op.create_check_constraint("{column}_check", {args}, "…", postgresql_not_valid=True{schema})
+# in the next revision: checks the rows without blocking reads or writes
+op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {column}_check")""",
+    ),
+    Rule(
+        "attaching-partition",
+        "ATTACH PARTITION reads every row of {table}, and builds the indexes of its parent that it lacks",
+        _AE,
+        _ALL,
+        Cost.SCAN,
+        "note",
+        """\
+# the bounds as a CHECK, NULL left out as well
+op.create_check_constraint("{partition}_bounds", "{partition}",
+    "… IS NOT NULL AND … >= … AND … < …", postgresql_not_valid=True{schema})
+# in the next revision: reads the rows without blocking; then ATTACH PARTITION has none to read
+op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {partition}_bounds")
+op.execute("ALTER TABLE {parent} ATTACH PARTITION {sql_table} FOR VALUES …")""",
+    ),
     # squawk has it too, in its newest releases.
     Rule(
         "ban-drop-schema",

@@ -62,8 +62,10 @@ def judge(connection: Connection, plan: Plan, lock_timeout: float) -> Iterator[H
     wanted: dict[int, list[tuple[str, Statement]]] = {}
     names: dict[str, int] = {}
     for statement, touched in zip(plan.statements, plan.touched, strict=True):
-        lock = lock_of(statement)
-        for name in touched:
+        for place, name in enumerate(touched):
+            lock = lock_of(statement)
+            if place == 0 and statement.has("attach", "partition"):
+                lock = "SHARE UPDATE EXCLUSIVE"  # of the parent; its partitions are locked like any table
             if lock is not None and (state := plan.states.get(name)) is not None:
                 wanted.setdefault(state.oid, []).append((lock, statement))
                 names[state.name] = state.oid

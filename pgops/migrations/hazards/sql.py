@@ -27,6 +27,9 @@ _TOKEN = re.compile(
 )
 
 
+_CONSTRAINTS = frozenset(["constraint", "check", "unique", "primary", "foreign", "exclude"])
+
+
 class Token(NamedTuple):
     """``kind`` is ``word`` (folded to lower case), ``quoted`` (unquoted), ``string``, ``number`` or ``mark``."""
 
@@ -307,6 +310,33 @@ def tables(statement: Statement) -> list[Name]:
             at = statement.skip(at, word)
         return statement.names_at(at)
     return []
+
+
+def adds_column_with_check(statement: Statement) -> bool:
+    """``ADD [COLUMN] c t … CHECK (…)``; a CHECK that is added beside the column is an action of its own."""
+    for action in _actions(statement):
+        words = [token.value if token.kind == "word" else None for token in action]
+        if words[:1] == ["add"] and not _CONSTRAINTS & set(words[1:2]) and "check" in words[2:]:
+            return True
+    return False
+
+
+def _actions(statement: Statement) -> Iterator[list[Token]]:
+    """The actions of an ALTER TABLE, without what stands in parentheses."""
+    if altered(statement) is None:
+        return
+    _, at = statement.name_at(statement.skip(statement.skip(2, "if", "exists"), "only"))
+    action: list[Token] = []
+    depth = 0
+    for token in statement.tokens[statement.skip_mark(at, "*") :]:
+        if token.kind == "mark":
+            depth += {"(": 1, ")": -1}.get(token.value, 0)
+            if depth == 0 and token.value == ",":
+                yield action
+                action = []
+        elif depth == 0:
+            action.append(token)
+    yield action
 
 
 def is_vacuum_full(statement: Statement) -> bool:

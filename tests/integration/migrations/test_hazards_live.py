@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ CREATE UNIQUE INDEX {t}_id ON {t} (id);
 CREATE MATERIALIZED VIEW {t}_view AS SELECT * FROM {t};
 CREATE TABLE {t}_parts (id integer NOT NULL, at date NOT NULL) PARTITION BY RANGE (at);
 CREATE TABLE {t}_2026 PARTITION OF {t}_parts FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE TABLE {t}_loose (id integer NOT NULL, at date NOT NULL);
 CREATE SCHEMA {t}_schema;
 CREATE TABLE {t}_schema.inside (id integer);
 """
@@ -39,6 +41,7 @@ INSERT INTO {t} SELECT i, i, 'row', 1.5, NULL, i FROM generate_series(1, {rows})
 REFRESH MATERIALIZED VIEW {t}_view;
 INSERT INTO {t}_parts SELECT i, '2026-02-03' FROM generate_series(1, {rows}) AS i;
 INSERT INTO {t}_schema.inside SELECT generate_series(1, {rows});
+INSERT INTO {t}_loose SELECT i, '2027-02-03' FROM generate_series(1, {rows}) AS i;
 """
 
 
@@ -53,6 +56,9 @@ class Case:
 
 
 CASES = [
+    Case("adding-column-with-check", "ALTER TABLE {t} ADD COLUMN u integer DEFAULT 0 CONSTRAINT pos CHECK (u >= 0)", "ALTER TABLE {t} ADD COLUMN u integer, ADD CONSTRAINT pos CHECK (n > 0) NOT VALID"),
+    Case("adding-column-with-check", "ALTER TABLE IF EXISTS ONLY {t} ADD u numeric(3, 1) CHECK (u > 0), ADD v integer", "ALTER TABLE {t} ADD COLUMN \"check\" integer DEFAULT (0)"),
+    Case("attaching-partition", "ALTER TABLE {t}_parts ATTACH PARTITION {t}_loose FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')", "CREATE TABLE {t}_2027 PARTITION OF {t}_parts FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')"),
     Case("adding-field-with-default", "ALTER TABLE {t} ADD COLUMN u uuid DEFAULT gen_random_uuid()", "ALTER TABLE {t} ADD COLUMN u integer DEFAULT 0 NOT NULL"),
     Case("adding-field-with-default", "ALTER TABLE {t} ADD COLUMN u SERIAL NOT NULL", "ALTER TABLE {t} ADD COLUMN u timestamptz DEFAULT now()"),
     Case("adding-foreign-key-constraint", "ALTER TABLE {t} ADD CONSTRAINT f FOREIGN KEY(n) REFERENCES {t} (id)", "ALTER TABLE {t} ADD CONSTRAINT f FOREIGN KEY(n) REFERENCES {t} (id) NOT VALID"),
@@ -250,6 +256,104 @@ def test_the_recipe_for_set_not_null_is_not_itself_blocked(look: Connection) -> 
     second = "ALTER TABLE large VALIDATE CONSTRAINT n_set; ALTER TABLE large ALTER COLUMN maybe SET NOT NULL"
 
     assert [hazard.level for hazard in found(look, first, second)] == ["note"]
+
+
+ATTACH = (
+    "ALTER TABLE large_parts ATTACH PARTITION large_loose FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')"
+)
+
+
+def test_attaching_names_the_partition_and_not_the_parent(look: Connection) -> None:
+    (hazard,) = found(look, ATTACH)
+
+    assert (hazard.level, hazard.table, hazard.rows, hazard.lock) == (
+        "block",
+        "large_loose",
+        2_000,
+        "ACCESS EXCLUSIVE",
+    )
+    assert "ATTACH PARTITION reads every row of large_loose" in hazard.message
+    assert 'op.create_check_constraint("large_loose_bounds", "large_loose",' in hazard.fix
+
+
+def test_the_recipe_for_attaching_is_not_itself_blocked(look: Connection) -> None:
+    texts = (
+        "ALTER TABLE large_loose ADD CONSTRAINT b CHECK (at IS NOT NULL AND at >= '2027-01-01' AND at < '2028-01-01') NOT VALID",
+        "ALTER TABLE large_loose VALIDATE CONSTRAINT b",
+        ATTACH,
+    )
+
+    assert [(hazard.rule, hazard.level) for hazard in found(look, *texts)] == [
+        ("attaching-partition", "note")
+    ]
+    assert of_rule(found(look, texts[0], texts[2]), "attaching-partition") == ["block"]
+
+
+def test_a_table_that_becomes_a_partition_of_a_new_one(look: Connection) -> None:
+    make = "CREATE TABLE fresh (id integer NOT NULL, at date NOT NULL) PARTITION BY RANGE (at)"
+    attach = ATTACH.replace("large_parts", "fresh")
+    check = "ALTER TABLE large_loose ADD CONSTRAINT b CHECK (at >= '2027-01-01' AND at < '2028-01-01')"
+
+    assert [hazard.level for hazard in found(look, make, attach)] == ["block"]
+    assert of_rule(found(look, check, make, attach), "attaching-partition") == ["note"]
+
+
+PARTITIONS = """
+CREATE TABLE {p} (id integer NOT NULL, at date) PARTITION BY RANGE (at);
+CREATE TABLE {p}_rest PARTITION OF {p} DEFAULT;
+INSERT INTO {p} SELECT i, '2025-02-03' FROM generate_series(1, 2000) AS i;
+CREATE TABLE {p}_new (id integer NOT NULL, at date);
+INSERT INTO {p}_new SELECT i, '2027-02-03' FROM generate_series(1, 2000) AS i;
+"""
+IMPLIED = re.compile(r'partition constraint for (?:table|default partition) "(\w+)" is implied by existing')
+
+
+@pytest.mark.parametrize(
+    ("number", "new", "rest", "spared"),
+    [
+        (0, None, None, set()),
+        (1, "at IS NOT NULL AND at >= '2027-01-01' AND at < '2028-01-01'", None, {"new"}),
+        (2, "at >= '2027-01-01' AND at < '2028-01-01'", None, set()),
+        (3, "at IS NOT NULL AND at >= '2027-01-01' AND at < '2029-01-01'", None, set()),
+        (4, "at IS NOT NULL AND (at >= '2027-01-01' AND at < '2028-01-01' OR id > 0)", None, set()),
+        (5, None, "at < '2027-01-01' OR at >= '2028-01-01'", {"rest"}),
+        (6, None, "NOT (at >= '2027-01-01' AND at < '2028-01-01')", {"rest"}),
+        (7, None, "(NOT at >= '2027-01-01') AND at < '2028-01-01'", None),
+        (8, "at IS NOT NULL AND at >= '2027-01-01' AND at < '2028-01-01'", "at < '2027-01-01' OR at >= '2028-01-01'", {"new", "rest"}),
+    ],
+)  # fmt: skip
+def test_what_is_called_proven_is_proven_to_the_server_too(
+    look: Connection, server: Target, number: int, new: str | None, rest: str | None, spared: set[str] | None
+) -> None:
+    """``spared`` is what neither reads; ``None`` where only the server may know better."""
+    p = f"p{number}"
+    attach = f"ALTER TABLE {p} ATTACH PARTITION {p}_new FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')"
+    with postgres.connected(server.with_database("hazards")) as connection:
+        postgres.execute(connection, PARTITIONS.format(p=p))
+        for table, check in (("new", new), ("rest", rest)):
+            if check is not None:
+                postgres.execute(connection, f"ALTER TABLE {p}_{table} ADD CONSTRAINT bounds CHECK ({check})")
+        postgres.execute(connection, f"ANALYZE {p}_new, {p}_rest")
+        levels = {hazard.table: hazard.level for hazard in found(look, attach)}
+        assert set(levels) == {f"{p}_new", f"{p}_rest"}
+        ours = {table.removeprefix(f"{p}_") for table, level in levels.items() if table and level == "note"}
+
+        postgres.execute(connection, "SET client_min_messages = debug1")
+        postgres.execute(connection, attach)
+        servers = {name.removeprefix(f"{p}_") for name in IMPLIED.findall("".join(connection.notices))}
+        postgres.execute(connection, f"DROP TABLE {p}")
+    assert ours <= servers
+    if spared is not None:
+        assert ours == servers == spared
+
+
+def test_a_reader_of_the_parent_does_not_stand_in_the_way_of_attaching(
+    look: Connection, server: Target
+) -> None:
+    with busy(server, "SELECT count(*) FROM ONLY large_parts"):
+        assert of_sessions(look, ATTACH) == []
+    with busy(server, "SELECT count(*) FROM large_loose"):
+        assert [each.table for each in of_sessions(look, ATTACH)] == ["large_loose"]
 
 
 def test_an_update_with_a_where_warns_and_without_one_blocks(look: Connection) -> None:

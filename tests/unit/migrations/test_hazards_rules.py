@@ -48,6 +48,8 @@ def test_every_fix_is_python_that_can_be_pasted(rule: object) -> None:
         "columns",
         "unique",
         "table",
+        "parent",
+        "partition",
     )
     facts = dict.fromkeys(names, "book") | {
         "args": '"book"',
