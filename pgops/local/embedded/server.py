@@ -18,7 +18,8 @@ from pgops.local.embedded import log, place, process
 from pgops.local.embedded.place import Cluster
 from pgops.local.embedded.process import Observed
 from pgops.local.embedded.state import Action, EmbeddedState
-from pgops.local.ports import EVERYWHERE, is_taken, loopback_addresses, port_owner
+from pgops.local.listeners import listeners
+from pgops.local.ports import EVERYWHERE, is_taken, loopback_addresses
 from pgops.postgres import (
     Target,
     connected,
@@ -321,12 +322,15 @@ def _check_port(spec: EmbeddedSpec, addresses: list[str]) -> None:
                 hint="publish another port in docker-compose.yml",
             ) from error
         if taken:
-            owner = port_owner(spec.port) or "a process of another user"
             raise PgopsError(
-                f"port {spec.port} is held by {owner}, which is not this project's server",
+                f"port {spec.port} is held by {_who_listens(spec.port)}, which is not this project's server",
                 untouched="nothing was started, and that process is untouched",
                 hint="end it, or publish another port in docker-compose.yml",
             )
+
+
+def _who_listens(port: int) -> str:
+    return " and ".join(map(str, listeners(port))) or "a program that we can't see"
 
 
 def _have_the_database(cluster: Cluster, spec: EmbeddedSpec, timeout: float) -> None:
@@ -364,7 +368,7 @@ def _have_the_database(cluster: Cluster, spec: EmbeddedSpec, timeout: float) -> 
         answering = identity(connection).system_identifier
     if answering not in (None, process.system_identifier(cluster)):
         raise PgopsError(
-            f"another server than ours answers on {target.place} ({port_owner(spec.port) or 'owner not visible'})",
+            f"another server than ours answers on {target.place} ({_who_listens(spec.port)})",
             untouched="neither server was touched",
             hint="end the other one, or publish another port in docker-compose.yml",
         )

@@ -330,5 +330,5 @@ def _owner_of_port(engine: Engine, port: int, container: str) -> str:
             name = str(other["Names"][0]).lstrip("/")
             where = labels.get(body.WORKING_DIR)
             return f"container {name}" + (f" (compose project in {where})" if where else "")
-    found = [one for one in ports.listeners(port) if one.program not in ports.DOCKER_PROGRAMS]
+    found = ports.strangers(port)
     return " and ".join(map(str, found)) or f"another program (sudo ss -ltnp 'sport = :{port}' names it)"

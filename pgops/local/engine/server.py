@@ -165,7 +165,7 @@ def _explain(
     engine: Engine, spec: ServiceSpec, started: Started, target: Target, error: UnreachableError
 ) -> UnreachableError:
     """What a refusal means when it is the compose database that refuses."""
-    others = [one for one in ports.listeners(target.port) if one.program not in ports.DOCKER_PROGRAMS]
+    others = ports.strangers(target.port)
     if error.kind in ("password", "database", "role") and others:
         return UnreachableError(
             f"{' and '.join(map(str, others))} answers on port {target.port}, not container "
@@ -207,7 +207,7 @@ def _check_identity(engine: Engine, started: Started, target: Target) -> None:
         outside = postgres.identity(connection).system_identifier
     if inside is None or outside is None or inside == outside:
         return
-    others = [one for one in ports.listeners(target.port) if one.program not in ports.DOCKER_PROGRAMS]
+    others = ports.strangers(target.port)
     who = " and ".join(map(str, others)) or "another PostgreSQL"
     raise UnreachableError(
         f"{who} answers on {target.host}:{target.port}, not container {started.container.name}",

@@ -274,7 +274,7 @@ def test_a_held_port_names_its_holder_and_nothing_is_made(spec: EmbeddedSpec) ->
 
     process_name = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
     assert raised.value.message == (
-        f"port {spec.port} is held by {process_name} (process {os.getpid()}), which is not this project's server"
+        f"port {spec.port} is held by {process_name} (pid {os.getpid()}) on 127.0.0.1, which is not this project's server"
     )
     assert embedded.status(spec).state == "absent"
 

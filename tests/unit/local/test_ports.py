@@ -1,10 +1,8 @@
-"""Who listens where."""
+"""Where to listen, and whether that is free."""
 
 from __future__ import annotations
 
-import os
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,7 @@ from pgops.local import ports
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_listener_is_seen_and_named(address: str) -> None:
+def test_a_port_that_somebody_listens_on_is_taken(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as listener:
         try:
@@ -24,11 +22,8 @@ def test_a_listener_is_seen_and_named(address: str) -> None:
         port = listener.getsockname()[1]
 
         assert ports.is_taken(address, port)
-        name = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
-        assert ports.port_owner(port) == f"{name} (process {os.getpid()})"
 
     assert not ports.is_taken(address, port)
-    assert ports.port_owner(port) is None
 
 
 def test_a_server_published_everywhere_listens_on_loopback() -> None:
