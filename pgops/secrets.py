@@ -19,7 +19,7 @@ from pathlib import Path
 from pgops.errors import SecretError
 
 MASK = "***"
-# A first line longer than this is no password or token but a file of another kind.
+# What is longer than this is no password, token or key but a file of another kind.
 _LONGEST = 64 * 1024
 _revealed: set[str] = set()
 _public: set[str] = set()
@@ -74,7 +74,7 @@ class EnvSecret:
 
 @dataclass(frozen=True, slots=True)
 class FileSecret:
-    """``{file: path}``: first line of a file that only its owner can read."""
+    """``{file: path}``: first line of a file that only its owner can read; of a key, the whole file."""
 
     path: Path
 
@@ -84,7 +84,7 @@ class FileSecret:
 
 @dataclass(frozen=True, slots=True)
 class CommandSecret:
-    """``{command: [argv…], ttl: 10min, timeout: 10s}``: the first line a program prints; no shell.
+    """``{command: [argv…], ttl: 10min, timeout: 10s}``: the first line a program prints, of a key all of it; no shell.
 
     ``{host}``, ``{port}``, ``{user}`` and ``{dbname}`` in an argument are filled in.
     The value is used again for ``ttl`` seconds within the process (cloud tokens expire).
@@ -136,15 +136,51 @@ SecretRef = EnvSecret | FileSecret | CommandSecret | KeyringSecret | PassfileSec
 
 
 def resolve(reference: SecretRef, *, what: str, fill: Mapping[str, str] | None = None) -> Secret:
-    """Give the value a reference points to.
+    """Give the value a reference points to: of a file and of a command's output the first line.
 
     :param reference: anything but a :class:`PassfileSecret`, which libpq reads by itself.
     :param what: whose secret, for the message: ``"production.password"``.
     :param fill: values for ``{host}``, ``{port}``, ``{user}``, ``{dbname}`` in a command.
     :raises SecretError: no value; says which reference and what to do, never what was found.
     """
-    secret = _value(reference, what, fill or {})
-    if "\0" in secret.reveal():
+    match reference:
+        case FileSecret(path=path):
+            value = _file_text(path, what).partition("\n")[0]
+            if not value:
+                raise SecretError(
+                    f"{what}: the first line of {path} is empty", hint=f"write the secret into {path}"
+                )
+        case CommandSecret(argv=argv):
+            value = (_command_text(reference, what, fill or {}).splitlines() or [""])[0].strip()
+            if not value:
+                raise SecretError(f"{what}: command {argv[0]} printed nothing", hint="run it by hand")
+        case _:
+            value = _value(reference, what)
+    return _password(value, reference, what)
+
+
+def resolve_text(reference: SecretRef, *, what: str) -> Secret:
+    """Give all that a reference points to: a key file with its comments and lines, from wherever it is kept.
+
+    :raises SecretError: there is nothing; as :func:`resolve`.
+    """
+    match reference:
+        case FileSecret(path=path):
+            value = _file_text(path, what)
+            if len(value) > _LONGEST:
+                raise SecretError(f"{what}: {path} is too large for a key", hint=f"ls -l {path}")
+        case CommandSecret():
+            value = _command_text(reference, what, {})
+        case _:
+            value = _value(reference, what)
+    if not value.strip():
+        raise SecretError(f"{what}: there is nothing in {reference.describe()}", hint="write the key there")
+    return _password(value, reference, what)
+
+
+def _password(value: str, reference: SecretRef, what: str) -> Secret:
+    secret = Secret(value)
+    if "\0" in value:
         raise SecretError(
             f"{what}: the value from {reference.describe()} has a NUL byte in it, which no password can have",
             untouched="no connection was made",
@@ -153,26 +189,22 @@ def resolve(reference: SecretRef, *, what: str, fill: Mapping[str, str] | None =
     return secret
 
 
-def _value(reference: SecretRef, what: str, fill: Mapping[str, str]) -> Secret:
+def _value(reference: EnvSecret | KeyringSecret | PassfileSecret | LiteralSecret, what: str) -> str:
     match reference:
         case LiteralSecret(value=value):
-            return value
+            return value.reveal()
         case EnvSecret(name=name):
             return _from_environment(name, what)
-        case FileSecret(path=path):
-            return _from_file(path, what)
-        case CommandSecret():
-            return _from_command(reference, what, fill)
         case KeyringSecret(service=service, username=username):
             return _from_keyring(service, username, what)
-        case PassfileSecret(path=path):
+        case PassfileSecret():
             raise SecretError(
                 f"{what}: a passfile is read by libpq and holds a password only",
                 hint="use env, file, command or keyring here",
             )
 
 
-def _from_environment(name: str, what: str) -> Secret:
+def _from_environment(name: str, what: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         state = "empty" if name in os.environ else "not set"
@@ -181,7 +213,7 @@ def _from_environment(name: str, what: str) -> Secret:
             untouched="no connection was made",
             hint=f"export {name}=…  (or read it from a vault: {{command: […]}})",
         )
-    return Secret(value)
+    return value
 
 
 def check_private(path: Path, what: str) -> None:
@@ -202,26 +234,23 @@ def check_private(path: Path, what: str) -> None:
         )
 
 
-def _from_file(path: Path, what: str) -> Secret:
+def _file_text(path: Path, what: str) -> str:
     check_private(path, what)
     try:
         with path.open(encoding="utf-8") as stream:
-            value = stream.readline(_LONGEST).rstrip("\r\n")
+            return stream.read(_LONGEST + 1)
     except UnicodeDecodeError:
         # Without its cause: that error carries what the file holds.
         raise SecretError(f"{what}: {path} is not UTF-8 text", hint="write the secret as text") from None
     except OSError as error:
         raise SecretError(f"{what}: {path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from error
-    if not value:
-        raise SecretError(f"{what}: the first line of {path} is empty", hint=f"write the secret into {path}")
-    return Secret(value)
 
 
-def _from_command(reference: CommandSecret, what: str, fill: Mapping[str, str]) -> Secret:
+def _command_text(reference: CommandSecret, what: str, fill: Mapping[str, str]) -> str:
     argv = tuple(functools.reduce(_fill_one, fill.items(), part) for part in reference.argv)
     kept = _command_values.get(argv)
     if kept is not None and kept[0] > time.monotonic():
-        return Secret(kept[1])
+        return kept[1]
     try:
         done = subprocess.run(
             argv,
@@ -257,19 +286,16 @@ def _from_command(reference: CommandSecret, what: str, fill: Mapping[str, str]) 
         raise SecretError(
             f"{what}: command {argv[0]} ended with {done.returncode}: {said}", hint="run it by hand"
         )
-    value = (done.stdout.splitlines() or [""])[0].strip()
-    if not value:
-        raise SecretError(f"{what}: command {argv[0]} printed nothing", hint="run it by hand")
-    if reference.ttl > 0:
-        _command_values[argv] = (time.monotonic() + reference.ttl, value)
-    return Secret(value)
+    if reference.ttl > 0 and done.stdout.strip():
+        _command_values[argv] = (time.monotonic() + reference.ttl, done.stdout)
+    return done.stdout
 
 
 def _fill_one(text: str, pair: tuple[str, str]) -> str:
     return text.replace("{" + pair[0] + "}", pair[1])
 
 
-def _from_keyring(service: str, username: str, what: str) -> Secret:
+def _from_keyring(service: str, username: str, what: str) -> str:
     try:
         import keyring
         import keyring.errors
@@ -288,4 +314,4 @@ def _from_keyring(service: str, username: str, what: str) -> Secret:
             f"{what}: the keyring has no entry {service}/{username}",
             hint=f"keyring set {service} {username}",
         )
-    return Secret(value)
+    return value

@@ -20,9 +20,10 @@ from pgops.backups.manifest import Manifest
 from pgops.backups.repository import Progress, Repository, Staging, is_note, no_progress
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, PgopsError, SecretError, UsageError, VerificationError
-from pgops.secrets import FileSecret, Secret, SecretRef, check_private, resolve
+from pgops.secrets import Secret, SecretRef, resolve_text
 
 SUFFIX = ".age"
+_SSH_KEY = "-----BEGIN"
 _AT_ONCE = 2
 
 
@@ -168,7 +169,7 @@ class EncryptedRepository:
 
     def _identity(self, text: str, what: str) -> Any:
         try:
-            if text.startswith("-----BEGIN"):
+            if text.startswith(_SSH_KEY):
                 return self._pyrage.ssh.Identity.from_buffer(text.encode())
             return self._pyrage.x25519.Identity.from_str(text)
         except self._pyrage.IdentityError:
@@ -177,16 +178,15 @@ class EncryptedRepository:
 
 
 def _identity_lines(reference: SecretRef, what: str) -> list[str]:
-    """A key file as age-keygen writes it has comments, and may have several identities; an ssh key is one."""
-    if not isinstance(reference, FileSecret):
-        return [resolve(reference, what=what).reveal()]
-    check_private(reference.path, what)
-    text = reference.path.read_text(encoding="utf-8")
-    if text.startswith("-----BEGIN"):
-        return [text]
-    # As a Secret it is masked from here on, wherever a text may repeat it.
-    lines = [line.strip() for line in text.splitlines()]
-    return [Secret(line).reveal() for line in lines if line and not line.startswith("#")]
+    """A key as age-keygen writes it has comments, and may be several identities; an ssh key is one."""
+    text = resolve_text(reference, what=what).reveal()
+    # As Secrets they are masked from here on, wherever a text may repeat one of them.
+    lines = [Secret(line.strip()).reveal() for line in text.splitlines() if _is_key(line.strip())]
+    return [text] if text.startswith(_SSH_KEY) else lines
+
+
+def _is_key(line: str) -> bool:
+    return line != "" and not line.startswith(("#", "-----"))
 
 
 class _Sealing:

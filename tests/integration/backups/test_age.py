@@ -13,11 +13,12 @@ from pgops.backups import create as backups_create
 from pgops.backups import find
 from pgops.backups.directory import DirectoryRepository
 from pgops.backups.encryption import EncryptedRepository
-from pgops.backups.verify import verify
+from pgops.backups.verify import check_files, verify
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, SecretError, VerificationError
 from pgops.postgres import Target
-from pgops.secrets import FileSecret
+from pgops.secrets import CommandSecret, EnvSecret, FileSecret, known_secrets
+from tests.backing_up import made_up_contents, manifest_for, write_files
 from tests.restoring import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
 
 
@@ -79,6 +80,28 @@ def test_the_age_program_opens_every_file(database: Target, tmp_path: Path, key:
                 check=True,
             )
             assert done.stdout == (clear / file.path).read_bytes()
+
+
+def test_an_identity_may_come_from_anywhere_with_its_comments(
+    tmp_path: Path, key: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipient, path = key
+    monkeypatch.setenv("TEST_AGE_KEY", path.read_text())
+    made = repository_at(tmp_path / "backups", recipient, path)
+    files = write_files(tmp_path / "source", made_up_contents())
+    manifest = manifest_for(files, environment="test")
+    with made.stage(manifest.id) as staging:
+        write_files(staging.path, made_up_contents())
+        staging.commit(manifest)
+    for reference in (FileSecret(path), CommandSecret(("cat", str(path))), EnvSecret("TEST_AGE_KEY")):
+        repository = EncryptedRepository(
+            DirectoryRepository(tmp_path / "backups", "test"),
+            Encryption((recipient,), reference),
+            store="vault",
+        )
+        with repository.local(manifest.id) as clear:
+            assert check_files(clear, manifest) == []
+    assert path.read_text().splitlines()[-1] in known_secrets()
 
 
 def test_a_changed_file_is_found_and_named(database: Target, tmp_path: Path, key: tuple[str, Path]) -> None:
