@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,12 +33,14 @@ from pgops.postgres import (
 Kind = Literal["new", "previous"]
 _LONGEST_NAME = 63
 _PREFIX = "pgops "
+_RESTORE_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
 _INFIX: Mapping[Kind, str] = {"new": "__new_", "previous": "__old_"}
 
 UNFINISHED_LIMIT = 20_611
 """CONNECTION LIMIT of a database that is being restored into. CREATE DATABASE and COMMENT can't be one
-transaction; a process killed between them leaves a database without a marker, and this odd number,
-together with the name and the lack of any table, tells that it is ours."""
+transaction; a process killed between them leaves a database without a marker. It is known as ours by this
+odd number and the exact shape of its name, both set by the statement that makes it, and by having no
+comment at all: who comments it, or lifts the limit, takes it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +189,8 @@ def list_unmarked(connection: Connection, database: str) -> list[str]:
 
 
 def _has_the_shape(name: str, database: str) -> bool:
-    head, infix, restore_id = name.rpartition(_INFIX["new"])
-    return bool(infix) and name == sibling_name(database, "new", restore_id) and bool(head)
+    restore_id = name.rpartition(_INFIX["new"])[2]
+    return bool(_RESTORE_ID.fullmatch(restore_id)) and name == sibling_name(database, "new", restore_id)
 
 
 def mark(connection: Connection, name: str, marker: Marker) -> None:

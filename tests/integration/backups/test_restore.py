@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pgops.backups import undo
+from pgops.backups import siblings, undo
 from pgops.backups.restore import Hooks, Step, restore
 from pgops.backups.restore_look import look
 from pgops.errors import BlockedError, LockedError, RefusedError, VerificationError
@@ -258,6 +259,26 @@ def test_missing_roles_are_named_and_no_owner_goes_on_without_them(server: Targe
         restore(looked, repository, Hooks(), now=NOW, jobs=2)
         assert value(target, "SELECT count(*) FROM knowledge") == 500
         drop_all(target)
+
+
+def test_only_what_a_restore_made_and_could_not_mark_is_a_leftover(server: Target) -> None:
+    with fresh_database(server, "unmarked") as target:
+        ours = siblings.sibling_name(target.dbname, "new", siblings.new_restore_id(NOW))
+        people_made = [
+            f"{target.dbname}__new_feature",
+            siblings.sibling_name(target.dbname, "previous", siblings.new_restore_id(NOW)),
+            siblings.sibling_name("another", "new", siblings.new_restore_id(NOW)),
+            f"{ours[:-1]}x",
+        ]
+        with contextlib.ExitStack() as made, connected(server) as admin:
+            for name in (ours, *people_made):
+                execute(
+                    admin, f"CREATE DATABASE {identifier(name)} CONNECTION LIMIT {siblings.UNFINISHED_LIMIT}"
+                )
+                made.callback(run_sql, server, f"DROP DATABASE {identifier(name)}")
+            assert siblings.list_unmarked(admin, target.dbname) == [ours]
+            execute(admin, siblings.comment_statement(ours, "mine now"))
+            assert siblings.list_unmarked(admin, target.dbname) == []
 
 
 def test_odd_and_long_database_names(server: Target, tmp_path: Path) -> None:
