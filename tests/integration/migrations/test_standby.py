@@ -43,9 +43,13 @@ class Pair:
         return _replay_paused(self)
 
     def caught_up(self) -> bool:
-        """Whether the standby has applied everything."""
+        """Whether the standby has applied everything, also what is committed and not written yet."""
         with postgres.connected(self.primary) as connection:
-            return [each.lag_bytes for each in replicas(connection)] == [0]
+            return bool(
+                postgres.fetch_value(
+                    connection, "SELECT replay_lsn >= pg_current_wal_insert_lsn() FROM pg_stat_replication"
+                )
+            )
 
 
 @contextlib.contextmanager
