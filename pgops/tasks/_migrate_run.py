@@ -252,7 +252,7 @@ def _backup(console: Console, environment: Environment, target: Target, lock_wai
     from pgops.backups import create as making
     from pgops.backups import open_repository
     from pgops.local.tools import tool_sources
-    from pgops.tasks.backup import Shown
+    from pgops.tasks._shown import Shown
 
     with Shown(console) as shown:
         backup = making.create(

@@ -32,7 +32,7 @@ def prove_by_restoring(
     from pgops.backups.verify import ProblemsError
     from pgops.console import human_seconds
     from pgops.local.tools import tool_sources
-    from pgops.tasks.backup import Shown
+    from pgops.tasks._shown import Shown
 
     with Shown(console) as shown, _scratch(context, found, on) as scratch:
         shown.step(f"restoring into a scratch database on {scratch.host}:{scratch.port}")

@@ -39,7 +39,7 @@ def restore_some(
     from pgops.backups.siblings import new_restore_id
     from pgops.confirmation import Effect, required_answer
     from pgops.console import human_seconds
-    from pgops.tasks.backup import Shown
+    from pgops.tasks._shown import Shown
 
     parts = choose_parts(looked.backup.manifest, tables, schemas, new_restore_id(now))
     names = ", ".join(f"{each.schema}.{each.name} ({each.rows:,} rows)" for each in parts.tables)

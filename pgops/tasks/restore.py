@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pgops.console import Console
     from pgops.environments import Environment
     from pgops.postgres import Target
-    from pgops.tasks.backup import Shown
+    from pgops.tasks._shown import Shown
 
 _HELP = {
     "backup": "latest, an id, or the beginning or end of one (see backup.list)",
@@ -56,7 +56,7 @@ def run(
     from pgops.confirmation import Effect, required_answer
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
-    from pgops.tasks.backup import Shown
+    from pgops.tasks._shown import Shown
 
     environment = load_environment(context, env)
     source = environment if from_ is None else load_project(context).environment(from_)
