@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,8 +103,14 @@ class Plan:
 
 def relative(file: Path, project: Path) -> str:
     """A file's path as a person in the project knows it."""
-    resolved, root = file.resolve(), project.resolve()
+    resolved, root = _resolved(file.parent) / file.name, _resolved(project)
     return str(resolved.relative_to(root)) if resolved.is_relative_to(root) else str(file)
+
+
+@functools.cache
+def _resolved(directory: Path) -> Path:
+    """Without links; the files of a plan lie in a few directories, and each look-up asks for every part."""
+    return directory.resolve()
 
 
 def look(
