@@ -198,10 +198,7 @@ class _Staged:
         here = [each for each in sorted(self._path.rglob("*")) if each.is_file()]
         sent = _Sum(progress, sum(each.stat().st_size for each in here))
         if repository._published(self._id):
-            raise VerificationError(
-                f"{repository.location(self._id)} is there already",
-                untouched="the backup that is there was not touched",
-            )
+            raise self._taken()
         self._begun = True
         bucket.put(repository._key(self._id, CLAIM_NAME), repository._claim().encode())
         expected = {each.path: each.sha256 for each in manifest.files}
@@ -216,8 +213,19 @@ class _Staged:
                 raise
         for name, text in notes:
             bucket.put(repository._key(self._id, name), text.encode())
-        bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
+        try:
+            bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
+        except FileExistsError as error:
+            # Another's backup: nothing of it is ours to remove.
+            self._begun = False
+            raise self._taken() from error
         self._committed = True
+
+    def _taken(self) -> VerificationError:
+        return VerificationError(
+            f"{self._repository.location(self._id)} is there already",
+            untouched="nothing of it was removed",
+        )
 
     def _send(self, path: Path, expected: dict[str, str], sent: _Sum) -> None:
         name = path.relative_to(self._path).as_posix()

@@ -146,14 +146,15 @@ class Bucket:
 
         Servers that don't know ``If-None-Match`` ignore it; there the read back is what remains.
 
-        :raises VerificationError: it was there already, or is not what was written.
+        :raises FileExistsError: it was there already, with another content.
+        :raises VerificationError: it is not what was written.
         """
         try:
             self._obstore.put(self._store, self._path(key), content, mode="create", use_multipart=False)
         except (self._exceptions.AlreadyExistsError, self._exceptions.PreconditionError) as error:
-            raise VerificationError(
-                f"{self.url}/{key} is there already", untouched="the backup that is there was not touched"
-            ) from error
+            # Where an answer is lost the request is sent again, and then it is our own that is there.
+            if self.get(key) != content:
+                raise FileExistsError(key) from error
         except (FileNotFoundError, self._exceptions.BaseError) as error:
             raise self._explain(error) from error
         if self.get(key) != content:

@@ -19,7 +19,9 @@ from pgops.environments import S3Settings, Store
 from pgops.errors import UnreachableError, VerificationError
 from pgops.postgres import Target
 from pgops.secrets import LiteralSecret, Secret
+from tests.backing_up import made_up_contents, manifest_for, write_files
 from tests.restoring import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
+from tests.s3_gate import Moment, gate_before
 from tests.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, conditional_server, signing_server
 
 
@@ -207,7 +209,32 @@ def test_of_two_writers_of_one_manifest_the_second_is_refused(tmp_path: Path) ->
     with conditional_server(tmp_path / "data") as server:
         bucket = Bucket(store_at(server))
         bucket.create("test/x/manifest.json", b"first")
-        with pytest.raises(VerificationError) as caught:
+        with pytest.raises(FileExistsError):
             bucket.create("test/x/manifest.json", b"second")
-        assert "is there already" in caught.value.message
         assert bucket.get("test/x/manifest.json") == b"first"
+
+
+def test_a_manifest_whose_answer_was_lost_is_ours(tmp_path: Path) -> None:
+    with conditional_server(tmp_path / "data") as server, gate_before(server.endpoint) as gate:
+        bucket = Bucket(store_at(S3Server(gate.endpoint, server.objects)))
+        gate.arm("PUT .*manifest.json", Moment.UNANSWERED, lambda: None)
+        bucket.create("test/x/manifest.json", b"first")
+        assert len([each for each in gate.requests if each.startswith("PUT")]) == 2
+        with pytest.raises(FileExistsError):
+            bucket.create("test/x/manifest.json", b"second")
+
+
+def test_a_backup_that_another_published_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    with conditional_server(tmp_path / "data") as server:
+        repository = repository_at(server, tmp_path / "staging")
+        manifest = manifest_for(write_files(tmp_path / "source", made_up_contents()), environment="test")
+
+        def overtaken(_done: int, _total: int) -> None:
+            repository._bucket.put(f"test/{manifest.id}/{MANIFEST_NAME}", b"another's")
+
+        with pytest.raises(VerificationError) as caught, repository.stage(manifest.id) as staging:
+            write_files(staging.path, made_up_contents())
+            staging.commit(manifest, (), overtaken)
+        assert caught.value.message == f"{repository.location(manifest.id)} is there already"
+        assert repository.read(manifest.id, MANIFEST_NAME) == b"another's"
+        assert len(repository.names(manifest.id)) == 1 + len(manifest.files)
