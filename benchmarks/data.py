@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pgops import postgres
 from pgops.postgres import Connection, Target
 
 _SEED = 20261122
 # What an entry with its chapters and retries takes on disk, indexes included; measured.
-_BYTES_PER_ENTRY = 8_900
+_BYTES_PER_ENTRY = 12_000
 _CHAPTERS, _RETRIES = 4, 3
 _BATCH = 2_000
 _STATES = ("pending", "processing", "completed", "failed", "archived")
@@ -24,7 +24,10 @@ def fill_knowledge_base(target: Target, size: int) -> None:
     text = Prose()
     with postgres.connected(target) as connection:
         for first in range(1, count + 1, _BATCH):
-            entries = range(first, min(first + _BATCH, count + 1))
+            entries = {
+                number: [text.paragraphs(2, 8) for _ in range(_CHAPTERS)]
+                for number in range(first, min(first + _BATCH, count + 1))
+            }
             _copy(connection, _KNOWLEDGE, _entries(entries, text))
             _copy(connection, _CHAPTER, _chapters(entries, text))
             _copy(connection, _RETRY, _retries(entries, text))
@@ -124,14 +127,15 @@ _RETRY = (
 )
 
 
-def _entries(numbers: Iterable[int], text: Prose) -> Iterator[tuple[str, ...]]:
-    for number in numbers:
+def _entries(chapters: Mapping[int, Sequence[str]], text: Prose) -> Iterator[tuple[str, ...]]:
+    """An entry's content is that of its chapters: they are made from it."""
+    for number, contents in chapters.items():
         yield (
             str(number),
             text.words(6).capitalize(),
             f"entry-{number}",
             text.sentences(2),
-            text.paragraphs(1, 5),
+            r"\n\n".join(contents),
             f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}",
             f"https://example.org/{number}",
             f'{{"pages": {number % 300}, "source": "{text.words(1)}"}}',
@@ -141,10 +145,9 @@ def _entries(numbers: Iterable[int], text: Prose) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _chapters(numbers: Iterable[int], text: Prose) -> Iterator[tuple[str, ...]]:
-    for number in numbers:
-        for position in range(1, _CHAPTERS + 1):
-            content = text.paragraphs(2, 8)
+def _chapters(chapters: Mapping[int, Sequence[str]], text: Prose) -> Iterator[tuple[str, ...]]:
+    for number, contents in chapters.items():
+        for position, content in enumerate(contents, 1):
             yield (
                 str((number - 1) * _CHAPTERS + position),
                 str(number),
