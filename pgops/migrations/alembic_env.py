@@ -21,7 +21,7 @@ from pgops.environments import Environment
 from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_config import TargetConfig, build_config, surroundings
 from pgops.migrations.failures import explain
-from pgops.migrations.guard import ConnectionGuard, ask, has_written
+from pgops.migrations.guard import ConnectionGuard, ask, begun_explicitly, has_written
 from pgops.migrations.history import History, Revision, duplicate, file_hash
 from pgops.migrations.location import ScriptLocation, locate
 from pgops.migrations.output import OutputGuard
@@ -90,8 +90,7 @@ class GuardedContext(EnvironmentContext):
             if _commits_each_statement(connection):
                 return connection.execution_options(isolation_level="READ COMMITTED")
             return connection
-        begun_by_itself = getattr(connection, "_trans_context_manager", None) is None
-        if begun_by_itself and hasattr(connection, "commit"):
+        if not begun_explicitly(connection) and hasattr(connection, "commit"):
             connection.commit()
             return connection
         if has_written(connection):

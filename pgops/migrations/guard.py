@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from sqlalchemy import event
@@ -23,6 +25,7 @@ from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
 _PLACE = "pgops_place"
 _TOKEN = "pgops_token"
 _WROTE = "pgops_wrote"
+_EXPLICIT = "pgops_explicit"
 _INDEX = re.compile(
     r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"
     r"(?P<name>\"(?:[^\"]|\"\")+\"|\w+)\s+ON\s+(?:ONLY\s+)?(?P<table>(?:(?:\"(?:[^\"]|\"\")+\"|\w+)\.)?(?:\"(?:[^\"]|\"\")+\"|\w+))",
@@ -61,6 +64,7 @@ class ConnectionGuard:
             (Pool, "checkout", self._checkout, {}),
             (Engine, "before_cursor_execute", self._before_execute, {"retval": True}),
             (Engine, "after_cursor_execute", self._after_execute, {}),
+            (Engine, "begin", self._begin, {}),
         )
         for where, name, listener, options in listeners:
             event.listen(where, name, listener, **options)
@@ -149,6 +153,9 @@ class ConnectionGuard:
         if changes_something(statement):
             connection.info[_WROTE] = True
 
+    def _begin(self, connection: Any) -> None:
+        connection.info[_EXPLICIT] = not _autobegun(sys._getframe())
+
     @staticmethod
     def _commits_by_itself(connection: Any) -> bool:
         return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
@@ -157,6 +164,23 @@ class ConnectionGuard:
 def has_written(connection: Any) -> bool:
     """Whether anything but questions and session settings ran on this SQLAlchemy connection since it was made."""
     return bool(connection.info.get(_WROTE))
+
+
+def begun_explicitly(connection: Any) -> bool:
+    """Whether env.py called ``begin()`` for the transaction that is open on this SQLAlchemy connection.
+
+    Otherwise the first statement began it, and nobody holds it who would end it.
+    """
+    return bool(connection.info.get(_EXPLICIT))
+
+
+def _autobegun(frame: FrameType | None) -> bool:
+    """Whether SQLAlchemy itself is what calls its ``begin()``: the transaction does not tell."""
+    while frame is not None and not (
+        frame.f_code.co_name == "begin" and frame.f_globals.get("__name__") == "sqlalchemy.engine.base"
+    ):
+        frame = frame.f_back
+    return frame is not None and frame.f_back is not None and frame.f_back.f_code.co_name == "_autobegin"
 
 
 def ask(connection: Any, sql: str) -> list[Any]:

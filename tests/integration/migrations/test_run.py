@@ -217,6 +217,63 @@ def test_an_engine_that_commits_each_statement_leaves_nothing_half_done(
     assert "half" not in tables(database)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("pass", id="nothing"),
+        pytest.param('connection.execute(text("SELECT count(*) FROM t_aa01"))', id="a read of what is altered"),
+    ],
+)
+def test_a_transaction_that_env_py_holds_by_hand(tmp_path: Path, database: Target, first: str) -> None:
+    """begin() and commit() without a ``with``: it stays env.py's to end, and does not stand in our way."""
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01")
+    migrate(project.environment(database), database)
+    body = f"""
+        engine = create_engine(url, poolclass=pool.NullPool)
+        with engine.connect() as connection:
+            transaction = connection.begin()
+            try:
+                {first}
+                context.configure(connection=connection)
+                context.run_migrations()
+                transaction.commit()
+            except Exception:
+                transaction.rollback()
+                raise
+    """
+    held = AlembicProject.make(tmp_path, env=online_env(body))
+    held.revision("aa02", "aa01", "op.add_column('t_aa01', sa.Column('x', sa.Integer))")
+    held.revision("bad1", "aa02", "op.execute('SELECT 1/0')")
+    with pytest.raises(MigrationError, match="division by zero"):
+        migrate(held.environment(database), database)
+    # One transaction for each revision all the same.
+    assert heads(database) == {"aa02"}
+
+
+def test_what_env_py_writes_in_a_transaction_of_its_own_is_not_torn_apart(
+    tmp_path: Path, database: Target
+) -> None:
+    body = """
+        engine = create_engine(url, poolclass=pool.NullPool)
+        with engine.connect() as connection:
+            transaction = connection.begin()
+            connection.execute(text("CREATE TABLE IF NOT EXISTS mine (id int)"))
+            context.configure(connection=connection)
+            context.run_migrations()
+            transaction.commit()
+    """
+    project = AlembicProject.make(tmp_path, env=online_env(body))
+    project.chain("aa01", "aa02")
+    migrate(project.environment(database), database)
+    assert heads(database) == {"aa02"}
+    assert "mine" in tables(database)
+    project.revision("bad1", "aa02", "op.create_table('half')\nop.execute('SELECT 1/0')")
+    with pytest.raises(MigrationError):
+        migrate(project.environment(database), database)
+    assert "half" not in tables(database)
+
+
 def test_env_py_that_never_commits_is_not_believed(tmp_path: Path, database: Target) -> None:
     body = """
         engine = create_engine(url, poolclass=pool.NullPool)
