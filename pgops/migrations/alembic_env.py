@@ -22,7 +22,7 @@ from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_config import TargetConfig, build_config, surroundings
 from pgops.migrations.failures import explain
 from pgops.migrations.guard import ConnectionGuard, ask, begun_explicitly, has_written
-from pgops.migrations.history import History, Revision, duplicate, file_hash
+from pgops.migrations.history import History, NotPlainError, Revision, duplicate, file_hash, read_history
 from pgops.migrations.location import ScriptLocation, locate
 from pgops.migrations.output import OutputGuard
 from pgops.postgres import Identity, Target, literal
@@ -203,8 +203,11 @@ class AlembicEnvironment:
             )
 
     def history(self) -> History:
-        """The revisions as Alembic reads them, for projects whose files are not plain."""
-        return self._translated("the revisions", lambda: _history(self.script))
+        """The revisions: read from the files, or as Alembic reads them where those are not plain."""
+        try:
+            return read_history(self.location)
+        except NotPlainError:
+            return self._translated("the revisions", lambda: _history(self.script))
 
     def _translated(self, what: str, act: Callable[[], T]) -> T:
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pgops.environments import Environment
 from pgops.errors import BlockedError, UnreachableError, UsageError
 from pgops.migrations import journal
+from pgops.migrations.session import on_a_replica
 from pgops.postgres import Target, connected, set_read_only
 
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ class Promotion:
             "different": list(self.different),
             "unknown": self.unknown,
         }
+
+
+def check_server(plan: Plan) -> None:
+    """Before anybody is asked and anything is backed up: could a run take place there at all.
+
+    :raises RefusedError: the server is a replica.
+    """
+    if plan.in_recovery:
+        raise on_a_replica(plan.target)
 
 
 def promotion(

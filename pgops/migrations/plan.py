@@ -15,7 +15,7 @@ from pgops.errors import PgopsError, UsageError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env import AlembicEnvironment, Scripts, VersionTable, opened
 from pgops.migrations.glance import database_told
-from pgops.migrations.history import History, NotPlainError, known_revision, read_history
+from pgops.migrations.history import History, known_revision
 from pgops.migrations.render import Rendered, render
 from pgops.migrations.standing import AheadError
 from pgops.postgres import Connection, Identity, Target, connected, server_facts, set_read_only
@@ -63,7 +63,7 @@ class Plan:
     """What would run on one environment's database, as found by one look.
 
     ``hazards`` are those of the whole plan; each revision has its own. ``invalid_indexes`` were
-    there before anything ran.
+    there before anything ran. ``in_recovery``: the server is a replica, which takes no migrations.
     """
 
     environment: Environment
@@ -79,6 +79,7 @@ class Plan:
     scripts: Scripts = field(compare=False, repr=False)
     hazards: tuple[Hazard, ...] = ()
     notes: tuple[str, ...] = ()
+    in_recovery: bool = False
 
     @property
     def all_hazards(self) -> tuple[Hazard, ...]:
@@ -139,7 +140,7 @@ def look(
     notes = [*([note] if note else []), *plan.notes]
     if facts.in_recovery:
         notes.append(f"{target.place} is a replica in recovery: it takes no migrations")
-    return replace(plan, notes=tuple(notes))
+    return replace(plan, notes=tuple(notes), in_recovery=facts.in_recovery)
 
 
 def look_settings(environment: Environment) -> dict[str, str]:
@@ -171,7 +172,7 @@ def _through_alembic(
     with opened(
         environment, target, found_identity, settings=look_settings(environment), looking=True
     ) as alembic:
-        history = _history(alembic)
+        history = alembic.history()
         if to is not None:
             known_revision(history, to)
 
@@ -197,13 +198,6 @@ def _through_alembic(
             hint="bring them to the same revision with plain Alembic first",
         )
     return replace(plans[0], notes=(*plans[0].notes, *skipped))
-
-
-def _history(alembic: AlembicEnvironment) -> History:
-    try:
-        return read_history(alembic.location)
-    except NotPlainError:
-        return alembic.history()
 
 
 def _steps(

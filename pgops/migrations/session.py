@@ -33,9 +33,14 @@ def run_session(target: Target, run: str) -> Iterator[Connection]:
         execute(connection, _SETTINGS)
         refuse_transaction_pooling(target, connection)
         if fetch_value(connection, "SELECT pg_is_in_recovery()"):
-            raise RefusedError(
-                f"{target.place} is a replica in recovery: it takes no migrations",
-                untouched="nothing was applied",
-                hint=f"point {target.environment} at the primary",
-            )
+            raise on_a_replica(target)
         yield connection
+
+
+def on_a_replica(target: Target) -> RefusedError:
+    """What a run on a server that replays another one's log is refused with."""
+    return RefusedError(
+        f"{target.place} is a replica in recovery: it takes no migrations",
+        untouched="nothing was applied",
+        hint=f"point {target.environment} at the primary",
+    )

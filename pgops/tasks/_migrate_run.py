@@ -62,6 +62,7 @@ def upgrade(
     if not found.pending:
         console.result({"run": _no_run()})
         return
+    gates.check_server(found)
     accepted = gates.check_hazards(found, accept_hazard or (), reason)
     overridden = gates.check_promotion(environment, promotion, override=override_promotion, reason=reason)
     if dry_run:
@@ -114,6 +115,7 @@ def down(
     if not found.pending:
         console.result({"run": _no_run()})
         return
+    gates.check_server(found)
     accepted = gates.check_hazards(found, accept_hazard or (), reason)
     if dry_run:
         console.say("dry run: nothing was changed")
