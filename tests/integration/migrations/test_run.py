@@ -221,7 +221,9 @@ def test_an_engine_that_commits_each_statement_leaves_nothing_half_done(
     "first",
     [
         pytest.param("pass", id="nothing"),
-        pytest.param('connection.execute(text("SELECT count(*) FROM t_aa01"))', id="a read of what is altered"),
+        pytest.param(
+            'connection.execute(text("SELECT count(*) FROM t_aa01"))', id="a read of what is altered"
+        ),
     ],
 )
 def test_a_transaction_that_env_py_holds_by_hand(tmp_path: Path, database: Target, first: str) -> None:
