@@ -373,10 +373,10 @@ BESIDE_DEFAULT_PARTITION = Rule(
     "note",
     """\
 # the new bounds, left out of the default partition by a CHECK
-op.create_check_constraint("{partition}_rest", "{partition}",
+op.create_check_constraint("{partition}_without_…", "{partition}",
     "… < … OR … >= …", postgresql_not_valid=True{schema})
 # in the next revision: reads the rows without blocking; then a new partition has none to read
-op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {partition}_rest")""",
+op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {partition}_without_…")""",
 )
 """What ``attaching-partition`` says of the parent's default partition."""
 
