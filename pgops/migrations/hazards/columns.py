@@ -88,10 +88,13 @@ def proven_not_null(
     known = {name: (of, validated) for name, (of, validated) in checks.items()}
     for before in earlier:
         added, validating = before.after("add", "constraint"), before.after("validate", "constraint")
-        if added is not None and before.has("is", "not", "null"):
+        if added is not None:
             name, after = before.name_at(added)
-            checked = before.name_at(before.skip_mark(before.skip(after, "check"), "("))[0]
-            if name is not None and checked is not None:
+            opened = before.skip_mark(before.skip(after, "check"), "(")
+            checked, end = before.name_at(opened)
+            # Only the whole of it: with OR behind, it proves nothing.
+            closed = before.skip_mark(told := before.skip(end, "is", "not", "null"), ")")
+            if name is not None and checked is not None and after < opened < end < told < closed:
                 left_out = before.has("not", "valid") or before.has("not", "enforced")
                 known[name.name] = (checked.name, not left_out)
         if validating is not None and (name := before.name_at(validating)[0]) is not None:

@@ -256,6 +256,10 @@ def test_the_recipe_for_set_not_null_is_not_itself_blocked(look: Connection) -> 
     second = "ALTER TABLE large VALIDATE CONSTRAINT n_set; ALTER TABLE large ALTER COLUMN maybe SET NOT NULL"
 
     assert [hazard.level for hazard in found(look, first, second)] == ["note"]
+    # The same on another table is no proof.
+    elsewhere = "ALTER TABLE small ADD CONSTRAINT n_set CHECK (maybe IS NOT NULL)"
+    set_here = "ALTER TABLE large ALTER COLUMN maybe SET NOT NULL"
+    assert of_rule(found(look, elsewhere, set_here), "adding-not-nullable-field") == ["block"]
 
 
 ATTACH = (
