@@ -19,7 +19,7 @@ from pgops.backups.dump import (
     dump,
     end_sessions,
 )
-from pgops.backups.manifest import Manifest, Proof, Tools, new_id
+from pgops.backups.manifest import DUMP_DIRECTORY, Manifest, Proof, Tools, new_id
 from pgops.backups.repository import Backup, Repository, proof_name
 from pgops.backups.verify import ProblemsError, describe_files, meanwhile, read_archive
 from pgops.backups.watching import Observer, Unobserved
@@ -41,6 +41,7 @@ from pgops.postgres.locks import Mode, held
 
 _TLS_MODES = ("require", "verify-ca", "verify-full")
 _MOST_JOBS = 4
+_CONTENTS = f"{DUMP_DIRECTORY}/toc.dat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,12 @@ def _described(
     with meanwhile(lambda watched: describe_files(root, watched), observed) as hashing:
         problems = read_archive(choice.toolset, root, jobs=jobs_of(environment))
         files = hashing.result()
+    if _CONTENTS not in {each.path for each in files}:
+        # The tools may see another disk than we do: an engine elsewhere, or one in another mount namespace.
+        problems = [
+            *problems,
+            f"{_CONTENTS} is not on this machine's disk: the tools of {choice.toolset.origin} wrote elsewhere",
+        ]
     finished = clock()
     toolset = choice.toolset
     proof = Proof(

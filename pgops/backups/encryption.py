@@ -179,7 +179,8 @@ class EncryptedRepository:
 
 def _identity_lines(reference: SecretRef, what: str) -> list[str]:
     """A key as age-keygen writes it has comments, and may be several identities; an ssh key is one."""
-    text = resolve_text(reference, what=what).reveal()
+    # A variable's text may begin with an empty line.
+    text = Secret(resolve_text(reference, what=what).reveal().lstrip()).reveal()
     # As Secrets they are masked from here on, wherever a text may repeat one of them.
     lines = [Secret(line.strip()).reveal() for line in text.splitlines() if _is_key(line.strip())]
     return [text] if text.startswith(_SSH_KEY) else lines

@@ -1,7 +1,7 @@
 """Files of a backup fetched or decrypted for a moment: a directory of ours alone that outlives nobody.
 
-They are the data in clear. Whoever has them holds a lock on their directory; what a killed process left
-is removed by the next one.
+They are the data in clear. Whoever has them holds the lock beside their directory; what a killed process
+left is removed by the next one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from pathlib import Path
 
 from pgops.errors import PgopsError
 
+_TURN = "turn"
+_SUFFIX = ".lock"
+
 
 @contextlib.contextmanager
 def private_directory() -> Iterator[Path]:
@@ -26,13 +29,18 @@ def private_directory() -> Iterator[Path]:
     """
     try:
         home = _home()
-        with _opened(home) as alone:
-            # Between the making of a directory and the lock on it nobody else may look at it.
-            fcntl.flock(alone, fcntl.LOCK_EX)
+        with _opened(home / _TURN, os.O_CREAT) as turn:
+            # Between the making of a lock, its locking and its directory nobody else may look at them.
+            fcntl.flock(turn, fcntl.LOCK_EX)
             _sweep(home)
-            root = Path(tempfile.mkdtemp(dir=home))
-            owner = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(owner, fcntl.LOCK_EX)
+            owner, lock = tempfile.mkstemp(suffix=_SUFFIX, dir=home)
+            try:
+                fcntl.flock(owner, fcntl.LOCK_EX)
+                root = Path(lock).with_suffix("")
+                root.mkdir(mode=0o700)
+            except OSError:
+                os.close(owner)
+                raise
     except OSError as error:
         raise PgopsError(
             f"there is no room for a backup's files below {tempfile.gettempdir()}: {error.strerror}",
@@ -43,6 +51,7 @@ def private_directory() -> Iterator[Path]:
         yield root
     finally:
         shutil.rmtree(root)
+        Path(lock).unlink()
         os.close(owner)
 
 
@@ -53,25 +62,33 @@ def _home() -> Path:
         path.mkdir(mode=0o700)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        ours = found.st_uid == os.geteuid()
         raise PgopsError(
             f"{path} is not a private directory of this user",
             untouched="nothing was touched",
-            hint=f"ls -ld {path}",
+            hint=f"ls -ld {path}" if ours else "set TMPDIR to a directory of your own",
         )
     return path
 
 
 def _sweep(home: Path) -> None:
-    for path in home.iterdir():
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), _opened(path) as descriptor:
+    """Remove what dead processes left; what has no lock of ours beside it is not ours and stays."""
+    for lock in home.glob(f"*{_SUFFIX}"):
+        if lock.is_symlink() or not lock.is_file():
+            continue
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), _opened(lock) as descriptor:
             # Refused while its owner lives.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path)
+            root = lock.with_suffix("")
+            if root.is_dir() and not root.is_symlink():
+                shutil.rmtree(root)
+            lock.unlink()
 
 
 @contextlib.contextmanager
-def _opened(directory: Path) -> Iterator[int]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _opened(lock: Path, flags: int = 0) -> Iterator[int]:
+    # For writing: NFS lets nobody lock a file alone that is open for reading only.
+    descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
     try:
         yield descriptor
     finally:

@@ -219,7 +219,7 @@ def listing(repository: Repository) -> Listing:
 def find(repository: Repository, name: str) -> Backup:
     """The backup called ``name``: ``latest``, an id, or the beginning or end of just one id.
 
-    :raises UsageError: there is none (those that may be meant are named), or more than one (all are named).
+    :raises UsageError: there is none (those that may be meant are named), or more than one (the newest are named).
     :raises VerificationError: its manifest is damaged.
     """
     ids = repository.ids()

@@ -26,7 +26,7 @@ from pgops.backups.fetched import private_directory
 from pgops.backups.manifest import MANIFEST_NAME, Manifest, is_id
 from pgops.backups.repository import Progress, Staging, is_note, no_progress
 from pgops.backups.s3_store import Bucket, Uploaded
-from pgops.errors import VerificationError
+from pgops.errors import PgopsError, VerificationError
 
 CLAIM_NAME = ".claim.json"
 _AT_ONCE = 4
@@ -96,7 +96,14 @@ class S3Repository:
             staged = _Staged(self, local.path, backup_id)
             try:
                 yield staged
-            finally:
+            except BaseException as error:
+                try:
+                    staged.settle()
+                except PgopsError as second:
+                    error.add_note(f"what went up is removed by the next backup: {second}")
+                raise
+            # A backup that is published is whole, claim or not; a claim that stays is cleared by the next one.
+            with contextlib.suppress(PgopsError):
                 staged.settle()
 
     @contextlib.contextmanager

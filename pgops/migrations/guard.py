@@ -180,7 +180,10 @@ def _autobegun(frame: FrameType | None) -> bool:
         frame.f_code.co_name == "begin" and frame.f_globals.get("__name__") == "sqlalchemy.engine.base"
     ):
         frame = frame.f_back
-    return frame is not None and frame.f_back is not None and frame.f_back.f_code.co_name == "_autobegin"
+    # SQLAlchemy 1.4's future connection calls it through a begin() of its own.
+    while frame is not None and frame.f_code.co_name == "begin":
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_autobegin"
 
 
 def ask(connection: Any, sql: str) -> list[Any]:

@@ -108,7 +108,7 @@ def not_a_name(path: str, name: str, value: object) -> ConfigurationError:
 def unloadable(where: str, said: str) -> ConfigurationError:
     """A revision file that Python can't load.
 
-    :param where: ``file:line``.
+    :param where: ``file:line``, or only the file where no line is to blame.
     :param said: the error's type and message.
     """
     by_import = said.startswith(("ModuleNotFoundError", "ImportError"))

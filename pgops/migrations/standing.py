@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgops.environments import Environment
@@ -211,15 +211,18 @@ def assess(
 
 def unreachable(environment: str, place: str, error: PgopsError) -> Standing:
     """The row of an environment that could not be looked at."""
-    misconfigured = isinstance(error, ConfigurationError)
     problems = error.problems if isinstance(error, ConfigurationError) else ()
     return Standing(
         environment=environment,
         place=place,
         reachable=False,
         problem=redact("; ".join([error.message, *problems])),
-        misconfigured=misconfigured,
     )
+
+
+def misconfigured(environment: str, place: str, error: ConfigurationError) -> Standing:
+    """The row of an environment whose revision files or Alembic configuration are wrong."""
+    return replace(unreachable(environment, place, error), misconfigured=True)
 
 
 def read_heads(connection: Connection, table: str, schema: str | None = None) -> tuple[str, ...]:

@@ -183,10 +183,11 @@ def ability_probe() -> str:
 
 
 def toolset_of(said: str, *, runner: Runner, origin: str) -> Toolset | None:
-    """The toolset that answered :func:`ability_probe` with this; ``None`` when that was no pg_dump."""
+    """The toolset that answered :func:`ability_probe` with this; ``None`` when that was no pg_dump, or cut short."""
     version, *answers = said.split(_NEXT)
     found = _VERSION.search(version)
-    if found is None or len(answers) != len(_ASKED):
+    # Every question ends with a complaint, if only that there is no server: one without was not answered.
+    if found is None or len(answers) != len(_ASKED) or not all(map(str.strip, answers)):
         return None
     *complaints, tls = answers
     return _toolset(complaints, tls, runner=runner, version=found.group(1), origin=origin)

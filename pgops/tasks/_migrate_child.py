@@ -10,14 +10,16 @@ from pathlib import Path
 def main(root: str, file: str, name: str) -> int:
     """Print the standing as one JSON object; where there is none, it says why."""
     from pgops.environments import load
-    from pgops.errors import PgopsError
-    from pgops.migrations.standing import unreachable
+    from pgops.errors import ConfigurationError, PgopsError
+    from pgops.migrations.standing import misconfigured, unreachable
     from pgops.migrations.standing_alembic import standing_by_alembic
     from pgops.targets import target_for
 
     try:
         environment = load(root=Path(root), file=Path(file)).environment(name)
         answer = standing_by_alembic(environment, target_for(environment)).as_dict()
+    except ConfigurationError as error:
+        answer = misconfigured(name, "?", error).as_dict()
     except PgopsError as error:
         answer = unreachable(name, "?", error).as_dict()
     print(json.dumps(answer, default=str))

@@ -14,7 +14,7 @@ from pgops.environments import Environment, Project
 from pgops.errors import ConfigurationError, PgopsError
 from pgops.migrations.history import History, NotPlainError
 from pgops.migrations.mistakes import check_python
-from pgops.migrations.standing import Standing, history_of, standing, unreachable
+from pgops.migrations.standing import Standing, history_of, misconfigured, standing, unreachable
 from pgops.targets import target_for
 
 _AT_ONCE = 16
@@ -85,10 +85,13 @@ def _history_or_error(environment: Environment) -> History | Exception:
 
 
 def _standing(project: Project, environment: Environment, history: History | Exception) -> Standing:
-    place = "?"
     try:
         target = target_for(environment)
-        place = target.place
+    except PgopsError as error:
+        return unreachable(environment.name, "?", error)
+    if isinstance(history, ConfigurationError):
+        return misconfigured(environment.name, target.place, history)
+    try:
         if isinstance(history, PgopsError):
             raise history
         if isinstance(history, History):
@@ -96,9 +99,9 @@ def _standing(project: Project, environment: Environment, history: History | Exc
                 return standing(environment, target, history)
             except NotPlainError:
                 pass
-        return _asked(project, environment, place)
+        return _asked(project, environment, target.place)
     except PgopsError as error:
-        return unreachable(environment.name, place, error)
+        return unreachable(environment.name, target.place, error)
 
 
 def _asked(project: Project, environment: Environment, place: str) -> Standing:

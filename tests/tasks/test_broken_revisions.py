@@ -186,3 +186,17 @@ def test_status_still_shows_the_rows(broken: ProjectDirectory, database: Target)
     assert staging["problem"].startswith(f"{C}:3: ")
     # The other's database is not there, which is not a mistake in a file.
     assert (other["reachable"], other["misconfigured"]) == (False, False)
+
+
+def test_an_environment_whose_target_is_not_known_here_is_a_row_and_no_mistake_in_a_file(
+    broken: ProjectDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSERVICEFILE", str(broken.path / "no-services.conf"))
+    file = broken.path / "environments.yaml"
+    file.write_text(file.read_text() + "  elsewhere:\n    service: nowhere\n    protected: true\n")
+    ran = broken.run("migrate.status", "--json")
+    answer = json.loads(ran.out)
+    assert (ran.code, answer["ok"]) == (0, True)
+    (row,) = [each for each in answer["environments"] if each["environment"] == "elsewhere"]
+    assert (row["reachable"], row["misconfigured"]) == (False, False)
+    assert "nowhere" in row["problem"]

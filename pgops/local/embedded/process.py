@@ -16,13 +16,14 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pgops.errors import LockedError, PgopsError, UnreachableError
 from pgops.local.embedded import log
+from pgops.local.embedded.members import leads, led_elsewhere, members
 from pgops.local.embedded.place import Cluster, give, programs_for
 
 State = Literal["absent", "stopped", "starting", "running", "stopping", "orphaned"]
@@ -56,7 +57,7 @@ def observe(cluster: Cluster) -> Observed:
     if not lines:
         return Observed("starting")
     pid = int(lines[0])
-    if not _leads(pid, cluster):
+    if not leads(pid, cluster):
         return Observed("orphaned")
     # https://www.postgresql.org/docs/current/storage-file-layout.html: pid, directory, start, port, …, status
     if len(lines) < 8:
@@ -77,48 +78,6 @@ def _lives(lock: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _leads(pid: int, cluster: Cluster) -> bool:
-    """Whether ``pid`` is a process of this machine that serves this data."""
-    if Path("/proc/self").exists():
-        return bool(_working_in(cluster, [pid]))
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _members(cluster: Cluster) -> list[int]:
-    """Processes of this machine that serve this data; none where there is no ``/proc`` to tell."""
-    return _working_in(cluster, [int(path.name) for path in Path("/proc").glob("[0-9]*")])
-
-
-def _working_in(cluster: Cluster, pids: Iterable[int]) -> list[int]:
-    """Those of ``pids`` whose working directory is the data directory: PostgreSQL changes into it."""
-    found: list[int] = []
-    hidden: list[int] = []
-    for pid in pids:
-        try:
-            if Path(f"/proc/{pid}/cwd").samefile(cluster.data):
-                found.append(pid)
-        except PermissionError:
-            hidden.append(pid)
-        except OSError:
-            continue  # it has ended
-    if hidden and cluster.user is not None:
-        # In a container, root may not look into another user's processes; that user itself may.
-        look = 'data=$1; shift; for pid do if test "/proc/$pid/cwd" -ef "$data"; then echo "$pid"; fi; done'
-        asked = subprocess.run(
-            ["/bin/sh", "-c", look, "sh", str(cluster.data), *map(str, hidden)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            check=True,
-            **_surroundings(cluster),
-        )
-        found += map(int, asked.stdout.split())
-    return found
 
 
 @contextlib.contextmanager
@@ -285,7 +244,7 @@ def stop(cluster: Cluster, timeout: float) -> None:
         if seen.pid is not None:
             _signal([seen.pid], number)
         elif seen.state == "starting":
-            _signal(_members(cluster), number)
+            _signal(_ours(cluster), number)
         if not _led(cluster, patience):
             _end_orphans(cluster)
             return
@@ -315,15 +274,44 @@ def _end_orphans(cluster: Cluster) -> None:
     for number in (signal.SIGQUIT, signal.SIGKILL):
         if not _lives(cluster.alive):
             return
-        _signal(_members(cluster), number)
+        _signal(_ours(cluster), number)
         if _gone(cluster, _QUIT_PATIENCE):
             return
-    left = ", ".join(map(str, _members(cluster))) or "not visible from here"
+    left = ", ".join(map(str, members(cluster)))
+    if not left:
+        raise LockedError(
+            f"a server that can't be seen from here works on {cluster.data}",
+            untouched="the data is untouched, and nothing was started or stopped",
+            hint="it runs in another container, or on the host of this one: invoke db.down there",
+        )
     raise LockedError(
         f"processes of a server that has ended still work on {cluster.data} (pids: {left})",
         untouched="the data is untouched, and nothing was started",
-        hint="end them where they run (another container?), and run the command again",
+        hint="end them, and run the command again",
     )
+
+
+def _ours(cluster: Cluster) -> list[int]:
+    """The server's processes, none of which a living postmaster in another container leads.
+
+    :raises LockedError: one does.
+    """
+    found = members(cluster)
+    if led_elsewhere(found, _noted_pid(cluster)):
+        raise LockedError(
+            f"the server on {cluster.data} runs in another container",
+            untouched="it goes on running, and nothing was started or stopped",
+            hint="stop it there: invoke db.down",
+        )
+    return found
+
+
+def _noted_pid(cluster: Cluster) -> int | None:
+    try:
+        lines = (cluster.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    return int(lines[0]) if lines else None
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

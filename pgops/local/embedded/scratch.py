@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from pgops.errors import UnreachableError
+from pgops.errors import LockedError, UnreachableError
 from pgops.local.embedded import process
 from pgops.local.embedded.place import Cluster, read_marker, server_user, version, write_marker
 from pgops.local.embedded.state import EmbeddedState
@@ -168,12 +168,11 @@ def _sweep(base: Path) -> None:
             continue  # its owner is removing it this moment
         try:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
             data = home / "data"
             user = server_user(data.stat().st_uid) if data.exists() else server_user()
             process.stop(Cluster(home, user), timeout=5)
             _remove(home)
+        except (BlockingIOError, LockedError):
+            continue  # its owner lives, or it runs in another container, whose own watcher ends it
         finally:
             os.close(owner)

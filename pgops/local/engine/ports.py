@@ -17,5 +17,8 @@ _DOCKER_PROGRAMS = frozenset(
 
 
 def strangers(port: int) -> list[Listener]:
-    """Who listens on ``port`` and does not do so on the engine's behalf."""
-    return [each for each in listeners(port) if each.program not in _DOCKER_PROGRAMS]
+    """Who listens on ``port`` and, as far as we can see, does not do so on the engine's behalf.
+
+    A program that we may not look at proves nothing: to an ordinary user root's docker-proxy is one.
+    """
+    return [each for each in listeners(port) if each.program and each.program not in _DOCKER_PROGRAMS]

@@ -1,7 +1,8 @@
 """What an image's programs answered, remembered: an image's id is the hash of what is in it, so it holds.
 
 Whether a container sees our files is no matter of the image: that holds for one boot, one mount namespace
-and one endpoint, which are part of the key. A memory that can't be read or written costs time only.
+and one engine, known by its socket, which are part of the key. A memory that can't be read or written costs
+time only.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ def key(endpoint: str, image: str, question: str) -> str:
     :param question: the whole text of what is asked.
     """
     place = [endpoint, image, question]
+    with contextlib.suppress(OSError):
+        # An engine that is started makes its socket anew.
+        socket = Path(endpoint.partition("://")[2]).stat()
+        place += map(str, (socket.st_dev, socket.st_ino, socket.st_ctime_ns))
     with contextlib.suppress(OSError):
         place.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         place.append(str(Path("/proc/self/ns/mnt").readlink()))
@@ -59,8 +64,9 @@ def remember(name: str, answer: str, environ: Mapping[str, str]) -> None:
 
 
 def _file(environ: Mapping[str, str]) -> Path | None:
-    cache = environ.get("XDG_CACHE_HOME")
-    if not cache:
+    cache = environ.get("XDG_CACHE_HOME", "")
+    # A relative one is to be ignored: https://specifications.freedesktop.org/basedir-spec/latest/
+    if not Path(cache).is_absolute():
         try:
             cache = str(Path.home() / ".cache")
         except RuntimeError:

@@ -107,8 +107,10 @@ def _inspect(facts: EngineFacts, image: str, name: str) -> Toolset | None:
         if said.exit_code != 0 or not said.stdout.startswith(_SEEN):
             return None
         answer = said.stdout.removeprefix(_SEEN)
+    found = toolset_of(answer, runner=runner, origin=f"image {name}")
+    if found is not None:
         remembered.remember(question, answer, os.environ)
-    return toolset_of(answer, runner=runner, origin=f"image {name}")
+    return found
 
 
 class ContainerRunner:

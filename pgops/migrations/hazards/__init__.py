@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards import judge, sessions
+from pgops.migrations.hazards import judge, plan, sessions
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.rules import CLAIMED, RULES, Level
 from pgops.postgres import Connection
@@ -37,10 +37,10 @@ def find(
     :raises PgopsError: squawk is missing or gave nothing.
     """
     # Here, because the judging modules make Hazards.
-    plan = judge.read(connection, sql_by_revision, unreadable)
+    planned = plan.read(connection, sql_by_revision, unreadable)
     found = [
-        *judge.judge(connection, plan, settings),
-        *sessions.judge(connection, plan, lock_timeout),
+        *judge.judge(connection, planned, settings),
+        *sessions.judge(connection, planned, lock_timeout),
     ]
     order = {revision: place for place, revision in enumerate({**sql_by_revision, **unreadable})}
     found.sort(key=lambda hazard: (order.get(hazard.revision, -1), hazard.line))

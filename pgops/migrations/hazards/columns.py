@@ -78,7 +78,7 @@ def proven_not_null(
 ) -> bool:
     """Whether a validated CHECK (column IS NOT NULL) stands by the time SET NOT NULL runs.
 
-    :param earlier: what the plan runs before it: it may add and validate the constraint itself.
+    :param earlier: what the plan does to the table before it: it may add and validate the constraint itself.
     :param checks: constraint -> (column, validated), as the target has them now.
     """
     at = statement.after("alter", "column")
@@ -88,11 +88,19 @@ def proven_not_null(
     known = {name: (of, validated) for name, (of, validated) in checks.items()}
     for before in earlier:
         added, validating = before.after("add", "constraint"), before.after("validate", "constraint")
-        if added is not None and before.has("is", "not", "null"):
+        if added is not None:
             name, after = before.name_at(added)
-            checked = before.name_at(before.skip_mark(before.skip(after, "check"), "("))[0]
-            if name is not None and checked is not None:
-                known[name.name] = (checked.name, not before.has("not", "valid"))
+            opened = before.skip_mark(before.skip(after, "check"), "(")
+            checked, end = before.name_at(opened)
+            # Only the whole of it: with OR behind, it proves nothing.
+            closed = before.skip_mark(told := before.skip(end, "is", "not", "null"), ")")
+            if name is not None and checked is not None and after < opened < end < told < closed:
+                left_out = before.has("not", "valid") or before.has("not", "enforced")
+                known[name.name] = (checked.name, not left_out)
         if validating is not None and (name := before.name_at(validating)[0]) is not None:
             known[name.name] = (known.get(name.name, ("", False))[0], True)
+        for dropping in before.every("drop", "constraint"):
+            name, _ = before.name_at(before.skip(dropping, "if", "exists"))
+            if name is not None:
+                known.pop(name.name, None)
     return any(of == column.name and validated for of, validated in known.values())

@@ -4,99 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from pgops.console import human_bytes, human_seconds
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards import live, partitions, sql, squawk
+from pgops.migrations.hazards import attaching, live, partitions, sql, squawk
 from pgops.migrations.hazards.columns import only_widens, planned_type, proven_not_null
 from pgops.migrations.hazards.hazard import Hazard
-from pgops.migrations.hazards.rules import STATEMENT_RULES, Cost, Level, Rule
+from pgops.migrations.hazards.plan import Plan
+from pgops.migrations.hazards.rules import (
+    ATTACHING,
+    BESIDE_DEFAULT_PARTITION,
+    STATEMENT_RULES,
+    Cost,
+    Level,
+    Rule,
+)
 from pgops.migrations.hazards.sql import Name, Statement
-from pgops.postgres import Connection, fetch_value, server_facts
+from pgops.postgres import Connection
 
 _FROM_SQUAWK_ON_ITS_OWN = "constraint-missing-not-valid"
-_ATTACHING = "attaching-partition"
 _MORE_EXACT = frozenset(
     ["adding-foreign-key-constraint", "disallowed-unique-constraint", "adding-serial-primary-key-field"]
 )
 _SERIAL = frozenset(["serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"])
 _INSTANT = 0.05
-
-
-@dataclass(slots=True)
-class Plan:
-    """The statements of a plan that touch something, and what they touch.
-
-    ``touched`` holds for each statement the tables as they are called in the target before the plan
-    runs; a table that the plan itself makes is in ``fresh`` instead.
-    """
-
-    statements: list[Statement] = field(default_factory=list)
-    touched: list[list[Name]] = field(default_factory=list)
-    fresh: list[list[Name]] = field(default_factory=list)
-    unseen: list[tuple[str, int, str]] = field(default_factory=list)
-    states: dict[Name, live.TableState] = field(default_factory=dict)
-    version: str = ""
-
-
-def read(connection: Connection, sql_by_revision: Mapping[str, str], unreadable: Mapping[str, str]) -> Plan:
-    """Take the plan's SQL apart and look its tables up in the target."""
-    plan = Plan()
-    plan.unseen = [
-        (revision, 0, f"not all of its SQL is known before it runs ({why})")
-        for revision, why in unreadable.items()
-    ]
-    for revision, text in sql_by_revision.items():
-        for statement in sql.statements(revision, text):
-            if statement.starts("do"):
-                plan.unseen.append((revision, statement.line, "runs a DO block, whose effect can't be read"))
-            if not sql.is_alembics_own(statement):
-                plan.statements.append(statement)
-    if not plan.statements:
-        return plan
-    facts = server_facts(connection)
-    plan.version = f"{facts.major}.{facts.version_num % 10_000}"
-    _follow_names(connection, plan)
-    plan.states = live.table_states(connection, {name for names in plan.touched for name in names})
-    return plan
-
-
-def _follow_names(connection: Connection, plan: Plan) -> None:
-    """Fill ``touched`` and ``fresh``: tables made or renamed earlier in the plan are known by it."""
-    schema = fetch_value(connection, "SELECT current_schema()")
-
-    def full(name: Name) -> Name:
-        return Name(name.name, name.schema or schema)
-
-    there = live.tables_of_indexes(
-        connection, {name for statement in plan.statements for name in sql.indexes(statement)}
-    )
-    of_index = {full(index): table for index, table in there.items()}
-    made: set[Name] = set()
-    before: dict[Name, Name] = {}
-    for statement in plan.statements:
-        names = sql.tables(statement)
-        for index in sql.indexes(statement):
-            if (table := of_index.get(full(index))) is not None:
-                names.append(table)
-        if (attached := partitions.attachment(statement)) is not None:
-            split = live.partitioning(connection, before.get(full(attached.parent), attached.parent))
-            names += [split.default] if split is not None and split.default is not None else []
-        if statement.starts("drop", "schema"):
-            for dropped in statement.names_at(statement.skip(2, "if", "exists")):
-                names += live.tables_of_schema(connection, dropped.name)
-        plan.fresh.append([name for name in names if full(name) in made])
-        plan.touched.append([before.get(full(name), name) for name in names if full(name) not in made])
-        made.update(full(name) for name in sql.created(statement))
-        if (index_made := sql.created_index(statement)) is not None:
-            of_index[full(index_made[0])] = index_made[1]
-        if (pair := sql.renamed(statement)) is not None:
-            old, new = pair
-            if full(old) in made:
-                made.add(full(new))
-            else:
-                before[full(new)] = before.get(full(old), old)
 
 
 def judge(connection: Connection, plan: Plan, settings: HazardSettings) -> Iterator[Hazard]:
@@ -141,8 +73,8 @@ def _own(plan: Plan, place: int) -> Iterator[str]:
         yield "ban-drop-schema"
     if sql.adds_column_with_check(statement):
         yield "adding-column-with-check"
-    if statement.has("attach", "partition"):
-        yield _ATTACHING
+    if statement.has("attach", "partition") or place in plan.defaults:
+        yield ATTACHING
     if statement.starts("truncate"):
         yield "ban-truncate-cascade" if statement.has("cascade") else "truncating-table"
     if statement.starts("refresh", "materialized", "view") and not statement.has("concurrently"):
@@ -183,9 +115,9 @@ def _weigh(
     """One finding for each table that the statement changes."""
     statement = plan.statements[place]
     touched, fresh = plan.touched[place], plan.fresh[place]
-    if rule.name == _ATTACHING:
-        # The parent is locked against DDL only; the partition and the default partition are read.
-        parent = sql.altered(statement)
+    if (attached := partitions.attachment(statement)) is not None and rule.name == ATTACHING:
+        # Of the parent nothing is read; the partition and the default partition are.
+        parent = attached.parent
         touched, fresh = (
             (touched, [name for name in fresh if name != parent]) if parent in fresh else (touched[1:], fresh)
         )
@@ -195,7 +127,10 @@ def _weigh(
         touched, fresh = ([], fresh[:1]) if altered in fresh else (touched[:1], [])
     for name in fresh:
         yield _hazard(rule, "note", statement, name, None, " (made by this plan)")
+    of_partition = rule
     for name in touched:
+        beside = rule.name == ATTACHING and name == plan.defaults.get(place)
+        rule = BESIDE_DEFAULT_PARTITION if beside else of_partition
         state = plan.states.get(name)
         if state is None:
             yield _hazard(rule, "warning", statement, name, None, " (not in the target now)")
@@ -208,7 +143,7 @@ def _weigh(
             level = "warning"
         hazard = _hazard(rule, level, statement, name, state, "")
         yield _spared(connection, plan, place, hazard, name, state)
-    if touched or fresh or statement.starts("drop", "schema") or rule.name == _ATTACHING:
+    if touched or fresh or statement.starts("drop", "schema") or rule.name == ATTACHING:
         return
     if sql.indexes(statement):
         yield _hazard(rule, "warning", statement, None, None, " (the index is not in the target now)")
@@ -233,44 +168,15 @@ def _spared(
             )
     if hazard.rule == "adding-not-nullable-field":
         checks = live.not_null_checks(connection, state.oid)
-        if proven_not_null(statement, plan.statements[:place], checks):
+        if proven_not_null(statement, plan.earlier_on(place, state), checks):
             return replace(
                 hazard,
                 level="note",
                 message=f"a validated CHECK spares SET NOT NULL the reading of {state.name}; ACCESS EXCLUSIVE for an instant",
             )
-    if hazard.rule == _ATTACHING and (check := _proof_of_bounds(connection, plan, place, name, state)):
-        return replace(
-            hazard,
-            level="note",
-            message=f"CHECK {check} spares ATTACH PARTITION the reading of {state.name}; ACCESS EXCLUSIVE for an instant",
-        )
+    if hazard.rule == ATTACHING:
+        return attaching.weighed(connection, plan, place, hazard, name, state)
     return hazard
-
-
-def _proof_of_bounds(
-    connection: Connection, plan: Plan, place: int, name: Name, state: live.TableState
-) -> str | None:
-    statement, earlier = plan.statements[place], plan.statements[:place]
-    attached = partitions.attachment(statement)
-    if attached is None:
-        return None
-    if attached.parent in plan.fresh[place]:
-        made = (each for each in earlier if attached.parent in sql.created(each))
-        key, default = next(filter(None, map(partitions.key_of_created, made)), None), None
-    else:
-        split = live.partitioning(connection, plan.touched[place][0])
-        key, default = (split.key, split.default) if split is not None else (None, None)
-    if key is None:
-        return None
-    by_then = partitions.checks_by_then(name, live.checks(connection, state.oid), earlier)
-    return partitions.proven(
-        attached,
-        key,
-        live.not_null_columns(connection, state.oid),
-        by_then,
-        default=name == default,
-    )
 
 
 def _hazard(

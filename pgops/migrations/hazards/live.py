@@ -199,10 +199,11 @@ def not_null_checks(connection: Connection, oid: int) -> Mapping[str, tuple[str,
 
 @dataclass(frozen=True, slots=True)
 class Partitioning:
-    """What a table is split by (``RANGE (at)``), and its default partition if it has one."""
+    """What a table is split by (``RANGE (at)``), its default partition if it has one, and whether it is a partition itself."""
 
     key: str
     default: Name | None
+    nested: bool
 
 
 def partitioning(connection: Connection, name: Name) -> Partitioning | None:
@@ -210,15 +211,18 @@ def partitioning(connection: Connection, name: Name) -> Partitioning | None:
     rows = fetch_all(
         connection,
         """
-        SELECT pg_get_partkeydef(p.partrelid), d.relname, n.nspname
-          FROM pg_partitioned_table AS p
+        SELECT pg_get_partkeydef(p.partrelid), t.relispartition, d.relname, n.nspname
+          FROM pg_partitioned_table AS p JOIN pg_class AS t ON t.oid = p.partrelid
           LEFT JOIN pg_class AS d ON d.oid = p.partdefid
           LEFT JOIN pg_namespace AS n ON n.oid = d.relnamespace
          WHERE p.partrelid = to_regclass(%s)
         """,
         (_quoted(name),),
     )
-    return Partitioning(key=rows[0][0], default=Name(*rows[0][1:]) if rows[0][1] else None) if rows else None
+    if not rows:
+        return None
+    key, nested, default, schema = rows[0]
+    return Partitioning(key, Name(default, schema) if default else None, nested)
 
 
 def checks(connection: Connection, oid: int) -> Mapping[str, tuple[str, bool]]:
@@ -232,6 +236,26 @@ def checks(connection: Connection, oid: int) -> Mapping[str, tuple[str, bool]]:
         (oid,),
     )
     return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def indexes_and_foreign_keys(connection: Connection, oid: int) -> list[tuple[str, str, bool]]:
+    """(name, definition, usable) of every index and foreign key; a constraint's index is shown as the constraint."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT c.relname, coalesce(pg_get_constraintdef(k.oid), pg_get_indexdef(c.oid)), i.indisvalid
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+          LEFT JOIN pg_constraint AS k
+            ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')
+         WHERE i.indrelid = %s
+         UNION ALL
+        SELECT conname, pg_get_constraintdef(oid), true
+          FROM pg_constraint WHERE conrelid = %s AND contype = 'f' AND conparentid = 0
+         ORDER BY 1
+        """,
+        (oid, oid),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def not_null_columns(connection: Connection, oid: int) -> frozenset[str]:

@@ -31,22 +31,28 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What ATTACH PARTITION says. ``bounds`` is ``None`` for DEFAULT and for HASH, which no CHECK can prove here."""
+    """A new partition. ``bounds`` is ``None`` for DEFAULT and for HASH, which no CHECK can prove here."""
 
     parent: Name
     partition: Name
     bounds: tuple[frozenset[str], ...] | None
+    is_default: bool = False
 
 
 def attachment(statement: Statement) -> Attachment | None:
-    """Read ``ALTER TABLE p ATTACH PARTITION c FOR VALUES …``; for a range, the bounds are (from, to), each one value."""
-    parent, at = sql.altered(statement), statement.after("attach", "partition")
-    if parent is None or at is None:
+    """Read ``ALTER TABLE p ATTACH PARTITION c …`` or ``CREATE TABLE c PARTITION OF p …``; for a range of one column,
+    the bounds are (from, to)."""
+    if statement.starts("create", "table") and (at := statement.after("partition", "of")) is not None:
+        (partition,) = sql.created(statement) or (None,)
+        parent, at = statement.name_at(at)
+        at = statement.skip_parenthesis(at)
+    elif (parent := sql.altered(statement)) and (at := statement.after("attach", "partition")) is not None:
+        partition, at = statement.name_at(at)
+    else:
         return None
-    partition, at = statement.name_at(at)
-    if partition is None:
+    if parent is None or partition is None:
         return None
-    return Attachment(parent, partition, _bounds(statement, at))
+    return Attachment(parent, partition, _bounds(statement, at), statement.skip(at, "default") > at)
 
 
 def key_of_created(statement: Statement) -> str | None:
@@ -228,49 +234,50 @@ def _comparison(tokens: Sequence[Token], at: int) -> tuple[tuple[str, frozenset[
 
 
 def _without_casts(tokens: Sequence[Token]) -> Iterable[Token]:
-    """``'2027-01-01'::date`` -> ``'2027-01-01'``; a type has no part in whether two literals are spelt alike."""
+    """``'2027-01-01'::date`` -> ``'2027-01-01'``: a literal's type has no part in whether two are spelt alike.
+
+    A cast of anything else stays, and what it is part of is not recognised: ``at::date >= …`` says nothing of ``at``.
+    """
     at = 0
     while at < len(tokens):
-        if [token.value for token in tokens[at : at + 2]] == [":", ":"]:
+        yield tokens[at]
+        at += 1
+        if tokens[at - 1].kind not in _LITERALS:
+            continue
+        while [token.value for token in tokens[at : at + 2]] == [":", ":"]:
             at += 2
             while at < len(tokens) and (tokens[at].kind == "word" and tokens[at].value not in {"and", "or"}):
                 at += 1
-            if [token.value for token in tokens[at : at + 2]] == ["[", "]"]:
-                at += 2
-            continue
-        yield tokens[at]
-        at += 1
 
 
-def checks_by_then(
-    table: Name, now: Mapping[str, tuple[str, bool]], earlier: Sequence[Statement]
-) -> list[Check]:
+def checks_by_then(now: Mapping[str, tuple[str, bool]], earlier: Iterable[Statement]) -> list[Check]:
     """The CHECKs of a table by the time a statement runs: those of the target, and what the plan adds and validates.
 
     :param now: constraint -> (its definition, whether it is validated), as the target has them.
-    :param earlier: what the plan runs before.
+    :param earlier: what the plan does to this table before.
     """
     found = {name: Check(name, text, validated) for name, (text, validated) in now.items()}
     for statement in earlier:
-        altered = sql.altered(statement)
-        if (
-            altered is None
-            or altered.name != table.name
-            or (altered.schema and table.schema not in (None, altered.schema))
-        ):
-            continue
-        if (at := statement.after("add", "constraint")) is not None:
+        for at in statement.every("rename", "constraint"):
+            old, at = statement.name_at(at)
+            new, _ = statement.name_at(statement.skip(at, "to"))
+            if old is not None and new is not None and (there := found.pop(old.name, None)) is not None:
+                found[new.name] = Check(new.name, there.text, there.validated)
+        for at in statement.every("add", "constraint"):
             name, at = statement.name_at(at)
             inside = statement.skip_parenthesis(end := statement.skip(at, "check"))
             if name is not None and inside > end > at:
-                found[name.name] = Check(
-                    name.name, _text(statement.tokens[end:inside]), not statement.has("not", "valid")
-                )
-        if (at := statement.after("validate", "constraint")) is not None:
+                text = _text(statement.tokens[end:inside])
+                # What the statement says of one of its constraints is taken for said of all.
+                left_out = statement.has("not", "valid") or statement.has("not", "enforced")
+                # What a cast makes of a comparison shows only once the server has it.
+                if ": :" not in text:
+                    found[name.name] = Check(name.name, text, not left_out)
+        for at in statement.every("validate", "constraint"):
             name, _ = statement.name_at(at)
             if name is not None and (there := found.get(name.name)) is not None:
                 found[name.name] = Check(there.name, there.text, validated=True)
-        if (at := statement.after("drop", "constraint")) is not None:
+        for at in statement.every("drop", "constraint"):
             name, _ = statement.name_at(statement.skip(at, "if", "exists"))
             if name is not None:
                 found.pop(name.name, None)

@@ -282,6 +282,8 @@ with op.get_context().autocommit_block():
     ),
 )
 
+ATTACHING = "attaching-partition"
+
 OWN: tuple[Rule, ...] = (
     Rule(
         "adding-column-with-check",
@@ -297,8 +299,8 @@ op.create_check_constraint("{column}_check", {args}, "…", postgresql_not_valid
 op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {column}_check")""",
     ),
     Rule(
-        "attaching-partition",
-        "ATTACH PARTITION reads every row of {table}, and builds the indexes of its parent that it lacks",
+        ATTACHING,
+        "ATTACH PARTITION reads every row of {table}, and makes the indexes and foreign keys of its parent that it lacks",
         _AE,
         _ALL,
         Cost.SCAN,
@@ -361,6 +363,22 @@ with op.get_context().autocommit_block():
         _BATCHES,
     ),
 )
+
+BESIDE_DEFAULT_PARTITION = Rule(
+    ATTACHING,
+    "a new partition has every row of the default partition {table} read",
+    _AE,
+    _ALL,
+    Cost.SCAN,
+    "note",
+    """\
+# the new bounds, left out of the default partition by a CHECK
+op.create_check_constraint("{partition}_without_…", "{partition}",
+    "… < … OR … >= …", postgresql_not_valid=True{schema})
+# in the next revision: reads the rows without blocking; then a new partition has none to read
+op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {partition}_without_…")""",
+)
+"""What ``attaching-partition`` says of the parent's default partition."""
 
 LIVE: Mapping[str, str] = {
     "long-transaction": "a transaction older than the lock timeout holds a table of the plan",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgops.console import human_bytes, human_seconds
-from pgops.migrations.hazards import live
+from pgops.migrations.hazards import live, sql
 from pgops.migrations.hazards.hazard import Hazard
-from pgops.migrations.hazards.judge import Plan
+from pgops.migrations.hazards.plan import Plan
 from pgops.migrations.hazards.sql import Statement
 from pgops.postgres import Connection
 
@@ -48,7 +48,7 @@ def lock_of(statement: Statement) -> str | None:
     """The strongest table lock that a statement asks for and that others notice; ``None`` for plain writes."""
     if statement.has("concurrently") or statement.has("validate", "constraint"):
         return "SHARE UPDATE EXCLUSIVE"
-    if statement.starts("create"):
+    if statement.starts("create") and not statement.has("partition", "of"):
         return "SHARE"
     if statement.starts("update") or statement.starts("delete"):
         return None
@@ -61,10 +61,12 @@ def judge(connection: Connection, plan: Plan, lock_timeout: float) -> Iterator[H
     """Long transactions, dumps and vacuums on the plan's tables, and replicas that are behind."""
     wanted: dict[int, list[tuple[str, Statement]]] = {}
     names: dict[str, int] = {}
-    for statement, touched in zip(plan.statements, plan.touched, strict=True):
+    for statement, touched, fresh in zip(plan.statements, plan.touched, plan.fresh, strict=True):
         for place, name in enumerate(touched):
             lock = lock_of(statement)
-            if place == 0 and statement.has("attach", "partition"):
+            # A parent that the plan makes is not among the touched: then the first of them is a partition.
+            of_parent = place == 0 and sql.altered(statement) not in fresh
+            if of_parent and statement.has("attach", "partition"):
                 lock = "SHARE UPDATE EXCLUSIVE"  # of the parent; its partitions are locked like any table
             if lock is not None and (state := plan.states.get(name)) is not None:
                 wanted.setdefault(state.oid, []).append((lock, statement))

@@ -76,11 +76,14 @@ class Statement:
 
     def after(self, *words: str) -> int | None:
         """The place behind the first occurrence of these words, or ``None``."""
+        return next(self.every(*words), None)
+
+    def every(self, *words: str) -> Iterator[int]:
+        """The places behind all occurrences of these words."""
         values = [token.value if token.kind == "word" else None for token in self.tokens]
         for at in range(len(values)):
             if values[at : at + len(words)] == list(words):
-                return at + len(words)
-        return None
+                yield at + len(words)
 
     def name_at(self, at: int) -> tuple[Name | None, int]:
         """The (qualified) name at a place and the place behind it."""
@@ -286,6 +289,8 @@ def tables(statement: Statement) -> list[Name]:
         return [table, *_named_after(statement, "references"), *_named_after(statement, "partition")]
     if dropped := dropped_names(statement):
         return dropped
+    if statement.starts("create", "table") and statement.has("partition", "of"):
+        return statement.names_at(statement.after("partition", "of") or 0)[:1]
     if statement.starts("create", "index") or statement.starts("create", "unique", "index"):
         at = statement.after("on")
         return statement.names_at(at)[:1] if at is not None else []

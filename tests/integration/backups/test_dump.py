@@ -16,8 +16,9 @@ import pytest
 from pgops.backups import Backup, listing, open_repository
 from pgops.backups.create import create, intent
 from pgops.backups.dump import SESSION_PREFIX
+from pgops.backups.verify import ProblemsError
 from pgops.errors import LockedError, PgopsError, RefusedError
-from pgops.pgtools import Child, HostRunner, ToolError, Toolset, embedded_tools
+from pgops.pgtools import Child, HostRunner, Runner, ToolError, Toolset, embedded_tools
 from pgops.postgres import (
     DatabaseError,
     Target,
@@ -94,6 +95,33 @@ def nothing_left(target: Target, root: Path) -> None:
     assert (listing(repository).backups, repository.leftovers()) == ((), [])
     assert list((root / "staging" / ".partial").iterdir()) == []
     assert sessions_of_dumps(target) == 0
+
+
+class Elsewhere:
+    """Programs that see another disk than we do, as those of an engine on another machine would."""
+
+    def __init__(self, runner: Runner, ours: Path, theirs: Path) -> None:
+        self._runner = runner
+        self._ours = str(ours)
+        self._theirs = str(theirs)
+
+    def start(self, argv: Sequence[str], *, environ: Mapping[str, str], paths: Sequence[Path] = ()) -> Child:
+        there = [each.replace(self._ours, self._theirs) for each in argv]
+        for argument in there:
+            if argument.startswith("--file=/") and self._theirs in argument:
+                Path(argument.removeprefix("--file=")).parent.mkdir(parents=True, exist_ok=True)
+        return self._runner.start(there, environ=environ, paths=paths)
+
+
+def test_a_dump_that_was_written_to_another_disk_is_no_backup(database: Target, tmp_path: Path) -> None:
+    small_data(database)
+    (tools,) = embedded_tools(18)
+    elsewhere = Elsewhere(tools.runner, tmp_path / "staging", tmp_path / "elsewhere")
+    strange = dataclasses.replace(tools, runner=elsewhere)
+    with pytest.raises(ProblemsError, match=r"dump/toc\.dat is not on this machine's disk"):
+        create(environment_for(database, tmp_path), database, sources=[lambda _wanted: [strange]])
+    nothing_left(database, tmp_path)
+    assert list((tmp_path / "elsewhere").rglob("toc.dat"))
 
 
 def test_a_database_of_everything_comes_back_by_stock_pg_restore(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -182,6 +182,46 @@ def test_a_failure_on_the_way_up_leaves_nothing(
     with pytest.raises(VerificationError):
         back_up_to(repository, database, tmp_path)
     assert not [each for each in (s3.objects / "some" / "prefix" / "failing").rglob("*") if each.is_file()]
+
+
+def test_a_failure_is_told_as_what_it_was_even_where_nothing_can_be_removed_any_more(
+    s3: S3Server, database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_data(database)
+    repository = repository_at(s3, tmp_path / "staging", "twice")
+
+    def refuse(_bucket: Bucket, key: str, _content: bytes) -> None:
+        raise VerificationError(f"{key} refused")
+
+    def lost(_bucket: Bucket, _keys: Sequence[str]) -> None:
+        raise UnreachableError("the bucket is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "create", refuse)
+        patch.setattr(Bucket, "delete", lost)
+        with pytest.raises(VerificationError) as error:
+            back_up_to(repository, database, tmp_path)
+    assert error.value.__notes__ == ["what went up is removed by the next backup: the bucket is gone"]
+    assert repository.ids() == []
+    assert len(repository.clear_leftovers()) == 1
+
+
+def test_a_backup_whose_claim_can_not_be_removed_is_a_backup(
+    s3: S3Server, database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_data(database)
+    repository = repository_at(s3, tmp_path / "staging", "claimed")
+
+    def lost(_bucket: Bucket, _keys: Sequence[str]) -> None:
+        raise UnreachableError("the bucket is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "delete", lost)
+        backup_id = back_up_to(repository, database, tmp_path)
+    assert repository.ids() == [backup_id]
+    # It is no leftover, and the next one takes the claim away.
+    assert repository.clear_leftovers() == []
+    assert repository.ids() == [backup_id]
 
 
 def test_a_large_file_goes_up_in_parts_and_arrives_whole(s3: S3Server, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pgops import postgres
-from pgops.local.embedded import place, scratch_server
+from pgops.local.embedded import place, process, scratch_server
 from pgops.local.embedded.scratch import PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -88,6 +88,22 @@ def test_leftovers_are_removed_when_their_owner_is_dead_and_they_are_ours(direct
         with postgres.connected(living.target) as connection:
             assert postgres.fetch_value(connection, "SELECT 1") == 1
     assert list(directory.iterdir()) == [foreign]
+
+
+def test_a_leftover_whose_server_runs_out_of_sight_is_no_obstacle(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_QUIT_PATIENCE", 0.1)
+    busy = directory / f"{PREFIX}busy"
+    (busy / "data").mkdir(parents=True)
+    (busy / "data" / "PG_VERSION").write_text("18\n")
+    (busy / "data" / "postmaster.pid").write_text("1\n")
+    (busy / "owner").touch()
+    place.write_marker(busy, {"scratch": "1"})
+
+    with process.exclusive(busy / "alive", 0), scratch_server(directory) as state:
+        assert state.running
+    assert list(directory.iterdir()) == [busy]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as somebody else")

@@ -226,10 +226,78 @@ def test_what_can_not_be_ended_is_named_and_nothing_is_started(
         with pytest.raises(LockedError) as raised:
             embedded.up(spec)
     assert raised.value.message == (
-        f"processes of a server that has ended still work on {home_of(spec) / 'data'} (pids: not visible from here)"
+        f"a server that can't be seen from here works on {home_of(spec) / 'data'}"
     )
-    assert raised.value.untouched == "the data is untouched, and nothing was started"
+    assert raised.value.untouched == "the data is untouched, and nothing was started or stopped"
     assert embedded.up(spec).action == "started"
+
+
+def test_who_merely_sits_in_the_data_directory_survives_what_ends_its_server(spec: EmbeddedSpec) -> None:
+    state = embedded.up(spec)
+    with subprocess.Popen(["cat"], cwd=home_of(spec) / "data", stdin=subprocess.PIPE) as bystander:
+        with contextlib.suppress(postgres.DatabaseError), postgres.connected(spec.target) as connection:
+            # Something has to be left that must be ended.
+            os.kill(int(str(postgres.fetch_value(connection, "SELECT pg_backend_pid()"))), signal.SIGSTOP)
+            assert state.pid is not None
+            os.kill(state.pid, signal.SIGKILL)
+            eventually(lambda: embedded.status(spec).state == "orphaned", "orphaned")
+            assert embedded.stop(spec).state == "stopped"
+        assert bystander.poll() is None
+
+
+_IN_A_CONTAINER = """
+import sys
+from pathlib import Path
+from pgops.local import embedded
+from pgops.secrets import LiteralSecret, Secret
+project, port, user, password, database = sys.argv[1:]
+spec = embedded.EmbeddedSpec(
+    Path(project), int(port), user, LiteralSecret(Secret(password)), database, settings={"fsync": "off"}
+)
+print(embedded.up(spec).action, flush=True)
+sys.stdin.read()
+print(embedded.stop(spec).state, flush=True)
+"""
+
+
+@pytest.fixture
+def in_a_container() -> list[str]:
+    """What starts a program in a pid namespace of its own; its number one, as in a container."""
+    apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare is not installed")
+    tried = subprocess.run([*apart, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"no pid namespace can be made here: {tried.stderr.strip()}")
+    return apart
+
+
+@pytest.mark.parametrize("verb", [embedded.stop, embedded.destroy, embedded.up])
+def test_a_server_of_another_container_is_left_alone(
+    spec: EmbeddedSpec, in_a_container: list[str], verb: Callable[[EmbeddedSpec], object]
+) -> None:
+    embedded.up(spec)
+    embedded.stop(spec)
+    arguments = [str(spec.project_directory), str(spec.port), spec.user, PASSWORD, spec.database]
+    with subprocess.Popen(
+        [*in_a_container, sys.executable, "-c", _IN_A_CONTAINER, *arguments],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as container:
+        assert container.stdout is not None
+        assert container.stdout.readline() == "started\n"
+        with postgres.connected(spec.target) as connection:
+            with pytest.raises(LockedError) as raised:
+                verb(spec)
+            assert (
+                postgres.fetch_value(connection, "SELECT 42") == 42
+            )  # the session has not been ended either
+        assert raised.value.message == f"the server on {home_of(spec) / 'data'} runs in another container"
+        assert raised.value.hint == "stop it there: invoke db.down"
+        assert container.communicate()[0] == "stopped\n"
+    assert embedded.status(spec).state == "stopped"
 
 
 def _locked(file: IO[bytes]) -> bool:

@@ -13,7 +13,7 @@ from pgops.backups.encryption import _identity_lines
 from pgops.environments import Encryption, Store
 from pgops.errors import SecretError, UsageError
 from pgops.postgres import Target
-from pgops.secrets import EnvSecret, FileSecret
+from pgops.secrets import EnvSecret, FileSecret, known_secrets
 from tests.restoring import environment_for
 
 TARGET = Target("test", "localhost", 5432, "app", "app")
@@ -66,6 +66,9 @@ def test_identities_come_from_a_key_file_or_any_secret(
     ssh.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n")
     ssh.chmod(0o600)
     assert _identity_lines(FileSecret(ssh), "x") == [ssh.read_text()]
+    monkeypatch.setenv("AGE_KEY", "\n" + ssh.read_text())
+    assert _identity_lines(EnvSecret("AGE_KEY"), "x") == [ssh.read_text()]
+    assert ssh.read_text() in known_secrets()
     path.chmod(0o644)
     with pytest.raises(SecretError):
         _identity_lines(FileSecret(path), "x")

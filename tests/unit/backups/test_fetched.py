@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -51,8 +53,41 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not(
             assert another.exists()
         child.kill()
     assert (left / "dump" / "toc.dat").exists()
-    with private_directory():
+    with private_directory() as root:
         assert not left.exists()
+        assert {path.name for path in root.parent.iterdir()} == {"turn", root.name, f"{root.name}.lock"}
+
+
+def test_what_else_lies_there_is_passed_over(temporary: Path) -> None:
+    (temporary / "elsewhere").mkdir()
+    home = temporary / f"pgops-fetched-{os.geteuid()}"
+    home.mkdir(mode=0o700)
+    for name in ("notes", "notes.lock"):
+        (home / name).touch()
+    for name in ("link", "link.lock"):
+        (home / name).symlink_to(temporary / "elsewhere")
+    (home / "directory.lock").mkdir()
+    (home / "dangling.lock").symlink_to("nowhere")
+    with private_directory() as root:
+        (root / "file").touch()
+    left = {path.name for path in home.iterdir()}
+    assert left == {"turn", "notes", "link", "link.lock", "directory.lock", "dangling.lock"}
+    assert (temporary / "elsewhere").exists()
+
+
+def test_locks_are_files_open_for_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS refuses an exclusive flock on anything else: https://man7.org/linux/man-pages/man2/flock.2.html"""
+    real, seen = fcntl.flock, []
+
+    def flock(descriptor: int, operation: int) -> None:
+        seen.append(operation)
+        assert stat.S_ISREG(os.fstat(descriptor).st_mode)
+        assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with private_directory(), private_directory():
+        assert len(seen) == 5  # a turn and a lock each, and the second looks whether the first one lives
 
 
 def test_somebody_elses_directory_in_its_place_is_not_used(temporary: Path) -> None:
@@ -64,8 +99,20 @@ def test_somebody_elses_directory_in_its_place_is_not_used(temporary: Path) -> N
     assert caught.value.message == f"{place} is not a private directory of this user"
     place.unlink()
     place.mkdir(mode=0o755)
-    with pytest.raises(PgopsError), private_directory():
+    with pytest.raises(PgopsError) as caught, private_directory():
         pass
+    assert caught.value.hint == f"ls -ld {place}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_where_somebody_else_sits_in_its_place_another_one_is_to_be_named(temporary: Path) -> None:
+    place = temporary / f"pgops-fetched-{os.geteuid()}"
+    place.mkdir(mode=0o700)
+    os.chown(place, 65534, 65534)
+    with pytest.raises(PgopsError) as caught, private_directory():
+        pass
+    assert caught.value.message == f"{place} is not a private directory of this user"
+    assert caught.value.hint == "set TMPDIR to a directory of your own"
 
 
 def test_a_temporary_directory_that_is_none_says_so(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,3 +71,22 @@ def test_a_user_without_a_home_has_no_memory(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Path, "home", homeless)
     remember("one", "answer", {})
     assert recall("one", {}) is None
+
+
+def test_an_engine_that_was_started_anew_is_asked_anew(tmp_path: Path) -> None:
+    socket = tmp_path / "docker.sock"
+    socket.touch()
+    before = key(f"unix://{socket}", "sha256:1", "version?")
+    assert key(f"unix://{socket}", "sha256:1", "version?") == before
+    socket.unlink()
+    (tmp_path / "another").touch()
+    (tmp_path / "another").rename(socket)
+    assert key(f"unix://{socket}", "sha256:1", "version?") != before
+
+
+def test_a_relative_cache_directory_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    remember("one", "answer", {"XDG_CACHE_HOME": "cache"})
+    assert not (tmp_path / "cache").exists()
+    assert (tmp_path / "home/.cache/pgops/image-tools.json").exists()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import pytest
 
-from pgops.migrations.guard import builds_index, changes_something, same_database
+from pgops.migrations.guard import _autobegun, builds_index, changes_something, same_database
 from pgops.postgres import Identity
 
 
@@ -47,3 +50,20 @@ def test_same_database() -> None:
     assert not same_database(here, Identity("2", "app", 5))
     assert not same_database(here, Identity("1", "other", 5))
     assert not same_database(here, Identity("1", "app", 6))
+
+
+def _connections() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Frames as SQLAlchemy 2 has them, and 1.4's future connection on top of them."""
+    base: dict[str, Any] = {"__name__": "sqlalchemy.engine.base", "look": lambda: _autobegun(sys._getframe())}
+    exec("def begin():\n    return look()\n\ndef _autobegin():\n    return begin()\n", base)
+    future: dict[str, Any] = {"__name__": "sqlalchemy.future.engine", "base": base}
+    exec("def begin():\n    return base['begin']()\n\ndef _autobegin():\n    return begin()\n", future)
+    return base, future
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["SQLAlchemy 2", "SQLAlchemy 1.4, future"])
+def test_who_began_a_transaction(place: int) -> None:
+    connection = _connections()[place]
+    assert connection["_autobegin"]() is True
+    assert connection["begin"]() is False
+    assert _autobegun(sys._getframe()) is False

@@ -82,3 +82,21 @@ def test_the_plan_may_add_and_validate_it_before() -> None:
     assert not proven_not_null(one(SET), [add], {})
     assert proven_not_null(one(SET), [validate], {"k": ("c", False)})
     assert proven_not_null(one(SET), [one("ALTER TABLE t ADD CONSTRAINT k CHECK (c IS NOT NULL)")], {})
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "ALTER TABLE t ADD CONSTRAINT k CHECK (c IS NOT NULL OR d > 0)",
+        "ALTER TABLE t ADD CONSTRAINT k CHECK (c IS NOT NULL) NOT ENFORCED",
+        "ALTER TABLE t ADD CONSTRAINT k CHECK (d > 0 OR c IS NOT NULL)",
+    ],
+)
+def test_a_check_that_lets_null_in_proves_nothing(before: str) -> None:
+    assert not proven_not_null(one(SET), [one(before)], {})
+
+
+def test_a_check_that_the_plan_drops_before_proves_nothing() -> None:
+    drop = one("ALTER TABLE t DROP CONSTRAINT other, DROP CONSTRAINT IF EXISTS k")
+
+    assert not proven_not_null(one(SET), [drop], {"k": ("c", True)})

@@ -52,6 +52,8 @@ SHOWN = "((at >= '2027-01-01'::date) AND (at < '2028-01-01'::date))"
         ("RANGE (at)", RANGE, f"({SHOWN} OR true)", False),
         ("RANGE (at)", RANGE, "((at >= '2027-01-01'::date) AND (other < '2028-01-01'::date))", False),
         ("RANGE (other)", RANGE, SHOWN, False),
+        ("RANGE (at)", RANGE, SHOWN.replace("(at ", "((at)::date "), False),
+        ("RANGE (at)", RANGE, SHOWN.replace("(at ", "(at::date "), False),
         ("RANGE (at, id)", RANGE, SHOWN, False),
         ('RANGE ("At x")', RANGE, SHOWN.replace("(at ", '("At x" '), True),
         ("RANGE (n)", "FOR VALUES FROM (-5) TO (10)", "((n >= '-5'::integer) AND (n < 10))", True),
@@ -99,12 +101,40 @@ def test_what_the_plan_itself_adds_validates_and_drops() -> None:
     earlier = read(
         "ALTER TABLE c ADD CONSTRAINT k CHECK (n > 2) NOT VALID;"
         "ALTER TABLE c VALIDATE CONSTRAINT old; ALTER TABLE c DROP CONSTRAINT IF EXISTS gone;"
-        "ALTER TABLE other ADD CONSTRAINT not_ours CHECK (n > 3)"
     )
-    assert checks_by_then(Name("c"), now, earlier) == [
+    assert checks_by_then(now, earlier) == [
         Check("old", "(n > 0)", True),
         Check("k", "( n > 2 )", False),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE c DROP CONSTRAINT other, DROP CONSTRAINT k",
+        "ALTER TABLE c RENAME CONSTRAINT k TO l; ALTER TABLE c DROP CONSTRAINT l",
+        "ALTER TABLE c DROP CONSTRAINT k, ADD CONSTRAINT l CHECK (at::date > '2027-01-01')",
+    ],
+)
+def test_a_check_that_is_dropped_by_then_proves_nothing(text: str) -> None:
+    assert checks_by_then({"k": ("(n > 0)", True)}, read(text)) == []
+
+
+@pytest.mark.parametrize(
+    "tail", ["NOT VALID", "NOT ENFORCED", ", ADD CONSTRAINT l CHECK (n > 1) NOT ENFORCED"]
+)
+def test_a_check_that_nobody_held_the_rows_against_is_not_validated(tail: str) -> None:
+    by_then = checks_by_then({}, read(f"ALTER TABLE c ADD CONSTRAINT k CHECK (n > 0) {tail}"))
+    assert by_then[0] == Check("k", "( n > 0 )", False)
+
+
+def test_a_partition_that_is_made_as_one() -> None:
+    text = "CREATE TABLE IF NOT EXISTS s.c PARTITION OF p (PRIMARY KEY (id)) FOR VALUES FROM (1) TO (2)"
+    bounds = (frozenset(["1"]), frozenset(["2"]))
+    assert attachment(read(text)[0]) == Attachment(Name("p"), Name("c", "s"), bounds)
+    default = attachment(read("CREATE TABLE c PARTITION OF p DEFAULT")[0])
+    assert default == Attachment(Name("p"), Name("c"), None, is_default=True)
+    assert attachment(read("CREATE TABLE c (id integer) PARTITION BY LIST (id)")[0]) is None
 
 
 def test_the_key_of_a_table_that_the_plan_makes() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgops.pgtools import Toolset, embedded_tools, host_tools
+from pgops.pgtools import HostRunner, Toolset, embedded_tools, host_tools, toolset_of
 
 _PRETEND = """#!/bin/sh
 case "$*" in
@@ -71,3 +71,27 @@ def test_the_wheels_tools_have_neither_zstd_nor_tls() -> None:
     (found,) = embedded_tools(18)
     assert (found.major, found.compressions, found.tls) == (18, ("gzip:1",), False)
     assert (found.reads("gzip:1"), found.reads("0"), found.reads("zstd:3")) == (True, True, False)
+
+
+_SAID = "pg_dump (PostgreSQL) 17.2\n" + "-- next --\nconnection failed\n" * 4
+
+
+def test_what_a_pg_dump_in_an_image_answered() -> None:
+    runner = HostRunner(Path("/nowhere"))
+    found = toolset_of(_SAID, runner=runner, origin="image x")
+    assert found is not None
+    assert (found.version, found.compressions, found.tls) == ("17.2", ("zstd:3", "lz4", "gzip:1"), True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "sh: pg_dump: not found\n",
+        "-- next --".join(_SAID.split("-- next --")[:-1]),
+        # Killed while it was asked: no complaint is no answer.
+        _SAID.replace("connection failed", "", 1),
+    ],
+)
+def test_an_answer_that_was_cut_short_is_none(said: str) -> None:
+    assert toolset_of(said, runner=HostRunner(Path("/nowhere")), origin="image x") is None
