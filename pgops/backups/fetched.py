@@ -10,14 +10,13 @@ import contextlib
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgops.errors import PgopsError
+from pgops.momentary import abandoned, own_directory, turn
 
-_TURN = "turn"
 _SUFFIX = ".lock"
 
 
@@ -28,10 +27,8 @@ def private_directory() -> Iterator[Path]:
     :raises PgopsError: TMPDIR has something else where we keep them, or can't be written to.
     """
     try:
-        home = _home()
-        with _opened(home / _TURN, os.O_CREAT) as turn:
-            # Between the making of a lock, its locking and its directory nobody else may look at them.
-            fcntl.flock(turn, fcntl.LOCK_EX)
+        home = own_directory("fetched")
+        with turn(home):
             _sweep(home)
             owner, lock = tempfile.mkstemp(suffix=_SUFFIX, dir=home)
             try:
@@ -55,41 +52,12 @@ def private_directory() -> Iterator[Path]:
         os.close(owner)
 
 
-def _home() -> Path:
-    """This user's own directory for them; a link, or one that is somebody else's, is not used."""
-    path = Path(tempfile.gettempdir()) / f"pgops-fetched-{os.geteuid()}"
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        ours = found.st_uid == os.geteuid()
-        raise PgopsError(
-            f"{path} is not a private directory of this user",
-            untouched="nothing was touched",
-            hint=f"ls -ld {path}" if ours else "set TMPDIR to a directory of your own",
-        )
-    return path
-
-
 def _sweep(home: Path) -> None:
     """Remove what dead processes left; what has no lock of ours beside it is not ours and stays."""
     for lock in home.glob(f"*{_SUFFIX}"):
-        if lock.is_symlink() or not lock.is_file():
-            continue
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), _opened(lock) as descriptor:
-            # Refused while its owner lives.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            root = lock.with_suffix("")
-            if root.is_dir() and not root.is_symlink():
-                shutil.rmtree(root)
-            lock.unlink()
-
-
-@contextlib.contextmanager
-def _opened(lock: Path, flags: int = 0) -> Iterator[int]:
-    # For writing: NFS lets nobody lock a file alone that is open for reading only.
-    descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        with abandoned(lock) as free:
+            if free:
+                root = lock.with_suffix("")
+                if root.is_dir() and not root.is_symlink():
+                    shutil.rmtree(root)
+                lock.unlink(missing_ok=True)

@@ -142,6 +142,19 @@ def test_the_passfile_of_a_killed_process_is_removed_by_the_next_one() -> None:
             assert Path(first["PGPASSFILE"]).exists()
 
 
+def test_what_else_lies_among_the_passfiles_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    home = tmp_path / f"pgops-passfiles-{os.geteuid()}"
+    home.mkdir(mode=0o700)
+    (home / "directory").mkdir()
+    (home / "link").symlink_to(tmp_path)
+    with passfile(target(password=LiteralSecret(Secret(PASSWORD)))) as environ:
+        assert Path(environ["PGPASSFILE"]).exists()
+    assert {path.name for path in home.iterdir()} == {"turn", "directory", "link"}
+
+
 def test_a_directory_that_others_may_enter_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,75 @@
+"""Where this user's files of a moment lie: one private directory below TMPDIR for each kind.
+
+What lies there is locked by its owner for as long as that lives, so that what a killed process left is
+known by its free lock, and removed by the next one that comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pgops.errors import PgopsError
+
+_TURN = "turn"
+
+
+def own_directory(kind: str, refusal: type[PgopsError] = PgopsError) -> Path:
+    """The directory for files of this kind, made where it is missing.
+
+    :raises PgopsError: a ``refusal``: a link lies there, or what is somebody else's or open to others.
+    :raises OSError: TMPDIR can't be written to.
+    """
+    path = Path(tempfile.gettempdir()) / f"pgops-{kind}-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        ours = found.st_uid == os.geteuid()
+        raise refusal(
+            f"{path} is not a private directory of this user",
+            untouched="nothing was touched",
+            hint=f"ls -ld {path}" if ours else "set TMPDIR to a directory of your own",
+        )
+    return path
+
+
+@contextlib.contextmanager
+def turn(directory: Path) -> Iterator[None]:
+    """Between the making of a file and the lock on it nobody else may look at it."""
+    with opened(directory / _TURN, os.O_CREAT) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Whether ``path`` is a plain file that no living process has locked; it stays locked by us for the block."""
+    if path.is_symlink() or not path.is_file():
+        yield False
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            fcntl.flock(stack.enter_context(opened(path)), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (FileNotFoundError, BlockingIOError):
+            # Its owner has just removed it, or lives.
+            free = False
+        else:
+            free = True
+        yield free
+
+
+@contextlib.contextmanager
+def opened(path: Path, flags: int = 0) -> Iterator[int]:
+    """A descriptor of a file that is to be locked."""
+    # For writing: NFS lets nobody lock a file alone that is open for reading only.
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
