@@ -148,19 +148,20 @@ class S3Repository:
         self._bucket.delete([self._key(backup_id, CLAIM_NAME)])
 
     def leftovers(self) -> list[str]:
-        abandoned = self._abandoned() | set(self._staging.leftovers())
-        return sorted(each for each in abandoned if not self._published(each))
+        left = self._abandoned() | set(self._staging.leftovers())
+        return sorted(each for each in left if not self._published(each))
 
     def clear_leftovers(self) -> list[str]:
-        cleared = self.leftovers()
-        for backup_id in self._abandoned():
-            if self._published(backup_id):
-                # Its maker died between the manifest and the claim's removal: the backup is whole.
+        abandoned, staged = self._abandoned(), set(self._staging.leftovers())
+        whole = {each for each in abandoned | staged if self._published(each)}
+        for backup_id in abandoned:
+            if backup_id in whole:
+                # Its maker died between the manifest and the claim's removal.
                 self._settle(backup_id)
             else:
                 self._remove(backup_id)
         self._staging.clear_leftovers()
-        return cleared
+        return sorted((abandoned | staged) - whole)
 
     def _abandoned(self) -> set[str]:
         """Ids with a claim whose process is gone: nothing changes there any more."""
