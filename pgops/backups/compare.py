@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgops.backups import inventory
+from pgops.backups.loading import impatience
 from pgops.backups.manifest import Manifest, SequenceValue, Table
 from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identifier
 
@@ -65,6 +66,7 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
     :param partly: the target may hold more than the backup (a restore in place leaves strangers).
     """
     with connected(target, application_name="pgops compare", settings=_SETTINGS) as connection:
+        settings = {**_SETTINGS, **impatience(connection)}
         relations = inventory.relations(connection)
         tables = {(each.schema, each.name): each for each in relations if each.kind != "S"}
         counted = [
@@ -74,7 +76,7 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
             *(_Count((each.schema, each.name), each.bytes) for each in counted),
             *(_Analyze(name, size) for name, size in _to_analyze(connection)),
         ]
-        counts = _spread(target, work, jobs)
+        counts = _spread(target, settings, work, jobs)
         sequences = inventory.sequences(connection, [each for each in relations if each.kind == "S"])
         found = Contents(
             counts=counts,
@@ -187,7 +189,9 @@ class _Analyze:
         execute(connection, f"ANALYZE {identifier(*self.key)}")
 
 
-def _spread(target: Target, work: Sequence[_Count | _Analyze], jobs: int) -> dict[tuple[str, str], int]:
+def _spread(
+    target: Target, settings: Mapping[str, str], work: Sequence[_Count | _Analyze], jobs: int
+) -> dict[tuple[str, str], int]:
     """Do the work over ``jobs`` connections; the first failure stops all and is raised here."""
     waiting: queue.SimpleQueue[_Count | _Analyze] = queue.SimpleQueue()
     for each in sorted(work, key=lambda one: -one.size):
@@ -197,7 +201,7 @@ def _spread(target: Target, work: Sequence[_Count | _Analyze], jobs: int) -> dic
 
     def labour() -> None:
         try:
-            with connected(target, application_name="pgops compare", settings=_SETTINGS) as connection:
+            with connected(target, application_name="pgops compare", settings=settings) as connection:
                 while not failures:
                     try:
                         each = waiting.get_nowait()

@@ -25,7 +25,9 @@ def session_options(connection: Connection) -> str:
 
     Commits need not be flushed one by one: the swap's own commit is, and with it everything before.
     Index builds sort in more memory: half of shared_buffers, which says how large the server is, at
-    most 512 MB each. Limits meant for applications must not end a long COPY.
+    most 512 MB each. Limits meant for applications must not end a long COPY. Autovacuum finds the new
+    tables as soon as they have rows, and gives way to whoever wants to alter them only when that one has
+    waited for ``deadlock_timeout``: a second for each index and constraint, where nothing else is meant.
     """
     memory = fetch_value(
         connection,
@@ -43,8 +45,18 @@ def session_options(connection: Connection) -> str:
         "lock_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
         "default_transaction_read_only": "off",
+        **impatience(connection),
     }
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def impatience(connection: Connection) -> dict[str, str]:
+    """Settings that make autovacuum give way soon; only a superuser may have them.
+
+    https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-DEADLOCK-TIMEOUT
+    """
+    allowed = fetch_value(connection, "SELECT current_setting('is_superuser') = 'on'")
+    return {"deadlock_timeout": "20ms"} if allowed else {}
 
 
 def accepted_options(target: Target, options: str) -> str:
