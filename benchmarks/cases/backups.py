@@ -254,7 +254,9 @@ def restore(bench: Workbench) -> Iterator[Measure]:
         ],
         [
             Comparison("restore, checked and swapped", _RESTORE, _BEST, goal=1.10),
-            Comparison("restore, beside pg_restore with its defaults", _RESTORE, _DEFAULT_RESTORE, goal=0.6),
+            Comparison(
+                "restore, beside pg_restore with its defaults", _RESTORE, _DEFAULT_RESTORE, goal=0.625
+            ),
         ],
         bay.facts,
     )
