@@ -210,6 +210,22 @@ def setting_statements(name: str, attributes: Attributes, *, roles: frozenset[st
     ]
 
 
+def changing_statements(name: str, old: Attributes, new: Attributes, *, roles: frozenset[str]) -> list[str]:
+    """What turns owner and settings of a database that has the old attributes into the new ones."""
+    database = identifier(name)
+    statements = []
+    if new.owner != old.owner:
+        statements.append(f"ALTER DATABASE {database} OWNER TO {identifier(new.owner)}")
+    if new.settings != old.settings:
+        statements.append(f"ALTER DATABASE {database} RESET ALL")
+        statements += [
+            f"ALTER ROLE {identifier(role)} IN DATABASE {database} RESET ALL"
+            for role in sorted({each.role for each in old.settings if each.role in roles and each.role})
+        ]
+        statements += setting_statements(name, new, roles=roles)
+    return statements
+
+
 def grant_statements(name: str, attributes: Attributes, *, roles: frozenset[str]) -> list[str]:
     """Privileges on the new database; those of a role that is not here are left out."""
     if attributes.grants is None:

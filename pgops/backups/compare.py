@@ -15,6 +15,7 @@ from pgops.backups import inventory
 from pgops.backups.loading import impatience
 from pgops.backups.manifest import Manifest, SequenceValue, Table
 from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identifier
+from pgops.postgres.locks import outlast_idleness
 
 _SETTINGS = {
     "statement_timeout": "0",
@@ -66,6 +67,7 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
     :param partly: the target may hold more than the backup (a restore in place leaves strangers).
     """
     with connected(target, application_name="pgops compare", settings=_SETTINGS) as connection:
+        outlast_idleness(connection)
         settings = {**_SETTINGS, **impatience(connection)}
         relations = inventory.relations(connection)
         tables = {(each.schema, each.name): each for each in relations if each.kind != "S"}

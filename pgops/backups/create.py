@@ -120,7 +120,8 @@ def create(
     backup_id = new_id(started)
     with connected(target, application_name=f"pgops backup {backup_id}") as control:
         facts = _facts(control, target)
-        _be_patient(control, facts)
+        # Counting rows may take longer than the role's own limit for statements.
+        execute(control, "SET statement_timeout = 0")
         choice = _choose(target, facts, sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):
             end_sessions(control, SESSION_PREFIX + "%")
@@ -169,13 +170,6 @@ def _facts(connection: Connection, target: Target) -> ServerFacts:
             hint="point the environment at the server itself, or at a session pool",
         )
     return server_facts(connection)
-
-
-def _be_patient(control: Connection, facts: ServerFacts) -> None:
-    """The session that holds the locks must last as long as the dump, whatever the role's own settings say."""
-    execute(control, "SET statement_timeout = 0")
-    if facts.major >= 14:
-        execute(control, "SET idle_session_timeout = 0")
 
 
 def _choose(target: Target, facts: ServerFacts, sources: Sequence[ToolSource]) -> Choice:

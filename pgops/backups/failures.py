@@ -11,19 +11,23 @@ from pgops.postgres import DatabaseError, Target, redact
 _LOST = ("08", "57P")
 """SQLSTATE classes of a lost connection and of a server that is going down."""
 
+_ALONE = "nothing was touched"
+"""What a connection or a lock that was not had says of itself; who was in the middle of something knows better."""
+
 
 @contextlib.contextmanager
 def explained(target: Target, *, untouched: str = "nothing was touched", hint: str = "") -> Iterator[None]:
     """Turn what the driver raises inside the block into a :class:`PgopsError`; ours pass, completed.
 
-    :param untouched: what is still as it was, for errors that don't say it themselves.
+    :param untouched: what is still as it was, for errors that don't say it themselves. The innermost block counts.
     :raises UnreachableError: the connection was lost.
     :raises LockedError: a lock was not given in time.
     """
     try:
         yield
     except PgopsError as error:
-        error.untouched = error.untouched or untouched
+        if error.untouched in ("", _ALONE):
+            error.untouched = untouched
         error.hint = error.hint or hint
         raise
     except DatabaseError as error:

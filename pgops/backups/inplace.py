@@ -12,16 +12,52 @@ import time
 
 from pgops.backups.compare import compare
 from pgops.backups.failures import explained
-from pgops.backups.loading import APPLICATION, with_options
+from pgops.backups.loading import with_options
 from pgops.backups.manifest import DUMP_DIRECTORY
 from pgops.backups.repository import Repository
-from pgops.backups.restore import Hooks, Restored, Step, back_up_first
+from pgops.backups.restore import Hooks, Restored, Step
 from pgops.backups.restore_look import Look
 from pgops.backups.verify import check_files
-from pgops.errors import RefusedError, VerificationError
+from pgops.errors import LockedError, RefusedError, VerificationError
 from pgops.pgtools import check, restore_command, run
-from pgops.postgres import connected
-from pgops.postgres.locks import Mode, held
+from pgops.postgres import Connection, blockers_of_application, connected
+from pgops.postgres.locks import Mode, held, still_held
+
+_SESSION = "pgops restore in place"
+_LOOK_EVERY = 0.5
+
+
+class _Queue:
+    """Looks whether the restore waits for a table: behind it everybody else who wants the table waits too.
+
+    pg_restore sets lock_timeout to 0 itself, so that nothing on the server would end this.
+    """
+
+    def __init__(self, connection: Connection, lock_wait: float) -> None:
+        self._connection = connection
+        self._wait = lock_wait
+        self._since: float | None = None
+        self._next = 0.0
+
+    def look(self) -> None:
+        """At most twice a second.
+
+        :raises LockedError: it has waited for ``lock_wait`` seconds on end.
+        """
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _LOOK_EVERY
+        found = blockers_of_application(self._connection, _SESSION)
+        if not found:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= self._wait:
+            raise LockedError(
+                f"a table was not free within {self._wait:g} s: {'; '.join(map(str, found))}",
+                hint="end that session, or give it more time with --lock-wait=<seconds>",
+            )
 
 
 def restore_in_place(
@@ -48,7 +84,7 @@ def restore_in_place(
     untouched = f"{target.place} is what it was before: the one transaction was rolled back"
     with contextlib.ExitStack() as stack:
         stack.enter_context(explained(target, untouched=untouched))
-        inside = stack.enter_context(connected(target, application_name="pgops restore in place"))
+        inside = stack.enter_context(connected(target, application_name=f"{_SESSION}: locks"))
         stack.enter_context(
             held(inside, "schema", wait=lock_wait, what=f"a migration of {target.place}", mode=Mode.SHARED)
         )
@@ -60,7 +96,9 @@ def restore_in_place(
                 f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
                 hint=f"use another backup: invoke backup.list --env={repository.environment}",
             )
-        safety = back_up_first(looked, hooks)
+        # Whatever is there: functions and large objects are in no table, and nothing else is a way back.
+        hooks.step(Step.SAFETY)
+        safety = None if hooks.safety is None else hooks.safety()
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
         archive = directory / DUMP_DIRECTORY
         hooks.step(Step.LOADING)
@@ -73,10 +111,17 @@ def restore_in_place(
                 restore_command(archive, database=target.dbname, jobs=1, extra=arguments),
                 target=with_options(target, looked.options),
                 paths=[archive],
-                application_name=APPLICATION,
+                application_name=_SESSION,
+                on_poll=_Queue(inside, lock_wait).look,
             )
         )
-    kept = f"what {target.place} held before is in backup {safety}"
+        kept = f"what {target.place} held before is in backup {safety}"
+        if not still_held(inside, "schema", Mode.SHARED):
+            raise LockedError(
+                f"{target.place} was restored, but the lock that keeps migrations away was lost meanwhile",
+                untouched=kept,
+                hint=f"invoke migrate.status --env={target.environment}",
+            )
     with explained(target, untouched=kept):
         hooks.restamp(target, target.dbname)
         hooks.step(Step.COMPARING)

@@ -45,9 +45,19 @@ def session_options(connection: Connection) -> str:
         "lock_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
         "default_transaction_read_only": "off",
+        **patience(connection),
         **impatience(connection),
     }
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def patience(connection: Connection) -> dict[str, str]:
+    """Settings that let a session wait for others that work: pg_restore's leader has nothing to do meanwhile.
+
+    ``idle_session_timeout`` is known since PostgreSQL 14.
+    """
+    known = fetch_value(connection, "SELECT count(*) FROM pg_settings WHERE name = 'idle_session_timeout'")
+    return {"idle_session_timeout": "0"} if known else {}
 
 
 def impatience(connection: Connection) -> dict[str, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from pgops.backups import siblings
 from pgops.backups.attributes import attributes_of, merged
 from pgops.backups.failures import explained
+from pgops.backups.fetched import private_directory
 from pgops.backups.loading import APPLICATION, load_archive
 from pgops.backups.manifest import DUMP_DIRECTORY, Manifest, Table
 from pgops.backups.repository import Repository
@@ -150,7 +150,7 @@ def restore_parts(
             )
         remove_leftovers(admin, target.dbname)
         scratch = stack.enter_context(_scratch(admin, looked, hooks, now))
-        room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgops-")))
+        room = stack.enter_context(private_directory())
         hooks.step(Step.LOADING)
         listed = check(
             run(looked.tools.toolset.runner, list_command(directory / DUMP_DIRECTORY), paths=[directory])
@@ -173,8 +173,12 @@ def restore_parts(
         with connected(scratch, application_name=APPLICATION) as connection:
             _move(connection, parts)
         _carry(looked, scratch, parts, room / "part")
-        hooks.step(Step.COMPARING)
-        rows = _counted(target, parts)
+        with explained(
+            target, untouched=f"{target.place} has schema {parts.schema} now, and nothing else was changed"
+        ):
+            hooks.step(Step.COMPARING)
+            rows = _counted(target, parts)
+            _put_away(looked, scratch.dbname)
     return RestoredParts(parts.schema, rows, time.monotonic() - started)
 
 
@@ -184,7 +188,7 @@ def _owners(looked: Look) -> list[str]:
 
 @contextlib.contextmanager
 def _scratch(admin: Connection, looked: Look, hooks: Hooks, now: dt.datetime) -> Iterator[Target]:
-    """A database for the whole of the archive's definitions; dropped at the end of the block."""
+    """A database for the whole of the archive's definitions; dropped when the block fails."""
     restore_id = siblings.new_restore_id(now)
     name = sibling_name(looked.target.dbname, "new", restore_id)
     marker = Marker(
@@ -198,10 +202,13 @@ def _scratch(admin: Connection, looked: Look, hooks: Hooks, now: dt.datetime) ->
     attributes = merged(looked.around.here, attributes_of(looked.backup.manifest))
     scratch = looked.target.with_database(name)
     with made(admin, scratch, attributes, marker, hooks, major=looked.around.facts.major):
-        try:
-            yield scratch
-        finally:
-            siblings.drop(admin, name)
+        yield scratch
+
+
+def _put_away(looked: Look, scratch: str) -> None:
+    """Drop the scratch database, over a new connection: the old one had nothing to do for a long time."""
+    with connected(looked.admin, application_name=APPLICATION) as connection:
+        siblings.drop(connection, scratch)
 
 
 def filtered_list(listing: str, tables: Sequence[Table]) -> str:

@@ -19,15 +19,16 @@ from pgops.backups import siblings
 from pgops.backups.attributes import (
     Attributes,
     attributes_of,
+    changing_statements,
     create_statement,
     existing_roles,
     grant_statements,
     merged,
+    read_attributes,
     setting_statements,
 )
 from pgops.backups.compare import Comparison, compare
 from pgops.backups.failures import explained
-from pgops.backups.inventory import alembic_heads, relations
 from pgops.backups.loading import load_archive
 from pgops.backups.repository import Backup, Progress, Repository, no_progress
 from pgops.backups.restore_look import Look
@@ -38,10 +39,14 @@ from pgops.errors import (
     LockedError,
     PgopsError,
     RefusedError,
+    UnreachableError,
     VerificationError,
 )
 from pgops.postgres import Connection, DatabaseError, Target, connected, execute, identifier
 from pgops.postgres.locks import Mode, held, still_held
+
+_LET_IN = 10.0
+_POLL = 0.1
 
 
 class Step(Enum):
@@ -125,7 +130,7 @@ def restore(
             )
         removed = remove_leftovers(admin, target.dbname)
         safety = back_up_first(looked, hooks)
-        attributes = _attributes(looked)
+        attributes = _attributes(looked, looked.around.here)
         restore_id = siblings.new_restore_id(now)
         marker = Marker(
             kind="new",
@@ -162,15 +167,22 @@ def restore(
                     hint=f"use another backup: invoke backup.list --env={repository.environment}",
                 )
             hooks.step(Step.SETTING)
-            for statement in grant_statements(new.dbname, attributes, roles=roles):
-                execute(admin, statement)
             hooks.restamp(new, target.dbname)
-            hooks.step(Step.SWAPPING)
             _no_backup(inside, stack, looked, wait=lock_wait)
             _still_ours(admin, looked)
-            previous, swapped = _swap_in(looked, new.dbname, new_oid, attributes, marker)
+            # Loading takes long: what was changed about the target meanwhile must not be undone by the swap.
+            here = read_attributes(admin, target.dbname)
+            final = _attributes(looked, here)
+            roles = existing_roles(admin, [role for role in _roles_of(final) | _roles_of(attributes) if role])
+            for statement in [
+                *changing_statements(new.dbname, attributes, final, roles=roles),
+                *grant_statements(new.dbname, final, roles=roles),
+            ]:
+                execute(admin, statement)
+            hooks.step(Step.SWAPPING)
+            previous, swapped = _swap_in(looked, new.dbname, new_oid, final, here, marker)
         hooks.step(Step.LOOKING)
-        look_again(target, expected_oid=new_oid, heads=comparison.heads)
+        look_again(target, expected_oid=new_oid, previous=previous)
     return Restored(
         backup=looked.backup,
         database=target.dbname,
@@ -259,9 +271,9 @@ def remove_leftovers(admin: Connection, database: str) -> list[str]:
     return names
 
 
-def _attributes(looked: Look) -> Attributes:
-    found = merged(looked.around.here, attributes_of(looked.backup.manifest))
-    if looked.around.here is None and not looked.with_owners:
+def _attributes(looked: Look, here: Attributes | None) -> Attributes:
+    found = merged(here, attributes_of(looked.backup.manifest))
+    if here is None and not looked.with_owners:
         return replace(found, owner=looked.target.user)
     return found
 
@@ -319,11 +331,13 @@ def _drop_half_made(new: Target, oid: int | None, error: BaseException) -> None:
 
 
 def _swap_in(
-    looked: Look, new: str, new_oid: int, attributes: Attributes, marker: Marker
+    looked: Look, new: str, new_oid: int, attributes: Attributes, here: Attributes | None, marker: Marker
 ) -> tuple[str | None, Swapped]:
-    """Give the new database the target's name; the old one keeps its data under a name of its own."""
+    """Give the new database the target's name; the old one keeps its data under a name of its own.
+
+    :param here: the old one's attributes; ``None`` when there is none.
+    """
     name = looked.target.dbname
-    here = looked.around.here
     renames = [Rename(new, name)]
     statements = [
         f"ALTER DATABASE {identifier(name)} CONNECTION LIMIT {attributes.connection_limit}",
@@ -339,18 +353,42 @@ def _swap_in(
     return previous, swapped
 
 
-def look_again(target: Target, *, expected_oid: int, heads: tuple[str, ...] | None = None) -> None:
+def look_again(target: Target, *, expected_oid: int, previous: str | None) -> None:
     """Connect to the target as its users do and see that it is the database that was swapped in.
 
-    :param heads: what its Alembic heads must be, where they were read before.
-    :raises VerificationError: it is not.
+    Its heads are not looked at again: users are back in it, and one of them may migrate at its start.
+
+    :param previous: what the database that was there before is called now.
+    :raises UnreachableError: nobody gets in within ten seconds.
+    :raises VerificationError: it is another one.
     """
-    with connected(target, application_name="pgops restore: looking again") as connection:
-        found = alembic_heads(connection, [each for each in relations(connection) if each.kind == "r"])
-        oid = database_oid(connection, target.dbname)
-    if oid != expected_oid or heads not in (None, found):
-        raise VerificationError(
-            f"after the swap {target.place} is not the new database: its heads are {', '.join(found) or 'none'}",
-            untouched="the database that was there before is kept",
-            hint=f"invoke restore.status --env={target.environment}",
-        )
+    kept = f"what was there before is kept as {previous}" if previous else "there was nothing before"
+    with explained(
+        target,
+        untouched=f"the swap is done: {target.place} is the restored database, and {kept}",
+        hint=f"invoke restore.status --env={target.environment}",
+    ):
+        with _let_in(target) as connection:
+            oid = database_oid(connection, target.dbname)
+        if oid != expected_oid:
+            raise VerificationError(
+                f"after the swap {target.place} is not the new database",
+                untouched=f"the restored database has oid {expected_oid}; {kept}",
+            )
+
+
+@contextlib.contextmanager
+def _let_in(target: Target) -> Iterator[Connection]:
+    """A connection to the target, though its users all come back at once and may take every slot for a moment."""
+    deadline = time.monotonic() + _LET_IN
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                found = connected(target, application_name="pgops restore: looking again")
+                connection = stack.enter_context(found)
+                break
+            except UnreachableError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_POLL)
+        yield connection

@@ -186,7 +186,7 @@ def undo(
             renames.insert(0, Rename(name, kept_as))
             statements.append(comment_statement(kept_as, marker.text()))
         settle(admin_target, target, chosen.oid, lambda: swap(admin_target, renames, statements))
-        look_again(target, expected_oid=chosen.oid)
+        look_again(target, expected_oid=chosen.oid, previous=kept_as)
     return Undone(name, chosen.name, kept_as, time.monotonic() - started)
 
 

@@ -9,7 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from pgops.backups.inventory import Relation
-from pgops.postgres import Blocker, Connection, DatabaseError, fetch_all, fetch_value, sessions
+from pgops.postgres import (
+    Blocker,
+    Connection,
+    DatabaseError,
+    blockers_of_application,
+    fetch_all,
+    fetch_value,
+)
 
 _LOOK_EVERY = 0.5
 _T = TypeVar("_T")
@@ -69,14 +76,8 @@ class Monitor:
             self._report()
 
     def _find_blockers(self) -> None:
-        pids = fetch_value(
-            self._control,
-            "SELECT array_agg(DISTINCT b) FROM pg_stat_activity AS a, unnest(pg_blocking_pids(a.pid)) AS b"
-            " WHERE a.application_name = %s AND a.wait_event_type = 'Lock'",
-            (self._name,),
-        )
-        if pids:
-            self.blockers = sessions(self._control, pids)
+        # The last ones seen: when a dump has failed they may be gone.
+        self.blockers = blockers_of_application(self._control, self._name) or self.blockers
 
     def _report(self) -> None:
         rows = fetch_all(

@@ -169,6 +169,17 @@ def blockers_of(connection: Connection, pid: int) -> list[Blocker]:
     return sessions(connection, pids)
 
 
+def blockers_of_application(connection: Connection, application_name: str) -> list[Blocker]:
+    """The same for every session of this server that calls itself so and waits for a lock."""
+    pids = fetch_value(
+        connection,
+        "SELECT array_agg(DISTINCT b) FROM pg_stat_activity AS a, unnest(pg_blocking_pids(a.pid)) AS b"
+        " WHERE a.application_name = %s AND a.wait_event_type = 'Lock'",
+        (application_name,),
+    )
+    return sessions(connection, pids or [])
+
+
 def sessions(connection: Connection, pids: list[int]) -> list[Blocker]:
     """The sessions of these pids that are still there."""
     return [Blocker(*row) for row in fetch_all(connection, _BLOCKERS, (list(pids),))]

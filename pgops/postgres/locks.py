@@ -59,6 +59,17 @@ def holders(connection: Connection, name: str) -> list[Blocker]:
     return sessions(connection, [row[0] for row in rows])
 
 
+def outlast_idleness(connection: Connection) -> None:
+    """Keep the session alive however long it has nothing to do, whatever the role's own settings say.
+
+    A session that holds a lock waits while others work; ``idle_session_timeout`` (14 and later) would end it.
+    """
+    execute(
+        connection,
+        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'",
+    )
+
+
 def try_lock(connection: Connection, name: str, mode: Mode = Mode.EXCLUSIVE) -> bool:
     """Take the lock if it is free now."""
     return bool(fetch_value(connection, f"SELECT {mode.value}(%s, %s)", lock_key(name)))
@@ -80,6 +91,7 @@ def held(
     :param on_wait: called once when it has to wait, with those who hold it.
     :raises LockedError: not given in time; the message names the holder.
     """
+    outlast_idleness(connection)
     deadline = time.monotonic() + wait
     told = False
     while not try_lock(connection, name, mode):
