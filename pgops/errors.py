@@ -168,3 +168,9 @@ class InterruptedRunError(PgopsError):
 
     exit_code = ExitCode.INTERRUPTED
     code = "interrupted"
+
+
+class DefectError(PgopsError):
+    """Something that was not expected: a defect of pgops. Only ``--json`` tells it so; people see the traceback."""
+
+    code = "defect"

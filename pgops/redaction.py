@@ -14,12 +14,14 @@ _QUERY = re.compile(rf"(?P<head>[?&]{_SECRET_KEYS}=)(?P<value>[^&\s'\"]*)", re.I
 _KEYWORD = re.compile(
     rf"(?P<head>\b{_SECRET_KEYS}\s*=\s*)(?P<value>'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s&,;)]+)", re.IGNORECASE
 )
+# As SQL has it in OPTIONS (…) and in ALTER ROLE … PASSWORD '…'.
+_OPTION = re.compile(rf"(?P<head>\b{_SECRET_KEYS}\s+E?)(?P<value>'(?:[^'\\]|''|\\.)*')", re.IGNORECASE)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return ``text`` with passwords masked.
 
-    Masks the userinfo of any URL, password-like query keys and keyword DSN entries, and every value
+    Masks the userinfo of any URL, password-like query keys, keyword DSN entries and options of SQL, and every value
     in ``secrets`` or revealed so far by :mod:`pgops.secrets`, raw and percent-encoded. A value that
     reads like a word is masked where it stands as a word, so that ``ship`` leaves ``relationship``
     whole. Values shorter than three characters are masked by position only: replacing them would
@@ -34,4 +36,5 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
                 text = text.replace(form, MASK)
     text = _USERINFO.sub(rf"\g<head>{MASK}\g<tail>", text)
     text = _QUERY.sub(rf"\g<head>{MASK}", text)
+    text = _OPTION.sub(rf"\g<head>{MASK}", text)
     return _KEYWORD.sub(rf"\g<head>{MASK}", text)

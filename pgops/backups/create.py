@@ -32,7 +32,6 @@ from pgops.postgres import (
     ServerFacts,
     Target,
     connected,
-    execute,
     fetch_value,
     server_facts,
     transaction_pooled,
@@ -118,10 +117,10 @@ def create(
     observer = observer or Unobserved()
     started = clock()
     backup_id = new_id(started)
-    with connected(target, application_name=f"pgops backup {backup_id}") as control:
+    # Counting rows may take longer than the role's own limit for statements.
+    patient = {"statement_timeout": "0"}
+    with connected(target, application_name=f"pgops backup {backup_id}", settings=patient) as control:
         facts = _facts(control, target)
-        # Counting rows may take longer than the role's own limit for statements.
-        execute(control, "SET statement_timeout = 0")
         choice = _choose(target, facts, sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):
             end_sessions(control, SESSION_PREFIX + "%")

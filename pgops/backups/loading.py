@@ -18,6 +18,8 @@ _LOOK_EVERY = 0.5
 _MAINTENANCE_LIMIT_KB = 512 * 1024
 
 APPLICATION = "pgops restore"
+WORKING = MappingProxyType({"statement_timeout": "0", "default_transaction_read_only": "off"})
+"""Settings of a session that makes, moves and counts: what applications are held to is not meant for it."""
 
 
 def session_options(connection: Connection) -> str:

@@ -20,7 +20,7 @@ from pgops.backups import siblings
 from pgops.backups.attributes import attributes_of, merged
 from pgops.backups.failures import explained
 from pgops.backups.fetched import private_directory
-from pgops.backups.loading import APPLICATION, load_archive
+from pgops.backups.loading import APPLICATION, WORKING, load_archive, with_options
 from pgops.backups.manifest import DUMP_DIRECTORY, Manifest, Table
 from pgops.backups.repository import Repository
 from pgops.backups.restore import Hooks, Step, locked, made, remove_leftovers
@@ -170,7 +170,7 @@ def restore_parts(
             progress=hooks.progress,
         )
         hooks.step(Step.SETTING)
-        with connected(scratch, application_name=APPLICATION) as connection:
+        with connected(scratch, application_name=APPLICATION, settings=WORKING) as connection:
             _move(connection, parts)
         _carry(looked, scratch, parts, room / "part")
         with explained(
@@ -207,7 +207,7 @@ def _scratch(admin: Connection, looked: Look, hooks: Hooks, now: dt.datetime) ->
 
 def _put_away(looked: Look, scratch: str) -> None:
     """Drop the scratch database, over a new connection: the old one had nothing to do for a long time."""
-    with connected(looked.admin, application_name=APPLICATION) as connection:
+    with connected(looked.admin, application_name=APPLICATION, settings=WORKING) as connection:
         siblings.drop(connection, scratch)
 
 
@@ -277,12 +277,15 @@ def _carry(looked: Look, scratch: Target, parts: Parts, archive: Path) -> None:
         for each in restore_command(archive, database=looked.target.dbname, jobs=1, extra=extra)
         if not each.startswith("--jobs")
     ]
-    check(run(runner, command, target=looked.target, paths=[archive.parent], application_name=APPLICATION))
+    into = with_options(looked.target, looked.options)
+    check(run(runner, command, target=into, paths=[archive.parent], application_name=APPLICATION))
 
 
 def _counted(target: Target, parts: Parts) -> dict[str, int]:
     problems, rows = [], {}
-    with connected(target, application_name=APPLICATION, settings={"row_security": "off"}) as connection:
+    with connected(
+        target, application_name=APPLICATION, settings={**WORKING, "row_security": "off"}
+    ) as connection:
         for table in parts.tables:
             found = int(
                 fetch_value(connection, f"SELECT count(*) FROM ONLY {identifier(parts.schema, table.name)}")

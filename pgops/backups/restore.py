@@ -29,7 +29,7 @@ from pgops.backups.attributes import (
 )
 from pgops.backups.compare import Comparison, compare
 from pgops.backups.failures import explained
-from pgops.backups.loading import load_archive
+from pgops.backups.loading import WORKING, load_archive
 from pgops.backups.repository import Backup, Progress, Repository, no_progress
 from pgops.backups.restore_look import Look
 from pgops.backups.siblings import Marker, comment_statement, database_oid, sibling_name
@@ -210,7 +210,9 @@ def locked(admin: Target, target: Target, *, wait: float) -> Iterator[Connection
     :raises LockedError: another restore of it is under way.
     """
     with (
-        connected(admin, application_name=f"pgops restore of {target.dbname}"[:63]) as connection,
+        connected(
+            admin, application_name=f"pgops restore of {target.dbname}"[:63], settings=WORKING
+        ) as connection,
         held(
             connection,
             siblings.restore_lock(target.dbname),
@@ -320,7 +322,9 @@ def _drop_half_made(new: Target, oid: int | None, error: BaseException) -> None:
     If the server is gone, the next restore finds it by its marker.
     """
     try:
-        with connected(siblings.maintenance(new), application_name="pgops restore: cleaning") as connection:
+        with connected(
+            siblings.maintenance(new), application_name="pgops restore: cleaning", settings=WORKING
+        ) as connection:
             there = database_oid(connection, new.dbname)
             if there is not None and oid in (None, there):
                 siblings.drop(connection, new.dbname)

@@ -12,7 +12,7 @@ from pgops.backups.loading import accepted_options, session_options
 from pgops.backups.preflight import Obstacle, Surroundings, obstacles, refuse, survey
 from pgops.backups.repository import Backup
 from pgops.errors import RefusedError
-from pgops.pgtools import DEFAULT_SOURCES, Choice, ToolSource, choose_for_restore
+from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore
 from pgops.postgres import Target, connected, fetch_one, transaction_pooled
 
 _TLS_MODES = ("require", "verify-ca", "verify-full")
@@ -50,9 +50,13 @@ class Look:
         """
         refuse(
             self.obstacles,
-            what=f"restoring {self.backup.id} into {self.target.place}",
+            what=_what(self.target, self.backup),
             untouched=f"{self.target.place} was not touched",
         )
+
+
+def _what(target: Target, backup: Backup) -> str:
+    return f"restoring {backup.id} into {target.place}"
 
 
 def look(
@@ -80,13 +84,19 @@ def look(
             )
         around = survey(connection, target, manifest)
         options = accepted_options(admin, session_options(connection))
-    tools = choose_for_restore(
-        around.facts.major,
-        archive_major=manifest.tools.major,
-        compression=manifest.compression,
-        tls=target.sslmode in _TLS_MODES,
-        sources=sources,
-    )
+    found = tuple(obstacles(around, manifest, with_owners=with_owners, beside=beside))
+    try:
+        tools = choose_for_restore(
+            around.facts.major,
+            archive_major=manifest.tools.major,
+            compression=manifest.compression,
+            tls=target.sslmode in _TLS_MODES,
+            sources=sources,
+        )
+    except NoToolsError:
+        # For a server older than the backup's there can be none: that is what has to be said.
+        refuse(found, what=_what(target, backup), untouched=f"{target.place} was not touched")
+        raise
     tables, rows = (None, None) if around.oid is None else _what_is_there(target)
     return Look(
         target=target,
@@ -98,7 +108,7 @@ def look(
         options=options,
         tables=tables,
         rows=rows,
-        obstacles=tuple(obstacles(around, manifest, with_owners=with_owners, beside=beside)),
+        obstacles=found,
         warnings=tuple(_warnings(around, backup, tools)),
     )
 
@@ -116,7 +126,10 @@ def _warnings(around: Surroundings, backup: Backup, tools: Choice) -> Iterator[s
     yield from tools.warnings
     manifest, here = backup.manifest, around.here
     if not backup.verified:
-        yield f"backup {backup.id} was never verified; this restore checks it before anything is changed"
+        state = (
+            "was never verified" if backup.proof is None else "was found damaged when it was last verified"
+        )
+        yield f"backup {backup.id} {state}; this restore checks it before anything is changed"
     if here is None:
         return
     if here.locale != manifest.locale:

@@ -120,6 +120,8 @@ def _ending_sessions(admin: Target, oids: Sequence[int]) -> Iterator[_Ended]:
     def work() -> None:
         try:
             with connected(admin, application_name="pgops swap: ending sessions") as connection:
+                # A role that is another one by its own setting would not be allowed to end its own sessions.
+                execute(connection, "SET ROLE NONE")
                 while not stop.is_set():
                     ended.count += end_sessions(connection, oids)
                     stop.wait(_POLL)

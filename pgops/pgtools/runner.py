@@ -28,6 +28,7 @@ from pgops.redaction import redact
 _GRACE = 5.0
 _POLL = 0.02
 _KEPT = 64 * 1024
+_STATEMENT = "Command was: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,19 @@ class ToolError(PgopsError):
             ended = f"was killed by signal {-finished.exit_code}"
         else:
             ended = f"failed with exit code {finished.exit_code}"
-        lines = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
-        said = "; ".join(lines[-4:]) or "it said nothing"
+        said = "; ".join(_own_words(finished.stderr, program)[-4:]) or "it said nothing"
         super().__init__(f"{program} {ended}: {said}", untouched=untouched, hint=hint)
+
+
+def _own_words(stderr: str, program: str) -> list[str]:
+    """Its lines without the statement that failed: that is long, and may hold a secret of the database's own."""
+    kept: list[str] = []
+    quoting = False
+    for line in stderr.splitlines():
+        quoting = line.startswith(_STATEMENT) or (quoting and not line.startswith(f"{program}:"))
+        if line.strip() and not quoting:
+            kept.append(line.strip())
+    return kept
 
 
 class Child(Protocol):

@@ -117,6 +117,9 @@ def connect(
         # The cause is dropped on purpose: a driver's traceback shows the keywords, and they hold a password.
         raise _explain(target, str(error)) from None
     connection.autocommit = True
+    if connection.encoding == "SQLASCII":
+        # Such a database knows bytes only. The driver would refuse all beyond ASCII, names too.
+        connection.set_client_encoding("UTF8")
     if settings:
         with connection.cursor() as cursor:
             for key, value in settings.items():

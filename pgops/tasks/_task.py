@@ -16,7 +16,7 @@ from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
-from pgops.errors import ExitCode, InterruptedRunError, PgopsError
+from pgops.errors import DefectError, ExitCode, InterruptedRunError, PgopsError
 
 if TYPE_CHECKING:
     from pgops.environments import Environment, Project
@@ -156,6 +156,16 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
     except KeyboardInterrupt as error:
         console.fail(InterruptedRunError("interrupted", hint="look at the state with: invoke status"))
         raise Exit(code=int(ExitCode.INTERRUPTED)) from error
+    except Exit:
+        raise
+    except Exception as error:
+        # A defect keeps its traceback, on stderr; who reads JSON gets an object all the same.
+        if console.json_output:
+            from pgops.redaction import redact
+
+            message = f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
+            console.fail(DefectError(message, hint="a defect of pgops; the traceback is on stderr"))
+        raise
 
 
 class _terminated_as_interrupt:  # noqa: N801 - used as a context manager, like contextlib's own

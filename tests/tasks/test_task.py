@@ -47,7 +47,7 @@ def root(context, console):
     console.say(str(project_root(context)))
 
 @task()
-def broken(context, console):
+def broken(context, console, *, json=False):
     """A defect."""
     raise ZeroDivisionError("a defect of ours")
 
@@ -56,6 +56,7 @@ namespace = Collection(act, number, wait, root, broken)
 
 EXITS = {
     "PgopsError": ("failure", 1),
+    "DefectError": ("defect", 1),
     "UsageError": ("usage", 2),
     "ConfigurationError": ("configuration", 2),
     "SecretError": ("secret", 2),
@@ -106,6 +107,17 @@ def test_an_error_as_json(directory: ProjectDirectory) -> None:
 
 def test_debug_shows_the_traceback(directory: ProjectDirectory) -> None:
     assert "Traceback" in directory.run("--debug", "act", "--fail=RefusedError").err
+
+
+def test_a_defect_is_an_object_for_who_reads_json(directory: ProjectDirectory) -> None:
+    ran = directory.run("broken", "--json")
+    error = json.loads(ran.out)["error"]
+    assert (error["code"], error["exit_code"], error["message"]) == (
+        "defect",
+        1,
+        "ZeroDivisionError: a defect of ours",
+    )
+    assert "Traceback" in ran.err
 
 
 def test_a_defect_keeps_its_traceback(directory: ProjectDirectory) -> None:

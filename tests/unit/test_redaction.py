@@ -22,6 +22,9 @@ S = "s3cr3t/p@ss%word"
         'connection to "db" failed: PASSWORD = s3cr3t',
         "https://user:s3cr3t@bucket.example.com/",
         "could not parse postgresql://app:p@s3cr3t@db/app",
+        "CREATE USER MAPPING FOR app SERVER s OPTIONS (user 'u', password 's3cr3t')",
+        "ALTER ROLE app PASSWORD 'it''s s3cr3t'",
+        "ALTER ROLE app PASSWORD E'it\\'s s3cr3t'",
     ],
 )
 def test_redacts_by_position(text: str) -> None:

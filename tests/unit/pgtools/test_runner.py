@@ -71,6 +71,21 @@ def test_a_killed_program_says_so(tool: Callable[[str], HostRunner]) -> None:
         check(run(tool("kill -9 $$"), ["tool"]))
 
 
+def test_the_statement_that_failed_is_not_repeated(tool: Callable[[str], HostRunner]) -> None:
+    said = """echo 'tool: while PROCESSING TOC:
+tool: error: could not execute query: ERROR:  role "app_b" does not exist
+Command was: CREATE USER MAPPING FOR app_b SERVER s2 OPTIONS (
+    "key" $$hidden$$
+);
+
+tool: warning: errors ignored on restore: 1' >&2; exit 1"""
+    with pytest.raises(ToolError) as caught:
+        check(run(tool(said), ["tool"]))
+    assert 'role "app_b" does not exist; tool: warning: errors ignored' in caught.value.message
+    assert "MAPPING" not in caught.value.message
+    assert "hidden" not in caught.value.message
+
+
 def test_a_program_that_cannot_be_started_is_our_error(tmp_path: Path) -> None:
     with pytest.raises(PgopsError):
         check(run(HostRunner(tmp_path), ["pg_dump"]))

@@ -1,0 +1,211 @@
+"""Restores where the role, the database or somebody else makes it hard: settings, other roles, changes meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgops.backups import undo
+from pgops.backups.inplace import restore_in_place
+from pgops.backups.parts import choose_parts, restore_parts
+from pgops.backups.restore import Hooks, Step, restore
+from pgops.backups.restore_look import look
+from pgops.errors import BlockedError, LockedError, UnreachableError
+from pgops.pgtools import embedded_tools
+from pgops.postgres import Target, connected, execute, fetch_value, identifier
+from pgops.secrets import LiteralSecret, Secret
+from tests.conftest import fresh_database
+from tests.restoring import (
+    NOW,
+    back_up,
+    databases,
+    drop_all,
+    put_back,
+    run_sql,
+    small_data,
+    table_hashes,
+    value,
+)
+
+
+@pytest.fixture
+def target(server: Target) -> Iterator[Target]:
+    with fresh_database(server, "hard") as found:
+        small_data(found)
+        yield found
+        drop_all(found)
+
+
+@pytest.fixture
+def owner(server: Target, target: Target) -> Iterator[Target]:
+    """A role that owns the database and is no superuser."""
+    run_sql(
+        target,
+        "CREATE ROLE hard_owner LOGIN CREATEDB PASSWORD 'pw'",
+        f"ALTER DATABASE {target.dbname} OWNER TO hard_owner",
+        *(f"ALTER TABLE {table} OWNER TO hard_owner" for table in ("knowledge", "alembic_version")),
+    )
+    yield dataclasses.replace(target, user="hard_owner", password=LiteralSecret(Secret("pw")))
+    drop_all(target)
+    run_sql(server, "DROP ROLE IF EXISTS hard_member", "DROP ROLE hard_owner")
+
+
+def at(step: Step, *statements: str, on: Target) -> Hooks:
+    """Somebody does this when the restore is there."""
+
+    def act(now: Step) -> None:
+        if now is step:
+            run_sql(on, *statements)
+
+    return Hooks(step=act)
+
+
+def test_what_is_changed_about_the_target_while_it_loads_stays(target: Target, tmp_path: Path) -> None:
+    name = identifier(target.dbname)
+    run_sql(target, f"ALTER DATABASE {name} SET work_mem TO '5MB'", f"ALTER DATABASE {name} SET jit TO 'off'")
+    repository, backup = back_up(target, tmp_path)
+    changes = at(
+        Step.LOADING,
+        f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+        f"ALTER DATABASE {name} CONNECTION LIMIT 7",
+        f"ALTER DATABASE {name} SET work_mem TO '9MB'",
+        f"COMMENT ON DATABASE {name} IS 'meanwhile'",
+        on=target.with_database("postgres"),
+    )
+
+    put_back(target, repository, backup, changes)
+
+    row = "SELECT {} FROM pg_database WHERE datname = current_database()"
+    assert value(target, row.format("datconnlimit")) == 7
+    assert "=c/" not in str(value(target, row.format("datacl::text")))
+    assert value(target, row.format("shobj_description(oid, 'pg_database')")) == "meanwhile"
+    assert (value(target, "SHOW work_mem"), value(target, "SHOW jit")) == ("9MB", "off")
+
+
+def test_who_is_not_let_in_after_the_swap_is_told_that_it_is_done(
+    owner: Target, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgops.backups.restore._LET_IN", 0.5)
+    repository, backup = back_up(owner, tmp_path)
+    shut = f"ALTER DATABASE {identifier(target.dbname)} CONNECTION LIMIT 0"
+
+    with pytest.raises(UnreachableError) as caught:
+        put_back(owner, repository, backup, at(Step.LOOKING, shut, on=target.with_database("postgres")))
+
+    assert "the swap is done" in caught.value.untouched
+    kept = undo.state(target).before
+    assert kept is not None
+    assert kept.name in caught.value.untouched
+
+
+@pytest.mark.parametrize("timeout", ["statement_timeout = '25ms'", "idle_session_timeout = '300ms'"])
+def test_limits_meant_for_applications_end_no_restore(owner: Target, tmp_path: Path, timeout: str) -> None:
+    run_sql(owner, "INSERT INTO knowledge (content) SELECT repeat('x', 900) FROM generate_series(1, 40000)")
+    before = table_hashes(owner)
+    repository, backup = back_up(owner, tmp_path)
+    run_sql(owner, f"ALTER ROLE hard_owner SET {timeout}")
+
+    put_back(owner, repository, backup)
+
+    run_sql(owner, "ALTER ROLE hard_owner RESET ALL")
+    assert table_hashes(owner) == before
+
+
+def test_a_role_that_is_another_one_by_its_own_setting_can_restore(
+    owner: Target, target: Target, tmp_path: Path
+) -> None:
+    run_sql(
+        target,
+        "CREATE ROLE hard_member LOGIN PASSWORD 'pw' IN ROLE hard_owner",
+        "ALTER ROLE hard_member SET role = 'hard_owner'",
+    )
+    member = dataclasses.replace(owner, user="hard_member")
+    before = table_hashes(member)
+    repository, backup = back_up(member, tmp_path)
+    run_sql(member, "DELETE FROM knowledge")
+
+    put_back(member, repository, backup)
+
+    assert table_hashes(member) == before
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout TO '10ms'", "default_transaction_read_only TO 'on'"])
+def test_settings_of_the_database_stop_no_restore_of_a_part(
+    target: Target, tmp_path: Path, setting: str
+) -> None:
+    run_sql(target, "INSERT INTO knowledge (content) SELECT repeat('y', 900) FROM generate_series(1, 60000)")
+    repository, backup = back_up(target, tmp_path)
+    run_sql(target, f"ALTER DATABASE {identifier(target.dbname)} SET {setting}")
+    parts = choose_parts(backup.manifest, ["knowledge"], [], "20261122t171500_ab12cd")
+
+    done = restore_parts(look(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5)
+
+    assert done.rows == {"public.knowledge": 60500}
+    assert databases(target) == {target.dbname}
+
+
+def test_in_place_a_backup_comes_first_even_where_there_is_no_table(server: Target, tmp_path: Path) -> None:
+    with fresh_database(server, "functions") as target:
+        run_sql(target, "CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 41'")
+        repository, backup = back_up(target, tmp_path)
+        taken: list[dt.datetime] = []
+
+        def safety() -> str:
+            taken.append(NOW)
+            return "safety"
+
+        done = restore_in_place(look(target, backup, beside=False), repository, Hooks(safety=safety), jobs=1)
+
+        assert (done.safety_backup, len(taken)) == ("safety", 1)
+
+
+def test_in_place_does_not_wait_for_a_table_for_ever(target: Target, tmp_path: Path) -> None:
+    repository, backup = back_up(target, tmp_path)
+    with connected(target, application_name="a reader") as reader:
+        execute(reader, "BEGIN")
+        fetch_value(reader, "SELECT count(*) FROM knowledge")
+        with pytest.raises(LockedError) as caught:
+            restore_in_place(look(target, backup, beside=False), repository, Hooks(), jobs=1, lock_wait=1.0)
+        assert "a reader" in caught.value.message
+        assert "rolled back" in caught.value.untouched
+        # Nobody is left in the queue with an exclusive lock.
+        with connected(target, settings={"lock_timeout": "20s"}) as other:
+            assert fetch_value(other, "SELECT count(*) FROM knowledge") == 500
+
+
+def test_a_server_older_than_the_backup_is_named_before_missing_tools(target: Target, tmp_path: Path) -> None:
+    _repository, backup = back_up(target, tmp_path)
+    newer = dataclasses.replace(
+        backup,
+        manifest=dataclasses.replace(
+            backup.manifest,
+            server_version="99.1",
+            server_version_num=990001,
+            tools=dataclasses.replace(backup.manifest.tools, version="99.1"),
+        ),
+    )
+    with pytest.raises(BlockedError) as caught:
+        look(target, newer, sources=[embedded_tools])
+    assert "comes from PostgreSQL 99" in caught.value.message
+
+
+def test_names_beyond_ascii_in_a_database_without_an_encoding(server: Target, tmp_path: Path) -> None:
+    with fresh_database(server, "bytes") as plain:
+        name = f"{plain.dbname}_ascii"
+        run_sql(
+            plain,
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0",
+        )
+        target = plain.with_database(name)
+        try:
+            run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
+            repository, backup = back_up(target, tmp_path)
+            assert [each.name for each in backup.manifest.tables] == ["grün"]
+            restore(look(target, backup), repository, Hooks(), now=NOW, jobs=1, lock_wait=5)
+            assert value(target, 'SELECT a FROM "grün"') == 1
+        finally:
+            drop_all(target)
