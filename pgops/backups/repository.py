@@ -143,6 +143,11 @@ class Backup:
         """Whether the newest verification found nothing wrong."""
         return self.proof is not None and self.proof.ok
 
+    @property
+    def damaged(self) -> bool:
+        """Whether the newest verification found something wrong."""
+        return self.proof is not None and not self.proof.ok
+
     def as_json(self) -> dict[str, object]:
         """The ``backup`` object of ``--json``."""
         manifest = self.manifest
