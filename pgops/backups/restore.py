@@ -260,7 +260,7 @@ def remove_leftovers(admin: Connection, database: str) -> list[str]:
 
 
 def _attributes(looked: Look) -> Attributes:
-    found = merged(looked.around.here, attributes_of(looked.backup.manifest))
+    found = looked.around.settable(merged(looked.around.here, attributes_of(looked.backup.manifest)))
     if looked.around.here is None and not looked.with_owners:
         return replace(found, owner=looked.target.user)
     return found
