@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgops.backups.manifest import Manifest, Proof
-from pgops.backups.repository import Backup, Listing, Repository, find, listing, load
+from pgops.backups.repository import Backup, Listing, Repository, find, listing, load, newest_first
 from pgops.environments import Environment, Store
 from pgops.errors import ConfigurationError
 
@@ -18,6 +18,7 @@ __all__ = [
     "find",
     "listing",
     "load",
+    "newest_first",
     "open_repository",
 ]
 

@@ -204,7 +204,7 @@ def create_statement(name: str, attributes: Attributes, *, server_major: int, co
 def setting_statements(name: str, attributes: Attributes, *, roles: frozenset[str]) -> list[str]:
     """``ALTER DATABASE … SET`` for the new database; what belongs to a role that is not here is left out."""
     return [
-        _setting_statement(name, each)
+        setting_statement(name, each)
         for each in attributes.settings
         if each.role is None or each.role in roles
     ]
@@ -246,7 +246,8 @@ def grant_statements(name: str, attributes: Attributes, *, roles: frozenset[str]
     return statements
 
 
-def _setting_statement(name: str, setting: Setting) -> str:
+def setting_statement(name: str, setting: Setting) -> str:
+    """``ALTER DATABASE … SET``, or ``ALTER ROLE … IN DATABASE … SET``, for the database called ``name``."""
     head = f"ALTER DATABASE {identifier(name)}"
     if setting.role is not None:
         head = f"ALTER ROLE {identifier(setting.role)} IN DATABASE {identifier(name)}"
@@ -276,6 +277,36 @@ def split_names(text: str) -> list[str]:
             current += character
         at += 1
     return [each for each in [*found, current] if each]
+
+
+def unsettable(connection: Connection, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+    """Those of ``settings`` that our role may not give to a database of its own; of roles that are here.
+
+    The rules are those of ``validate_option_array_item`` (guc.c) and ``AlterRoleSet`` (user.c): a name that the
+    server does not know, as an extension's or the application's own, is the superuser's.
+    """
+    version = connection.server_version
+    granted = "has_parameter_privilege(w.name, 'SET')" if version >= 150000 else "false"
+    administers = "pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')" if version >= 160000 else "true"
+    rows = fetch_all(
+        connection,
+        f"""
+        SELECT w.at
+          FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS w(role, name, at)
+          JOIN pg_roles AS me ON me.rolname = current_user AND NOT me.rolsuper
+          LEFT JOIN pg_roles AS r ON r.rolname = w.role
+          LEFT JOIN pg_settings AS s ON lower(s.name) = lower(w.name)
+         WHERE (w.role IS NULL OR r.oid IS NOT NULL)
+           AND NOT (
+                 -- pg_settings does not show this one.
+                 (lower(w.name) = 'role' OR coalesce(s.context IN ('user', 'backend'), false) OR {granted})
+             AND (w.role IS NULL OR r.oid = me.oid OR me.rolcreaterole AND NOT r.rolsuper AND {administers})
+           )
+         ORDER BY w.at
+        """,
+        ([each.role for each in settings], [each.name for each in settings]),
+    )
+    return tuple(settings[at - 1] for (at,) in rows)
 
 
 def existing_roles(connection: Connection, wanted: Sequence[str]) -> frozenset[str]:

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pgops.backups.attributes import Attributes, existing_roles, read_attributes
-from pgops.backups.manifest import Manifest
+from pgops.backups.attributes import (
+    Attributes,
+    attributes_of,
+    existing_roles,
+    merged,
+    read_attributes,
+    setting_statement,
+    unsettable,
+)
+from pgops.backups.manifest import Manifest, Setting
 from pgops.backups.siblings import Sibling, database_oid, list_siblings, list_unmarked
 from pgops.console import human_bytes
 from pgops.errors import BlockedError
@@ -37,7 +45,8 @@ class Surroundings:
     ``owner`` is the role that owned the target, or the database that was backed up;
     ``member_of_owner`` is ``None`` where the server has no such role. ``free`` is the bytes left on the
     server's disk, ``None`` where it can't be seen from here. ``foreign_sessions`` names users whose
-    sessions in the target we may not end.
+    sessions in the target we may not end. ``unsettable`` are settings of the database (the target's and
+    the backup's) that we may not give to a new one.
     """
 
     facts: ServerFacts
@@ -56,6 +65,14 @@ class Surroundings:
     free: int | None
     siblings: tuple[Sibling, ...]
     unmarked: tuple[str, ...]
+    unsettable: tuple[Setting, ...] = ()
+
+    def settable(self, attributes: Attributes) -> Attributes:
+        """The attributes without the settings that we may not give to a new database."""
+        # Whatever its value is by now.
+        names = {(each.role, each.name) for each in self.unsettable}
+        left = tuple(each for each in attributes.settings if (each.role, each.name) not in names)
+        return replace(attributes, settings=left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,7 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
         free=_free_disk(connection, target),
         siblings=tuple(list_siblings(connection, target.dbname)),
         unmarked=tuple(list_unmarked(connection, target.dbname)),
+        unsettable=unsettable(connection, merged(here, attributes_of(manifest)).settings),
     )
 
 
@@ -330,6 +348,15 @@ def _swap_obstacles(found: Surroundings, *, beside: bool) -> list[Obstacle]:
             )
         )
     return rules
+
+
+def left_out(found: Surroundings, dbname: str) -> list[str]:
+    """A warning for each setting that the new database called ``dbname`` will lack, and how it gets it."""
+    return [
+        f"the new database goes without {each.name} = {each.value!r}, which the user may not set; a superuser may, "
+        f"afterwards: {setting_statement(dbname, each)}"
+        for each in found.unsettable
+    ]
 
 
 def refuse(found: Sequence[Obstacle], *, what: str, untouched: str) -> None:

@@ -11,7 +11,8 @@ from pgops.backups.retention import Candidate, Decision, Verdict
 def candidates(listing: Listing) -> list[Candidate]:
     """What retention decides about: whole backups. One whose manifest can't be read is left to a person."""
     return [
-        Candidate(each.id, each.manifest.started_at, each.verified, each.pinned) for each in listing.backups
+        Candidate(each.id, each.manifest.started_at, each.verified, each.pinned, each.damaged)
+        for each in listing.backups
     ]
 
 

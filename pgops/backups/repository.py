@@ -23,6 +23,8 @@ _PROOF_PREFIX = "proof-"
 _NAMED = 3
 _ALIKE = 0.8
 _AS_NEAR = 0.03
+# How far ahead of ours the clock of the machine that made a backup may be, without being called wrong.
+_SKEW = dt.timedelta(minutes=5)
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -143,6 +145,11 @@ class Backup:
         """Whether the newest verification found nothing wrong."""
         return self.proof is not None and self.proof.ok
 
+    @property
+    def damaged(self) -> bool:
+        """Whether the newest verification found something wrong."""
+        return self.proof is not None and not self.proof.ok
+
     def as_json(self) -> dict[str, object]:
         """The ``backup`` object of ``--json``."""
         manifest = self.manifest
@@ -216,9 +223,30 @@ def listing(repository: Repository) -> Listing:
     return Listing(tuple(backups), tuple(damaged))
 
 
-def find(repository: Repository, name: str) -> Backup:
+def newest_first(ids: Iterable[str], now: dt.datetime) -> tuple[list[str], list[str]]:
+    """Ids in the order in which they count as the latest, and those that claim to be from the future.
+
+    One of the future was made while a clock was wrong, so it says nothing about what is newer: it comes
+    after every other one.
+    """
+    # Ids begin with the time they were made, so their texts sort as their times do.
+    border = f"{(now + _SKEW).astimezone(dt.UTC):%Y%m%dT%H%M%SZ}~"
+    ordered = sorted(ids, reverse=True)
+    future = [each for each in ordered if each > border]
+    return [each for each in ordered if each <= border] + future, future
+
+
+def find(
+    repository: Repository,
+    name: str,
+    *,
+    now: dt.datetime | None = None,
+    on_passed_over: Callable[[Sequence[str]], None] = lambda _ids: None,
+) -> Backup:
     """The backup called ``name``: ``latest``, an id, or the beginning or end of just one id.
 
+    :param now: the time, by which a backup of the future is known; read here when not given.
+    :param on_passed_over: told the ids from the future that are not the latest, though greater than it.
     :raises UsageError: there is none (those that may be meant are named), or more than one (the newest are named).
     :raises VerificationError: its manifest is damaged.
     """
@@ -230,7 +258,13 @@ def find(repository: Repository, name: str) -> Backup:
             untouched="nothing was touched",
             hint=f"invoke backup --env={repository.environment}",
         )
-    matching = ids[-1:] if name == "latest" else _matching(ids, name)
+    if name == "latest":
+        ordered, future = newest_first(ids, now or dt.datetime.now(dt.UTC))
+        matching = ordered[:1]
+        if future and matching != future[:1]:
+            on_passed_over(future)
+    else:
+        matching = _matching(ids, name)
     if not matching:
         raise UsageError(
             f"{repository.environment} has no backup {name!r} in {repository.url}{_did_you_mean(name, ids)}",

@@ -274,7 +274,7 @@ def remove_leftovers(admin: Connection, database: str) -> list[str]:
 
 
 def _attributes(looked: Look, here: Attributes | None) -> Attributes:
-    found = merged(here, attributes_of(looked.backup.manifest))
+    found = looked.around.settable(merged(here, attributes_of(looked.backup.manifest)))
     if here is None and not looked.with_owners:
         return replace(found, owner=looked.target.user)
     return found

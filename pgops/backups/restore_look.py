@@ -9,7 +9,7 @@ from pgops.backups import siblings
 from pgops.backups.attributes import attributes_of, differing_settings
 from pgops.backups.failures import explained
 from pgops.backups.loading import accepted_options, session_options
-from pgops.backups.preflight import Obstacle, Surroundings, obstacles, refuse, survey
+from pgops.backups.preflight import Obstacle, Surroundings, left_out, obstacles, refuse, survey
 from pgops.backups.repository import Backup
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore
@@ -109,7 +109,7 @@ def look(
         tables=tables,
         rows=rows,
         obstacles=found,
-        warnings=tuple(_warnings(around, backup, tools)),
+        warnings=(*_warnings(around, backup, tools), *(left_out(around, target.dbname) if beside else ())),
     )
 
 

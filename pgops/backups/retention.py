@@ -4,6 +4,9 @@ The words are restic's (``last``, ``hourly`` … ``yearly``, ``within``). Period
 calendar in UTC: a day from midnight, a week from Monday (ISO 8601), and of each period the newest
 backup is kept, for as many periods as have one. A backup stays when any rule wants it.
 
+One that is known to be damaged uses up no place: it takes none from a sound one. It may still hold what no
+other does, and a verification may have been wrong, so it stays as long as it would if it were sound.
+
 Never removed, whatever the policy: pinned ones, the newest verified one, and one that claims to be
 from the future, because then a clock is wrong and nothing that depends on age can be trusted.
 """
@@ -20,12 +23,16 @@ from pgops.errors import RefusedError
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What retention knows about a backup. ``time`` is aware: when its snapshot was taken."""
+    """What retention knows about a backup. ``time`` is aware: when its snapshot was taken.
+
+    ``verified`` and ``damaged`` are what its newest proof says, both false where there is none.
+    """
 
     id: str
     time: dt.datetime
     verified: bool
     pinned: bool = False
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ _NAMES = {
     "monthly": "%Y-%m",
     "yearly": "%Y",
 }
+_DAMAGED = "damaged: takes no part in the rules"
 
 
 def is_empty(keep: Keep) -> bool:
@@ -103,15 +111,26 @@ def decide(candidates: Iterable[Candidate], keep: Keep, now: dt.datetime) -> Dec
         if reasons:
             kept.append(Verdict(each, reasons))
         else:
-            removed.append(Verdict(each, ("no rule keeps it",)))
+            removed.append(Verdict(each, (_DAMAGED if each.damaged else "no rule keeps it",)))
     return Decision(tuple(kept), tuple(removed))
 
 
 def _wanted(ordered: Sequence[Candidate], keep: Keep, now: dt.datetime) -> dict[str, list[str]]:
     """Reasons by the policy's own rules."""
-    reasons: dict[str, list[str]] = {each.id: [] for each in ordered}
     # A wrong clock must not use up the places of backups whose age is known.
     past = [each for each in ordered if each.time <= now]
+    reasons: dict[str, list[str]] = {each.id: [] for each in ordered}
+    reasons |= _by_rules([each for each in past if not each.damaged], keep)
+    as_if_sound = _by_rules(past, keep)
+    for each in past:
+        if each.damaged and as_if_sound[each.id]:
+            reasons[each.id] = [f"{_DAMAGED}; if it were sound: {', '.join(as_if_sound[each.id])}"]
+    return reasons
+
+
+def _by_rules(past: Sequence[Candidate], keep: Keep) -> dict[str, list[str]]:
+    """What each rule wants of these backups, newest first."""
+    reasons: dict[str, list[str]] = {each.id: [] for each in past}
     for number, each in enumerate(past[: keep.last or 0], start=1):
         reasons[each.id].append(f"last: number {number} of {keep.last}")
     for rule, period_of in _PERIODS.items():

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pgops.backups import Backup, load, open_repository
+from pgops.backups import Backup, load, newest_first, open_repository
 from pgops.environments import Environment
 from pgops.errors import PgopsError, VerificationError
 from pgops.migrations.standing import Standing
@@ -33,7 +33,7 @@ class Row:
     problems: tuple[str, ...] = ()
 
     def backup_age(self, now: dt.datetime) -> float | None:
-        """Seconds since the newest backup was begun."""
+        """Seconds since the newest backup was begun; negative where its time is in the future."""
         return None if self.backup is None else (now - self.backup.manifest.started_at).total_seconds()
 
     def as_dict(self, now: dt.datetime) -> dict[str, object]:
@@ -113,10 +113,12 @@ def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
 
 
 def _newest_backup(environment: Environment, problems: list[str]) -> Backup | None:
-    """The newest backup that can be read; a damaged one is a problem, and the next older one counts."""
+    """What ``latest`` is, if it can be read; a damaged one is a problem, and the next older one counts."""
     try:
         repository = open_repository(environment)
-        for backup_id in reversed(repository.ids()):
+        ordered, future = newest_first(repository.ids(), dt.datetime.now(dt.UTC))
+        problems += [f"backup {each}: its time is in the future, so a clock was wrong" for each in future]
+        for backup_id in ordered:
             try:
                 return load(repository, backup_id)
             except VerificationError as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from pgops.errors import PgopsError
-from pgops.postgres import Target, child_environment, passfile
+from pgops.postgres import Target, child_environment, passfile, service_file
 from pgops.redaction import redact
 
 _GRACE = 5.0
@@ -54,6 +54,11 @@ class ToolError(PgopsError):
         else:
             ended = f"failed with exit code {finished.exit_code}"
         said = "; ".join(_own_words(finished.stderr, program)[-4:]) or "it said nothing"
+        if "syntax error in service file" in said:
+            hint = (
+                "this program is older than a connection parameter of the URL or service: leave the parameter out, or "
+                "install newer client programs"
+            )
         super().__init__(f"{program} {ended}: {said}", untouched=untouched, hint=hint)
 
 
@@ -203,18 +208,19 @@ def running(
 
     :param target: where it connects to; ``None`` for one that needs no server.
     :raises SecretError: the target's password gives no value.
+    :raises ConfigurationError: a connection parameter can't be given to a program.
     """
     with contextlib.ExitStack() as stack:
         environ: dict[str, str] = {}
         reach = list(paths)
         if target is not None:
-            secret = stack.enter_context(passfile(target))
-            environ = {**child_environment(target), **secret, "PGAPPNAME": application_name}
+            files = stack.enter_context(passfile(target)) | stack.enter_context(service_file(target))
+            environ = {**child_environment(target), **files, "PGAPPNAME": application_name}
             if argv[0] == "pg_dump":
                 # Times are written the same whatever zone the server is in: a proof compares the text of rows.
                 environ["PGTZ"] = "UTC"
             reach += _files_of(target)
-            reach += [Path(secret["PGPASSFILE"])] if "PGPASSFILE" in secret else []
+            reach += [Path(files[key]) for key in ("PGPASSFILE", "PGSERVICEFILE") if key in files]
         child = runner.start(argv, environ=environ, paths=reach)
         stack.callback(child.stop)
         yield child
@@ -223,6 +229,7 @@ def running(
 def _files_of(target: Target) -> list[Path]:
     """What of this host's files a connection to the target needs: keys, certificates, a socket's directory."""
     named = [target.sslrootcert, target.sslcert, target.sslkey]
+    named += [Path(target.extra[key]) for key in ("sslcrl", "sslcrldir") if target.extra.get(key)]
     if target.host.startswith("/"):
         named.append(Path(target.host))
     # "system" is libpq's word for the system's own certificates, and no file.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pgops.errors import UsageError
 from pgops.pgtools.runner import HostRunner
 from pgops.pgtools.toolset import embedded_tools
-from pgops.postgres import Target, child_environment, passfile
+from pgops.postgres import Target, child_environment, passfile, service_file
 
 _TLS_MODES = frozenset(["require", "verify-ca", "verify-full"])
 
@@ -60,10 +60,11 @@ def run_psql(target: Target, *, command: str = "", settings: Mapping[str, str] |
     :param settings: server settings of the session; a proxy such as PgBouncer may refuse them.
     :raises UsageError: there is no psql.
     :raises SecretError: the password's reference gives no value.
+    :raises ConfigurationError: a connection parameter can't be given to psql.
     """
     argv: Sequence[str] = psql_arguments(find_psql(target), command)
-    with passfile(target) as secret:
-        environ = {**psql_environment(target, settings or {}, os.environ), **secret}
+    with passfile(target) as secret, service_file(target) as service:
+        environ = {**psql_environment(target, settings or {}, os.environ), **secret, **service}
         # Ctrl-C belongs to psql, which sets a handler of its own: it cancels the query there, and must not
         # end the shell around it.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -30,6 +30,7 @@ from pgops.postgres.facts import (
 )
 from pgops.postgres.passfile import passfile
 from pgops.postgres.recreate import maintenance_connection, recreate_database
+from pgops.postgres.servicefile import service_file
 from pgops.postgres.target import (
     Target,
     child_environment,
@@ -72,6 +73,7 @@ __all__ = [
     "recreate_database",
     "redact",
     "server_facts",
+    "service_file",
     "sessions",
     "set_read_only",
     "sqlalchemy_url",

@@ -22,8 +22,7 @@ from pgops.secrets import PassfileSecret, check_private
 def passfile(target: Target) -> Iterator[dict[str, str]]:
     """Give a child's environment entries that let libpq log in: ``PGPASSFILE`` names a 0600 file, removed after.
 
-    The file has one line for this user and any host and database (a restore goes to a new one). Its
-    maker holds a lock on it: files of makers that were killed are removed by the next one.
+    The file has one line for this user and any host and database (a restore goes to a new one).
 
     :raises SecretError: the password's reference gives no value, or a passfile of one's own is not private.
     """
@@ -37,6 +36,18 @@ def passfile(target: Target) -> Iterator[dict[str, str]]:
         return
     fields = ("*", "*", "*", target.user, secret.reveal())
     line = ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in fields) + "\n"
+    with private_file(line) as path:
+        yield {"PGPASSFILE": str(path)}
+
+
+@contextlib.contextmanager
+def private_file(text: str) -> Iterator[Path]:
+    """A 0600 file that holds ``text``, removed after the block.
+
+    Its maker holds a lock on it: files of makers that were killed are removed by the next one.
+
+    :raises SecretError: the directory for such files is not private.
+    """
     directory = own_directory("passfiles", SecretError)
     path = directory / secrets.token_hex(8)
     with turn(directory):
@@ -44,8 +55,8 @@ def passfile(target: Target) -> Iterator[dict[str, str]]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        os.write(descriptor, line.encode())
-        yield {"PGPASSFILE": str(path)}
+        os.write(descriptor, text.encode())
+        yield path
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)

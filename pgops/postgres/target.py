@@ -28,8 +28,12 @@ from pgops.secrets import (
 )
 
 _OWN_KEYS = frozenset(
-    ["host", "hostaddr", "port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey"]
+    [
+        *("host", "hostaddr", "port", "dbname", "user", "password", "passfile"),
+        *("sslmode", "sslrootcert", "sslcert", "sslkey"),
+    ]
 )
+_SECRET_KEYS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Target:
     sslcert: Path | None = None
     sslkey: Path | None = None
     connect_timeout: float = 5.0
-    extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def __post_init__(self) -> None:
         # A demo password is often the user's or the database's name: those words stay readable.
@@ -167,6 +171,12 @@ def _from_keywords(environment: str, keywords: Mapping[str, str], connect_timeou
             f"{environment}: names several hosts; an operation must know the one server it touches",
             hint="name the primary alone",
         )
+    if "service" in keywords:
+        # libpq would take from it whatever the URL leaves open, and the target would not say so.
+        raise ConfigurationError(
+            f"{environment}: the URL or service names a service itself ({keywords['service']})",
+            hint="name that service with service: in environments.yaml, instead of the URL",
+        )
     try:
         port = int(keywords.get("port") or 5432)
     except ValueError as error:
@@ -175,13 +185,21 @@ def _from_keywords(environment: str, keywords: Mapping[str, str], connect_timeou
     def path_of(key: str) -> Path | None:
         return Path(keywords[key]) if keywords.get(key) else None
 
+    password: SecretRef | None = None
+    if keywords.get("password"):
+        password = LiteralSecret(Secret(keywords["password"]))
+    elif keywords.get("passfile"):
+        password = PassfileSecret(Path(keywords["passfile"]))
+    for key in _SECRET_KEYS:
+        # Known from now on, so it is masked in every text.
+        Secret(keywords.get(key, ""))
     return Target(
         environment=environment,
         host=host,
         port=port,
         dbname=keywords.get("dbname") or user,
         user=user,
-        password=LiteralSecret(Secret(keywords["password"])) if keywords.get("password") else None,
+        password=password,
         sslmode=keywords.get("sslmode", "prefer"),
         sslrootcert=path_of("sslrootcert"),
         sslcert=path_of("sslcert"),
@@ -278,7 +296,10 @@ def _url(scheme: str, target: Target, password: str | None) -> str:
 
 
 def child_environment(target: Target) -> dict[str, str]:
-    """What libpq programs need besides the password, as PG* variables; nothing secret is in it."""
+    """Where and as whom libpq programs connect, as PG* variables; nothing secret is in it.
+
+    The password comes by :mod:`pgops.postgres.passfile`, what else there is in ``extra`` by :mod:`pgops.postgres.servicefile`.
+    """
     found = {
         "PGHOST": target.host,
         "PGPORT": str(target.port),

@@ -30,11 +30,12 @@ def show(
     from pgops.console import human_bytes, human_seconds, timestamp
 
     backup, manifest, around = looked.backup, looked.backup.manifest, looked.around
-    age = human_seconds((now - manifest.started_at).total_seconds())
+    age = (now - manifest.started_at).total_seconds()
+    when = f"{human_seconds(age)} ago" if age >= 0 else "in the future"
     rows = sum(each.rows or 0 for each in manifest.tables)
     console.say(f"restore {looked.target.environment}")
     console.say(
-        f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({age} ago), "
+        f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({when}), "
         f"{human_bytes(manifest.bytes)}, {_proof(backup)}"
     )
     console.say(

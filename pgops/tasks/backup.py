@@ -127,9 +127,10 @@ def show(
     """Show one backup: server, tools, tables and rows, warnings, proofs."""
     import json as jsonlib
 
-    from pgops.backups import find, open_repository
+    from pgops.backups import open_repository
+    from pgops.tasks._chosen import chosen
 
-    found = find(open_repository(load_environment(context, env)), backup)
+    found = chosen(console, open_repository(load_environment(context, env)), backup)
     words.show(console, found)
     console.result({"backup": found.as_json(), "manifest": jsonlib.loads(found.manifest.to_json())})
 
@@ -152,14 +153,15 @@ def verify(
     json: bool = False,
 ) -> None:
     """Prove a backup: hashes and a full read, or (--restore) a real restore, compared."""
-    from pgops.backups import find, open_repository
+    from pgops.backups import open_repository
     from pgops.backups.verify import ProblemsError
     from pgops.backups.verify import verify as verify_by_reading
     from pgops.console import human_seconds
     from pgops.local.tools import tool_sources
+    from pgops.tasks._chosen import chosen
 
     repository = open_repository(load_environment(context, env))
-    found = find(repository, backup)
+    found = chosen(console, repository, backup)
     console.say(f"{found.manifest.environment}: {found.path}")
     if restore:
         from pgops.tasks._proof import prove_by_restoring
@@ -250,12 +252,13 @@ def pin(
     """Keep a backup from retention for good (--remove takes the pin away)."""
     import json as jsonlib
 
-    from pgops.backups import find, load, open_repository
+    from pgops.backups import load, open_repository
     from pgops.backups.manifest import timestamp
     from pgops.backups.repository import PIN_NAME
+    from pgops.tasks._chosen import chosen
 
     repository = open_repository(load_environment(context, env))
-    found = find(repository, backup)
+    found = chosen(console, repository, backup)
     if remove:
         repository.remove_note(found.id, PIN_NAME)
         console.say(f"{found.id} is not pinned any more: retention decides about it again")

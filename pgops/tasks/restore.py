@@ -49,13 +49,14 @@ def run(
     """Restore a backup beside the database, compare it, then swap the two."""
     import datetime as dt
 
-    from pgops.backups import find, open_repository
+    from pgops.backups import open_repository
     from pgops.backups.inplace import restore_in_place
     from pgops.backups.restore import Hooks, restore
     from pgops.backups.restore_look import look
     from pgops.confirmation import Effect, required_answer
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
+    from pgops.tasks._chosen import chosen
     from pgops.tasks._shown import Shown
 
     environment = load_environment(context, env)
@@ -65,7 +66,7 @@ def run(
     repository = open_repository(source)
     looked = look(
         target,
-        find(repository, backup),
+        chosen(console, repository, backup),
         with_owners=not no_owner,
         beside=not in_place,
         sources=tool_sources(),

@@ -57,9 +57,9 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
 
     backup = None
     if row.backup is not None:
-        age = row.backup_age(now)
+        age = row.backup_age(now) or 0.0
         proof = "verified" if row.backup.verified else "NOT VERIFIED"
-        backup = f"{human_seconds(age or 0.0)} ago, {proof}"
+        backup = f"{f'{human_seconds(age)} ago' if age >= 0 else 'in the future'}, {proof}"
     standing = row.standing
     if row.server is None or standing is None:
         return [row.environment, "unreachable", None, None, None, None, backup]

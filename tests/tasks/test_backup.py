@@ -226,6 +226,31 @@ def test_leftovers_and_damaged_manifests_are_told(staging: ProjectDirectory) -> 
     assert answer(staging.run("backup.list", "--json"))["leftovers"] == []
 
 
+def test_a_backup_from_the_future_is_not_the_latest(staging: ProjectDirectory) -> None:
+    first = answer(staging.run("backup", "--json"))["backup"]
+    manifest = json.loads((Path(first["path"]) / "manifest.json").read_text())
+    manifest |= {
+        "id": "20960101T000000Z-abcdef",
+        "started_at": "2096-01-01T00:00:00Z",
+        "finished_at": "2096-01-01T00:00:01Z",
+    }
+    future = Path(first["path"]).with_name(manifest["id"])
+    Path(first["path"]).rename(future)
+    (future / "manifest.json").write_text(json.dumps(manifest))
+    assert answer(staging.run("backup.show", "--json"))["backup"]["id"] == future.name
+    assert "(in the future)" in staging.run("restore", "--dry-run").out
+
+    second = answer(staging.run("backup", "--json"))["backup"]
+    for task in ("backup.show", "backup.verify", "backup.pin", "restore --dry-run"):
+        ran = staging.run(*task.split())
+        assert ran.code == 0, ran.text
+        assert f"warning: latest passes over {future.name}: the time is in the future" in ran.err, task
+        assert second["id"] in ran.out, task
+    (row,) = answer(staging.run("status", "--json"))["environments"]
+    assert row["backup"]["id"] == second["id"] and row["backup_age"] >= 0
+    assert f"backup {future.name}: its time is in the future, so a clock was wrong" in row["problems"]
+
+
 def test_what_cannot_be_read_is_one_clear_message(staging: ProjectDirectory, database: Target) -> None:
     run_sql(database, "CREATE ROLE nobody_at_all LOGIN PASSWORD 'weak'")
     try:

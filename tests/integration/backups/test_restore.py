@@ -177,6 +177,56 @@ def test_an_owner_that_is_no_superuser_can_restore(server: Target, tmp_path: Pat
     run_sql(server, "DROP ROLE owned_owner")
 
 
+def test_settings_that_the_user_may_not_set_are_left_out_and_named_in_the_look(
+    server: Target, tmp_path: Path
+) -> None:
+    with fresh_database(server, "settings") as target:
+        owner = role(target, "settings_owner", "CREATEDB")
+        role(target, "settings_other")
+        name = target.dbname
+        run_sql(
+            target,
+            f"ALTER DATABASE {name} OWNER TO settings_owner",
+            f"ALTER DATABASE {name} SET log_statement TO 'ddl'",
+            f"ALTER DATABASE {name} SET app.tenant TO 'x'",
+            f"ALTER DATABASE {name} SET work_mem TO '8MB'",
+            f"ALTER DATABASE {name} SET role TO settings_owner",
+            f"ALTER DATABASE {name} SET \"TimeZone\" TO 'Asia/Tokyo'",
+            f"ALTER ROLE settings_owner IN DATABASE {name} SET work_mem TO '9MB'",
+            f"ALTER ROLE settings_other IN DATABASE {name} SET work_mem TO '7MB'",
+            f"ALTER DATABASE {name} SET log_min_messages TO 'error'",
+            "GRANT SET ON PARAMETER log_min_messages TO settings_owner",
+        )
+        small_data(owner)
+        repository, backup = back_up(owner, tmp_path)
+
+        def settings(database: str) -> list[str]:
+            query = (
+                "SELECT array_agg(coalesce(setrole::regrole::text, '') || one ORDER BY setrole, one) FROM"
+                " pg_db_role_setting, unnest(setconfig) AS one"
+                f" WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{database}')"
+            )
+            return [each.removeprefix("-") for each in value(target, query)]
+
+        before = settings(name)
+        warnings = [each for each in look(owner, backup).warnings if "goes without" in each]
+        statements = [each.partition("afterwards: ")[2] for each in warnings]
+        assert len(statements) == 3
+        assert not [each for each in look(target, backup).warnings if "goes without" in each]
+        assert not [each for each in look(owner, backup, beside=False).warnings if "goes without" in each]
+
+        put_back(owner, repository, backup)
+
+        lost = {"log_statement=ddl", "app.tenant=x", "settings_otherwork_mem=7MB"}
+        assert set(before) - set(settings(name)) == lost
+        # What the warnings say to do gives them back.
+        run_sql(server, *statements)
+        assert settings(name) == before
+        drop_all(target)
+        run_sql(server, "REVOKE SET ON PARAMETER log_min_messages FROM settings_owner")
+    run_sql(server, "DROP ROLE settings_owner", "DROP ROLE settings_other")
+
+
 def test_who_may_not_make_databases_or_end_sessions_is_told_before_anything_happens(
     server: Target, tmp_path: Path
 ) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 
 from pgops.backups.directory import DirectoryRepository
 from pgops.backups.prune import candidates, prune
-from pgops.backups.repository import PIN_NAME, listing
+from pgops.backups.repository import PIN_NAME, listing, proof_name
 from pgops.backups.retention import decide
 from pgops.environments import Keep
-from tests.backing_up import MOMENT, made_up_contents, manifest_for, with_moment, write_files
+from tests.backing_up import MOMENT, good_proof, made_up_contents, manifest_for, with_moment, write_files
 
 NOW = MOMENT + dt.timedelta(days=30)
 
@@ -52,3 +53,12 @@ def test_one_whose_manifest_cannot_be_read_is_left_to_a_person(tmp_path: Path) -
     (tmp_path / "backups" / "staging" / ids[0] / "manifest.json").write_text("{")
     prune(repository, decide(candidates(listing(repository)), Keep(last=1), NOW))
     assert repository.ids() == [ids[0], ids[3]]
+
+
+def test_a_damaged_one_takes_no_place_from_a_sound_one(tmp_path: Path) -> None:
+    repository, ids = four(tmp_path)
+    bad = dataclasses.replace(good_proof(NOW), problems=("dump/toc.dat: SHA-256 differs",))
+    repository.write_note(ids[3], proof_name(good_proof()), good_proof().to_json())
+    repository.write_note(ids[3], proof_name(bad), bad.to_json())
+    assert prune(repository, decide(candidates(listing(repository)), Keep(last=1), NOW)) == ids[1::-1]
+    assert repository.ids() == ids[2:]

@@ -45,6 +45,28 @@ def test_latest_an_id_its_beginning_and_its_end(
         assert find(repository, name).manifest == manifest
 
 
+def test_latest_passes_over_what_claims_to_be_from_the_future(
+    repository: DirectoryRepository, three: list[Manifest]
+) -> None:
+    ids = [each.id for each in three]
+    told: list[str] = []
+
+    def latest(now: dt.datetime) -> str:
+        told.clear()
+        return find(repository, "latest", now=now, on_passed_over=told.extend).id
+
+    assert (latest(MOMENT + dt.timedelta(hours=1)), told) == (ids[0], [ids[2], ids[1]])
+    # Two machines' clocks differ a little.
+    assert (latest(MOMENT + dt.timedelta(days=1, minutes=-4)), told) == (ids[1], [ids[2]])
+    assert (latest(MOMENT + dt.timedelta(days=1, minutes=-6)), told) == (ids[0], [ids[2], ids[1]])
+    assert (latest(MOMENT + dt.timedelta(days=2)), told) == (ids[2], [])
+    # There is no other.
+    assert (latest(MOMENT - dt.timedelta(days=1)), told) == (ids[2], [])
+    # By its name it is found all the same.
+    assert find(repository, ids[2], now=MOMENT, on_passed_over=told.extend).id == ids[2]
+    assert told == []
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

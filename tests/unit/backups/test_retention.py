@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 
@@ -100,6 +101,37 @@ def test_pinned_newest_verified_and_future_stay_whatever_the_policy_says() -> No
     ]
 
 
+def test_a_damaged_backup_takes_no_place_from_a_sound_one() -> None:
+    (sound,) = backups("2025-10-31T08:00", verified=True)
+    newer = backups("2026-03-01T10:00", verified=True)
+    bad = dataclasses.replace(backups("2025-10-31T20:00")[0], damaged=True)
+    decision = decide([sound, bad, *newer], Keep(monthly=12), NOW)
+    assert [(each.candidate.id, each.reasons) for each in decision.kept] == [
+        (newer[0].id, ("newest verified", "monthly: newest of 2026-03")),
+        (
+            bad.id,
+            ("damaged: takes no part in the rules; if it were sound: monthly: newest of 2025-10",),
+        ),
+        (sound.id, ("monthly: newest of 2025-10",)),
+    ]
+    assert kept(decide([sound, bad], Keep(last=1), NOW)) == [bad.id, sound.id]
+
+
+def test_a_damaged_backup_goes_when_a_sound_one_in_its_place_would() -> None:
+    bad = [
+        dataclasses.replace(each, damaged=True) for each in backups("2026-03-01T10:00", "2026-03-02T10:00")
+    ]
+    pinned = dataclasses.replace(bad[0], id="pinned", pinned=True)
+    decision = decide([*bad, pinned, *backups("2026-03-03T10:00")], Keep(last=1), NOW)
+    assert [(each.candidate.id, each.reasons) for each in decision.removed] == [
+        (each.id, ("damaged: takes no part in the rules",)) for each in reversed(bad)
+    ]
+    assert [(each.candidate.id, each.reasons) for each in decision.kept] == [
+        ("2026-03-03T10:00", ("last: number 1 of 1",)),
+        ("pinned", ("pinned",)),
+    ]
+
+
 @pytest.mark.parametrize("keep", [Keep(), Keep(last=0), Keep(daily=0, weekly=0)])
 def test_a_policy_that_keeps_nothing_is_refused(keep: Keep) -> None:
     with pytest.raises(RefusedError) as caught:
@@ -112,11 +144,22 @@ def test_no_backup_is_no_decision() -> None:
 
 
 CANDIDATES = st.lists(
-    st.tuples(st.integers(-40 * 365 * 24, 400), st.booleans(), st.booleans()), max_size=40
+    st.tuples(
+        st.integers(-40 * 365 * 24, 400) | st.integers(-200, 10),
+        st.sampled_from(["verified", "damaged", "not verified"]),
+        st.booleans(),
+    ),
+    max_size=40,
 ).map(
     lambda found: [
-        Candidate(f"b{at}", NOW + dt.timedelta(hours=hours, minutes=at), verified, pinned)
-        for at, (hours, verified, pinned) in enumerate(found)
+        Candidate(
+            f"b{at}",
+            NOW + dt.timedelta(hours=hours, minutes=at),
+            verified=proof == "verified",
+            pinned=pinned,
+            damaged=proof == "damaged",
+        )
+        for at, (hours, proof, pinned) in enumerate(found)
     ]
 )
 COUNT = st.none() | st.integers(0, 6)
@@ -148,6 +191,18 @@ def test_what_must_stay_stays_under_every_policy(found: Sequence[Candidate], kee
         assert max(verified, key=lambda each: (each.time, each.id)).id not in gone
     if found:
         assert decision.kept
+
+
+@given(CANDIDATES, POLICIES)
+def test_damaged_backups_cost_no_other_one_its_place(found: Sequence[Candidate], keep: Keep) -> None:
+    others = [each for each in found if not each.damaged]
+    try:
+        without = kept(decide(others, keep, NOW))
+        decision = decide(found, keep, NOW)
+    except RefusedError:
+        return
+    damaged = {each.id for each in found if each.damaged}
+    assert [each for each in kept(decision) if each not in damaged] == without
 
 
 @given(CANDIDATES, POLICIES)

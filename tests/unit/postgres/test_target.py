@@ -19,6 +19,8 @@ from pgops.postgres import (
     is_loopback,
     libpq_url,
     passfile,
+    redact,
+    service_file,
     sqlalchemy_url,
 )
 from pgops.secrets import EnvSecret, LiteralSecret, PassfileSecret, Secret
@@ -191,3 +193,84 @@ def test_child_environment_holds_no_password() -> None:
         "PGSSLMODE": "require",
         "PGCONNECT_TIMEOUT": "5",
     }
+
+
+URL_WITH_EVERYTHING = (
+    "postgresql://me@db/app?sslmode=verify-full&sslrootcert=/ca.pem&channel_binding=require"
+    "&require_auth=scram-sha-256&sslcrl=/crl.pem&sslcrldir=/crls&gssencmode=disable"
+    "&ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.3&sslsni=0&sslcertmode=require"
+    "&sslpassword=k%20y%23%3D&requirepeer=postgres&krbsrvname=pg&target_session_attrs=read-write"
+    "&keepalives_idle=7&options=-c%20a%3Db&application_name=x&client_encoding=latin1&connect_timeout=9"
+)
+
+
+def test_what_else_a_url_demands_reaches_children_by_a_private_service_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("URL", URL_WITH_EVERYTHING)
+    found = from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+    with service_file(found) as environ:
+        path = Path(environ["PGSERVICEFILE"])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert environ["PGSERVICE"] == "pgops"
+        name, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert not path.exists()
+    assert name == "[pgops]"
+    assert sorted(lines) == [
+        "channel_binding=require",
+        "gssencmode=disable",
+        "keepalives_idle=7",
+        "krbsrvname=pg",
+        "require_auth=scram-sha-256",
+        "requirepeer=postgres",
+        "ssl_max_protocol_version=TLSv1.3",
+        "ssl_min_protocol_version=TLSv1.3",
+        "sslcertmode=require",
+        "sslcrl=/crl.pem",
+        "sslcrldir=/crls",
+        "sslpassword=k y#=",
+        "sslsni=0",
+        "target_session_attrs=read-write",
+    ]
+    assert child_environment(found) == {
+        "PGHOST": "db",
+        "PGPORT": "5432",
+        "PGDATABASE": "app",
+        "PGUSER": "me",
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": "/ca.pem",
+        "PGCONNECT_TIMEOUT": "5",
+        "PGOPTIONS": "-c a=b",
+    }
+    assert "k y#=" not in repr(found) and redact("said: k y#=") == "said: ***"
+
+
+def test_nothing_else_is_no_service_file() -> None:
+    with service_file(target(extra={"options": "-c a=b", "application_name": "x"})) as environ:
+        assert environ == {}
+
+
+@pytest.mark.parametrize("value", ["secret ", "sec\nret"])
+def test_a_value_that_a_service_file_cannot_hold_is_refused_unsaid(value: str) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="the value of sslpassword") as failed,
+        service_file(target(extra={"sslpassword": value})),
+    ):
+        pass
+    assert value not in str(failed.value) + failed.value.hint
+
+
+def test_the_passfile_of_a_url_is_the_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "pgpass"
+    monkeypatch.setenv("URL", f"postgresql://me@db/app?passfile={own}")
+    found = from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+    assert (found.password, dict(found.extra)) == (PassfileSecret(own), {})
+    monkeypatch.setenv("URL", f"postgresql://me:word@db/app?passfile={own}")
+    found = from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+    assert (found.secret(), dict(found.extra)) == (Secret("word"), {})
+
+
+def test_a_url_that_names_a_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URL", "postgresql://me@db/app?service=main")
+    with pytest.raises(ConfigurationError, match="names a service itself"):
+        from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
