@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pgops.backups import inventory
 from pgops.backups.loading import impatience
-from pgops.backups.manifest import Manifest, SequenceValue, Table
+from pgops.backups.manifest import InvalidIndex, Manifest, SequenceValue, Table
 from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identifier
 
 _SETTINGS = {
@@ -49,7 +49,7 @@ class Contents:
     cycling: frozenset[tuple[str, str]]
     large_objects: int
     extensions: dict[str, str]
-    invalid_indexes: tuple[str, ...]
+    invalid_indexes: tuple[InvalidIndex, ...]
     heads: tuple[str, ...]
 
 
@@ -82,11 +82,11 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
             counts=counts,
             relations=frozenset(tables),
             sequences={(each.schema, each.name): each for each in sequences},
-            descending=_sequences_where(connection, "seqincrement < 0"),
-            cycling=_sequences_where(connection, "seqcycle"),
+            descending=inventory.descending(connection),
+            cycling=inventory.cycling(connection),
             large_objects=inventory.large_objects(connection),
             extensions={each.name: each.version for each in inventory.extensions(connection)},
-            invalid_indexes=_invalid_indexes(connection),
+            invalid_indexes=inventory.invalid_indexes(connection),
             heads=inventory.alembic_heads(connection, [each for each in tables.values() if each.kind == "r"]),
         )
     problems, notes = differences(manifest, found)
@@ -111,7 +111,15 @@ def differences(manifest: Manifest, found: Contents) -> tuple[list[str], list[st
             notes.append(
                 f"extension {extension.name} is {version} here, {extension.version} where it was backed up"
             )
-    problems += [f"index {each} is invalid" for each in found.invalid_indexes]
+    for index in found.invalid_indexes:
+        name = name_of(index.schema, index.name)
+        if index in (manifest.invalid_indexes or ()):
+            notes.append(f"index {name} is invalid here, as it was where it was backed up")
+        elif manifest.invalid_indexes is None and index.partitioned:
+            # pg_restore attaches the indexes of the partitions or fails: nothing was lost on the way.
+            notes.append(f"index {name} is invalid: a partition lacks an index of its own")
+        else:
+            problems.append(f"index {name} is invalid")
     if set(found.heads) != set(manifest.heads):
         problems.append(
             f"Alembic heads are {', '.join(found.heads) or 'none'}, the backup has "
@@ -140,12 +148,8 @@ def _sequence_problems(values: Sequence[SequenceValue], found: Contents) -> Iter
         there = found.sequences.get(key)
         if there is None:
             yield f"sequence {name_of(*key)} is missing"
-        elif key not in found.cycling:
-            sign = -1 if key in found.descending else 1
-            if (sign * there.last_value, there.is_called) < (sign * value.last_value, value.is_called):
-                yield (
-                    f"sequence {name_of(*key)} stands at {there.last_value}, the backup has {value.last_value}"
-                )
+        elif key not in found.cycling and inventory.is_before(there, value, found.descending):
+            yield f"sequence {name_of(*key)} stands at {there.last_value}, the backup has {value.last_value}"
 
 
 def _extra(manifest: Manifest, found: Contents) -> list[str]:
@@ -220,28 +224,3 @@ def _spread(
     if failures:
         raise failures[0]
     return counts
-
-
-def _sequences_where(connection: Connection, condition: str) -> frozenset[tuple[str, str]]:
-    rows = fetch_all(
-        connection,
-        f"""
-        SELECT n.nspname::text, c.relname::text FROM pg_sequence AS s
-          JOIN pg_class AS c ON c.oid = s.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-         WHERE {condition}
-        """,
-    )
-    return frozenset((schema, name) for schema, name in rows)
-
-
-def _invalid_indexes(connection: Connection) -> tuple[str, ...]:
-    rows = fetch_all(
-        connection,
-        """
-        SELECT n.nspname::text, c.relname::text
-          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-          JOIN pg_namespace AS n ON n.oid = c.relnamespace
-         WHERE NOT i.indisvalid ORDER BY 1, 2
-        """,
-    )
-    return tuple(name_of(*row) for row in rows)

@@ -6,10 +6,10 @@ archive. Hundreds of tables cost a few round trips, not hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from pgops.backups.manifest import Extension, Locale, SequenceValue, Setting, Table
+from pgops.backups.manifest import Extension, InvalidIndex, Locale, SequenceValue, Setting, Table
 from pgops.postgres import Connection, fetch_all, fetch_one, fetch_value, identifier
 
 _BATCH_TABLES = 100
@@ -109,6 +109,51 @@ def sequences(connection: Connection, found: Sequence[Relation]) -> tuple[Sequen
             for at, last, called in fetch_all(connection, sql)
         ]
     return tuple(sorted(values, key=lambda each: (each.schema, each.name)))
+
+
+def descending(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Schema and name of the sequences that count down."""
+    return _sequences_where(connection, "seqincrement < 0")
+
+
+def cycling(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Schema and name of the sequences that begin again at their end."""
+    return _sequences_where(connection, "seqcycle")
+
+
+def _sequences_where(connection: Connection, condition: str) -> frozenset[tuple[str, str]]:
+    rows = fetch_all(
+        connection,
+        f"""
+        SELECT n.nspname::text, c.relname::text FROM pg_sequence AS s
+          JOIN pg_class AS c ON c.oid = s.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE {condition}
+        """,
+    )
+    return frozenset((schema, name) for schema, name in rows)
+
+
+def is_before(one: SequenceValue, other: SequenceValue, descending: Collection[tuple[str, str]]) -> bool:
+    """Whether a sequence that stands at ``one`` would give out again what it has given out at ``other``.
+
+    :param descending: the sequences that count down.
+    """
+    sign = -1 if (one.schema, one.name) in descending else 1
+    return (sign * one.last_value, one.is_called) < (sign * other.last_value, other.is_called)
+
+
+def invalid_indexes(connection: Connection) -> tuple[InvalidIndex, ...]:
+    """Indexes that answer no query, sorted by name: given up half-way, or with a partition that lacks its own."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT n.nspname, c.relname, c.relkind = 'I'
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+          JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE NOT i.indisvalid AND n.nspname !~ '^pg_' ORDER BY 1, 2
+        """,
+    )
+    return tuple(InvalidIndex(*row) for row in rows)
 
 
 def large_objects(connection: Connection) -> int:
