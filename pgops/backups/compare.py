@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,9 +41,13 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a database holds, as far as a manifest knows it."""
+    """What a database holds, as far as a manifest knows it.
+
+    ``movable`` are the partitions whose rows may come to lie in another one below the same table, with that table.
+    """
 
     counts: dict[tuple[str, str], int]
+    movable: dict[tuple[str, str], tuple[str, str]]
     relations: frozenset[tuple[str, str]]
     sequences: dict[tuple[str, str], SequenceValue]
     descending: frozenset[tuple[str, str]]
@@ -80,6 +85,7 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
         sequences = inventory.sequences(connection, [each for each in relations if each.kind == "S"])
         found = Contents(
             counts=counts,
+            movable=inventory.partitions_by_enum(connection),
             relations=frozenset(tables),
             sequences={(each.schema, each.name): each for each in sequences},
             descending=inventory.descending(connection),
@@ -129,13 +135,23 @@ def differences(manifest: Manifest, found: Contents) -> tuple[list[str], list[st
 
 
 def _missing_rows(tables: Sequence[Table], found: Contents) -> Iterator[str]:
+    together: dict[tuple[str, str], list[Table]] = defaultdict(list)
     for table in tables:
         key = (table.schema, table.name)
         name = name_of(*key)
         if key not in found.relations:
             yield f"table {name} is missing"
-        elif table.rows is not None and found.counts.get(key) != table.rows:
+        elif table.rows is None:
+            continue
+        elif key in found.movable:
+            together[found.movable[key]].append(table)
+        elif found.counts.get(key) != table.rows:
             yield f"table {name} has {found.counts.get(key)} rows, the backup has {table.rows}"
+    for parent, partitions in together.items():
+        here = sum(found.counts.get((each.schema, each.name), 0) for each in partitions)
+        there = sum(each.rows or 0 for each in partitions)
+        if here != there:
+            yield f"the partitions of {name_of(*parent)} have {here} rows, in the backup they have {there}"
 
 
 def _sequence_problems(values: Sequence[SequenceValue], found: Contents) -> Iterator[str]:

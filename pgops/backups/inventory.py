@@ -91,6 +91,28 @@ def _batches(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
         yield batch
 
 
+# A value of an enum is hashed by its OID, which is another one in another database: pg_dump loads such partitions
+# through their root, and finds them by this operator class as well.
+_PARTITIONS_BY_ENUM = """
+SELECT DISTINCT ON (c.oid) n.nspname, c.relname, pn.nspname, p.relname
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ CROSS JOIN pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, level)
+  JOIN pg_partitioned_table AS t ON t.partrelid = a.relid AND t.partstrat = 'h'
+  JOIN pg_class AS p ON p.oid = t.partrelid JOIN pg_namespace AS pn ON pn.oid = p.relnamespace
+ WHERE c.relispartition AND c.relkind = 'r'
+   AND EXISTS (SELECT 1 FROM pg_opclass AS o JOIN pg_am AS m ON m.oid = o.opcmethod AND m.amname = 'hash'
+                WHERE o.oid = ANY (t.partclass) AND o.opcname = 'enum_ops'
+                  AND o.opcnamespace = 'pg_catalog'::regnamespace)
+ ORDER BY c.oid, a.level DESC
+"""
+
+
+def partitions_by_enum(connection: Connection) -> dict[tuple[str, str], tuple[str, str]]:
+    """Partitions by the hash of an enum, each with the topmost table that is partitioned so."""
+    rows = fetch_all(connection, _PARTITIONS_BY_ENUM)
+    return {(schema, name): (above_schema, above) for schema, name, above_schema, above in rows}
+
+
 def table_of(relation: Relation, rows: int | None) -> Table:
     """The manifest's line for a table."""
     return Table(relation.schema, relation.name, rows, relation.bytes)

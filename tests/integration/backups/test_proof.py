@@ -93,6 +93,24 @@ def test_names_are_read_in_the_archives_encoding_and_shown_in_it(server: Target,
     assert proof.problems == ('the rows of public."café" are not those of the archive',)
 
 
+def test_rows_that_an_enums_new_oid_puts_into_another_partition_are_not_lost(
+    server: Target, database: Target, tmp_path: Path
+) -> None:
+    moods = ", ".join(f"'mood {n}'" for n in range(40))
+    run_sql(
+        database,
+        f"CREATE TYPE mood AS ENUM ({moods})",
+        'CREATE TABLE "by mood" ("mood (now)" mood, "n, m" integer) PARTITION BY HASH ("mood (now)")',
+        'CREATE TABLE mood_0 PARTITION OF "by mood" FOR VALUES WITH (MODULUS 2, REMAINDER 0)',
+        'CREATE TABLE mood_1 PARTITION OF "by mood" FOR VALUES WITH (MODULUS 2, REMAINDER 1)'
+        ' PARTITION BY LIST ("mood (now)")',
+        "CREATE TABLE mood_1_rest PARTITION OF mood_1 DEFAULT",
+        """INSERT INTO "by mood" SELECT each, (n - 1) ^ 3 FROM unnest(enum_range(NULL::mood)) WITH ORDINALITY AS e (each, n)""",
+    )
+    repository, backup = back_up(database, tmp_path)
+    assert prove(repository, backup, server, now=LATER, jobs=2).problems == ()
+
+
 def test_content_that_no_encoding_knows_is_proven(server: Target, tmp_path: Path) -> None:
     with database_in(server, "SQL_ASCII") as target:
         run_sql(

@@ -20,6 +20,7 @@ BACKUP: Manifest = dataclasses.replace(
 )
 SAME = Contents(
     counts={("public", "t"): 3},
+    movable={},
     relations=frozenset([("public", "t"), ("public", "far")]),
     sequences={
         ("public", "s"): SequenceValue("public", "s", 10, True),
@@ -51,6 +52,31 @@ def test_the_same_is_the_same() -> None:
 )
 def test_each_difference_has_its_sentence(change: dict[str, object], problem: str) -> None:
     assert differences(BACKUP, dataclasses.replace(SAME, **change)) == ([problem], [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("counts", "problems"),
+    [
+        ((5, 0), []),
+        ((2, 3), []),
+        ((2, 2), ["the partitions of public.by_mood have 4 rows, in the backup they have 5"]),
+    ],
+)
+def test_rows_may_have_moved_between_partitions_by_enum_but_not_away(
+    counts: tuple[int, int], problems: list[str]
+) -> None:
+    parts = (("public", "mood_0"), ("public", "mood_1"))
+    backup = dataclasses.replace(
+        BACKUP,
+        tables=(*BACKUP.tables, *(Table(*key, rows, 0) for key, rows in zip(parts, (1, 4), strict=True))),
+    )
+    found = dataclasses.replace(
+        SAME,
+        counts={**SAME.counts, **dict(zip(parts, counts, strict=True))},
+        relations=SAME.relations | set(parts),
+        movable=dict.fromkeys(parts, ("public", "by_mood")),
+    )
+    assert differences(backup, found) == (problems, [])
 
 
 @pytest.mark.parametrize(
