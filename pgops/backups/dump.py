@@ -111,8 +111,7 @@ def dump(
             monitor.expect(countable)
             _refuse_too_little_room(directory, countable)
             sequences = [each for each in found if each.kind == "S"]
-            # From here on none can be dropped: reading them locks them until the snapshot's transaction ends.
-            before = reader.wait_for(lambda through: inventory.sequences(through, sequences))
+            before = reader.wait_for(lambda through: _look_at(through, sequences))
             warnings = _warnings(tables, facts)
             globals_file = directory / GLOBALS_NAME
             with _tools(toolset, target, name, directory, globals_file, snapshot, jobs, lock_wait) as (
@@ -124,7 +123,8 @@ def dump(
                 if finished.exit_code != 0:
                     raise _explained(finished, monitor.blockers, lock_wait)
                 counts = reader.finish(counting)
-                after = reader.wait_for(lambda through: inventory.sequences(through, sequences))
+                left = inventory.still_there(control, sequences)
+                after = reader.wait_for(lambda through: _look_at(through, left))
                 warnings += _globals_warning(wait(globals_), globals_file)
             invalid = inventory.invalid_indexes(connection)
             warnings += _invalid_index_warnings(invalid)
@@ -262,17 +262,28 @@ def _explained(finished: Finished, blockers: Sequence[Blocker], lock_wait: float
     return ToolError(finished, untouched=_UNTOUCHED, hint=hint)
 
 
+def _look_at(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
+    """Where the sequences stand, none of them kept locked.
+
+    Whoever waits to drop or truncate one would wait for our transaction, and pg_dump for him: for ever.
+    """
+    execute(connection, "SAVEPOINT before_sequences")
+    values = inventory.sequences(connection, found)
+    execute(connection, "ROLLBACK TO SAVEPOINT before_sequences")
+    return values
+
+
 def _least(
     before: Sequence[SequenceValue], after: Sequence[SequenceValue], descending: Collection[tuple[str, str]]
 ) -> tuple[SequenceValue, ...]:
     """Of two looks at the same sequences the value of each that was less far on.
 
-    Between them pg_dump looked for itself. A sequence may have been drawn from before that, or set back.
+    Between them pg_dump looked for itself. A sequence may have been drawn from before that, or set back; one
+    that was dropped since keeps its first value.
     """
-    return tuple(
-        there if inventory.is_before(there, here, descending) else here
-        for here, there in zip(before, after, strict=True)
-    )
+    later = {(each.schema, each.name): each for each in after}
+    pairs = ((each, later.get((each.schema, each.name), each)) for each in before)
+    return tuple(there if inventory.is_before(there, here, descending) else here for here, there in pairs)
 
 
 def _invalid_index_warnings(found: Sequence[InvalidIndex]) -> list[str]:

@@ -118,6 +118,17 @@ def table_of(relation: Relation, rows: int | None) -> Table:
     return Table(relation.schema, relation.name, rows, relation.bytes)
 
 
+def still_there(connection: Connection, found: Sequence[Relation]) -> list[Relation]:
+    """Those that have not been dropped; over a connection without a snapshot, which would still see them."""
+    rows = fetch_all(
+        connection,
+        "SELECT oid::bigint FROM pg_class WHERE oid = ANY(%s::bigint[]::oid[])",
+        ([each.oid for each in found],),
+    )
+    oids = {int(row[0]) for row in rows}
+    return [each for each in found if each.oid in oids]
+
+
 def sequences(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
     """Where each sequence stands."""
     values: list[SequenceValue] = []

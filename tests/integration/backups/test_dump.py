@@ -281,6 +281,36 @@ def test_no_more_is_asked_of_a_sequence_than_the_archive_may_hold(
     assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
 
 
+def test_who_wants_a_sequence_for_himself_does_not_wait_for_the_dump(
+    database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_sql(
+        database, "CREATE TABLE owner (id serial)", "CREATE SEQUENCE dropped", "SELECT nextval('dropped')"
+    )
+    running, wait = dump_module.running, dump_module.wait
+    begun: list[str] = []
+
+    def truncate_first(*arguments: Any, **more: Any) -> Any:
+        if not begun:
+            begun.append("truncated")
+            run_sql(database, "SET statement_timeout = '10s'; TRUNCATE owner RESTART IDENTITY")
+        return running(*arguments, **more)
+
+    def drop_then(*arguments: Any, **more: Any) -> Any:
+        done = wait(*arguments, **more)
+        if "dropped" not in begun:
+            begun.append("dropped")
+            run_sql(database, "SET statement_timeout = '10s'; DROP SEQUENCE dropped")
+        return done
+
+    monkeypatch.setattr(dump_module, "running", truncate_first)
+    monkeypatch.setattr(dump_module, "wait", drop_then)
+    repository, backup = restoring.back_up(database, tmp_path)
+    assert begun == ["truncated", "dropped"]
+    assert [each.name for each in backup.manifest.sequences] == ["dropped", "owner_id_seq"]
+    assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
+
+
 def test_invalid_indexes_are_told_of_and_restored_as_they_were(database: Target, tmp_path: Path) -> None:
     run_sql(
         database,
