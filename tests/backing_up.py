@@ -12,6 +12,7 @@ from pgops.backups.manifest import (
     DUMP_DIRECTORY,
     Extension,
     File,
+    InvalidIndex,
     Locale,
     Manifest,
     Proof,
@@ -87,6 +88,7 @@ def manifest_for(
         compression="zstd:3",
         jobs=2,
         pgops_version="0.1.0",
+        invalid_indexes=(InvalidIndex("public", "odd index", True),),
     )
 
 

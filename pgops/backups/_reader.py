@@ -144,6 +144,10 @@ class Reader:
         """A list of objects."""
         return [self._object(f"{key}[{at}]", each) for at, each in enumerate(self._list(key))]
 
+    def objects_if_given(self, key: str) -> list[Reader] | None:
+        """The same; ``None`` where the key is missing or null: one that older documents lack."""
+        return None if self._value.get(key) is None else self.objects(key)
+
     def _list(self, key: str) -> list[Any]:
         value = self._get(key)
         if not isinstance(value, list):

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from pgops.backups.manifest import DUMP_DIRECTORY
+from pgops.errors import VerificationError
 from pgops.pgtools import Toolset, check, run
-from pgops.postgres import Connection, Target, connected, fetch_value
+from pgops.postgres import Connection, Target, codec, connected, execute, fetch_value
 
 _CHUNK = 1 << 20
 _END = b"\\.\n"
 _MASK = (1 << 128) - 1
-_FROM = b" FROM stdin;\n"
 _SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO",
@@ -34,6 +34,7 @@ _SETTINGS = {
     "extra_float_digits": "3",
     "row_security": "off",
     "statement_timeout": "0",
+    "standard_conforming_strings": "on",
     "search_path": "pg_catalog",
 }
 
@@ -76,11 +77,27 @@ class Unordered:
         return f"{self._sum & _MASK:032x}"
 
 
+@dataclass(frozen=True, slots=True)
+class CopyTarget:
+    """What a COPY block is for: the table's name and its columns in parentheses, both quoted by pg_dump.
+
+    Bytes in the archive's encoding: a SQL_ASCII database may have names that no encoding can read. A table
+    without columns has none in parentheses.
+    """
+
+    table: bytes
+    columns: bytes
+
+    def shown(self, encoding: str) -> str:
+        """The table's name for people; ``encoding`` is the archive's, by PostgreSQL's name."""
+        return self.table.decode(codec(encoding), "backslashreplace")
+
+
 @dataclass(slots=True)
 class ArchiveContents:
-    """Hashes of what an archive holds: by COPY target (``schema.table (columns)``), and by large object."""
+    """Hashes of what an archive holds: by COPY target, and by large object."""
 
-    tables: dict[str, list[str]] = field(default_factory=dict)
+    tables: dict[CopyTarget, list[str]] = field(default_factory=dict)
     objects: dict[int, str] = field(default_factory=dict)
     encoding: str = "UTF8"
 
@@ -95,19 +112,20 @@ def differing(toolset: Toolset, backup: Path, target: Target, *, bytea_output: s
         target, application_name="pgops proof", settings={**_SETTINGS, "bytea_output": bytea_output}
     ) as connection:
         archive = read_archive_contents(toolset, backup, Ordered)
-        connection.set_client_encoding(archive.encoding)
+        # Not by the driver, which knows fewer encodings: what is sent and read from here on is bytes.
+        execute(connection, "SELECT set_config('client_encoding', %s, false)", (archive.encoding,))
         suspects = [
-            name
-            for name, hashes in archive.tables.items()
-            if len(hashes) > 1 or [_table_hash(connection, name, Ordered())] != hashes
+            copied
+            for copied, hashes in archive.tables.items()
+            if len(hashes) > 1 or [_table_hash(connection, copied, Ordered())] != hashes
         ]
         problems = _objects_differing(connection, archive.objects)
         if suspects:
             again = read_archive_contents(toolset, backup, Unordered, only=frozenset(suspects))
             problems += [
-                f"the rows of {name.rpartition(' (')[0]} are not those of the archive"
-                for name in suspects
-                if _table_hash(connection, name, Unordered()) != _sum(again.tables[name])
+                f"the rows of {copied.shown(archive.encoding)} are not those of the archive"
+                for copied in suspects
+                if _table_hash(connection, copied, Unordered()) != _sum(again.tables[copied])
             ]
     return problems
 
@@ -117,15 +135,16 @@ def _sum(hashes: list[str]) -> str:
     return f"{sum(int(each, 16) for each in hashes) & _MASK:032x}"
 
 
-def _table_hash(connection: Connection, name: str, into: Ordered | Unordered) -> str:
-    table, _, columns = name.rpartition(" (")
-    # Names come out of the archive quoted by pg_dump. A partitioned table can only be copied by a query.
-    partitioned = fetch_value(
-        connection, "SELECT relkind = 'p' FROM pg_class WHERE oid = %s::regclass", (table,)
-    )
-    source = f"(SELECT {columns.removesuffix(')')} FROM {table})" if partitioned else name
+def _table_hash(connection: Connection, copied: CopyTarget, into: Ordered | Unordered) -> str:
+    table, columns = copied.table, copied.columns
     with connection.cursor() as cursor:
-        cursor.copy_expert(f"COPY {source} TO STDOUT", into)
+        cursor.execute(
+            b"SELECT relkind = 'p' FROM pg_class WHERE oid = '%b'::regclass" % table.replace(b"'", b"''")
+        )
+        ((partitioned,),) = cursor.fetchall()
+        # A partitioned table can only be copied by a query.
+        source = b"(SELECT %b FROM %b)" % (columns[1:-1], table) if partitioned else table + b" " + columns
+        cursor.copy_expert(b"COPY %b TO STDOUT" % source, into)
     return into.result()
 
 
@@ -145,7 +164,7 @@ def _objects_differing(connection: Connection, objects: Mapping[int, str]) -> li
 
 
 def read_archive_contents(
-    toolset: Toolset, backup: Path, hasher: Hasher, *, only: frozenset[str] | None = None
+    toolset: Toolset, backup: Path, hasher: Hasher, *, only: frozenset[CopyTarget] | None = None
 ) -> ArchiveContents:
     """Hash what the archive holds, in constant memory.
 
@@ -165,7 +184,7 @@ def read_archive_contents(
 class _Reading:
     """Reads the pipe in a thread of its own while pg_restore writes it."""
 
-    def __init__(self, pipe: Path, hasher: Hasher, only: frozenset[str] | None) -> None:
+    def __init__(self, pipe: Path, hasher: Hasher, only: frozenset[CopyTarget] | None) -> None:
         self._found = ArchiveContents()
         self._hasher = hasher
         self._only = only
@@ -201,27 +220,35 @@ class _Reading:
 
 
 _ENCODING = re.compile(rb"SET client_encoding = '([^']+)';\n")
+# A table without columns has two spaces there.
+_COPY = re.compile(
+    rb'COPY (?P<table>(?:"(?:[^"]|"")*"|[^" ])+) (?P<columns>\(.*\))? ?FROM stdin;\n', re.DOTALL
+)
+_SETVAL = b"SELECT pg_catalog.setval("
 _LO_OPEN = re.compile(rb"SELECT pg_catalog\.lo_open\('(\d+)', \d+\);\n")
 _LO_WRITE = re.compile(rb"SELECT pg_catalog\.lowrite\(0, '(.*)'\);\n", re.DOTALL)
 
 
 def read_script(
-    stream: Any, hasher: Hasher, found: ArchiveContents, only: frozenset[str] | None = None
+    stream: Any, hasher: Hasher, found: ArchiveContents, only: frozenset[CopyTarget] | None = None
 ) -> None:
-    """Hash the COPY blocks and large objects of a script that pg_restore writes."""
+    """Hash the COPY blocks and large objects of a script that pg_restore writes.
+
+    :raises EOFError: the stream ends within a statement or a table.
+    """
     script = _Script(stream)
     objects: dict[int, Any] = {}
     current = 0
     while line := script.line():
         if line.startswith(b"COPY "):
-            # A name may hold a newline.
-            while not line.endswith(_FROM):
-                line += script.line()
-            name = line.removeprefix(b"COPY ").removesuffix(_FROM).decode("utf-8", "surrogateescape")
-            into = hasher() if only is None or name in only else None
+            copied = _copy_target(script.rest_of(line, b'"'))
+            into = hasher() if only is None or copied in only else None
             script.copy_block(into.write if into is not None else lambda _data: None)
             if into is not None:
-                found.tables.setdefault(name, []).append(into.result())
+                found.tables.setdefault(copied, []).append(into.result())
+        elif line.startswith(_SETVAL):
+            # Only so that a line of a sequence's name is not taken for a statement.
+            script.rest_of(line, b"'")
         elif match := _LO_WRITE.fullmatch(line):
             objects[current].update(_large_object_bytes(match.group(1)))
         elif match := _LO_OPEN.fullmatch(line):
@@ -230,6 +257,15 @@ def read_script(
         elif match := _ENCODING.fullmatch(line):
             found.encoding = match.group(1).decode()
     found.objects |= {oid: digest.hexdigest() for oid, digest in objects.items()}
+
+
+def _copy_target(statement: bytes) -> CopyTarget:
+    match = _COPY.fullmatch(statement)
+    if match is None:
+        # Its rows would go unread, and the proof would say more than was looked at.
+        shown = statement.decode("utf-8", "backslashreplace").strip()
+        raise VerificationError(f"pg_restore wrote a COPY that pgops can't read: {shown}")
+    return CopyTarget(match.group("table"), match.group("columns") or b"")
 
 
 def _large_object_bytes(text: bytes) -> bytes:
@@ -260,6 +296,18 @@ class _Script:
                 break
         line = self._buffer[self._at : end + 1]
         self._at = end + 1
+        return line
+
+    def rest_of(self, line: bytes, quote: bytes) -> bytes:
+        """``line`` with those that follow until every quote is closed: a name may hold a newline.
+
+        :raises EOFError: the stream ends before.
+        """
+        while line.count(quote) % 2:
+            more = self.line()
+            if not more:
+                raise EOFError("the archive's data ends in the middle of a name")
+            line += more
         return line
 
     def copy_block(self, write: Callable[[bytes], Any]) -> None:

@@ -273,6 +273,7 @@ def _described(
         compression=toolset.compression,
         jobs=jobs_of(environment),
         pgops_version=__version__,
+        invalid_indexes=dumped.invalid_indexes,
     ), proof
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pgops.backups.manifest import (
     DUMP_DIRECTORY,
     GLOBALS_NAME,
     Extension,
+    InvalidIndex,
     SequenceValue,
     Table,
 )
@@ -41,6 +42,7 @@ from pgops.postgres import (
     execute,
     fetch_all,
     fetch_value,
+    identifier,
 )
 
 SESSION_PREFIX = "pgops dump "
@@ -62,6 +64,7 @@ class Dumped:
     tables: tuple[Table, ...]
     sequences: tuple[SequenceValue, ...]
     large_objects: int
+    invalid_indexes: tuple[InvalidIndex, ...]
     extensions: tuple[Extension, ...]
     roles: tuple[str, ...]
     database: DatabaseFacts
@@ -107,9 +110,8 @@ def dump(
             countable = [each for each in tables if _is_counted(each, standby=facts.in_recovery)]
             monitor.expect(countable)
             _refuse_too_little_room(directory, countable)
-            sequences = reader.wait_for(
-                lambda through: inventory.sequences(through, [each for each in found if each.kind == "S"])
-            )
+            sequences = [each for each in found if each.kind == "S"]
+            before = reader.wait_for(lambda through: _look_at(through, sequences))
             warnings = _warnings(tables, facts)
             globals_file = directory / GLOBALS_NAME
             with _tools(toolset, target, name, directory, globals_file, snapshot, jobs, lock_wait) as (
@@ -121,7 +123,11 @@ def dump(
                 if finished.exit_code != 0:
                     raise _explained(finished, monitor.blockers, lock_wait)
                 counts = reader.finish(counting)
+                left = inventory.still_there(control, sequences)
+                after = reader.wait_for(lambda through: _look_at(through, left))
                 warnings += _globals_warning(wait(globals_), globals_file)
+            invalid = inventory.invalid_indexes(connection)
+            warnings += _invalid_index_warnings(invalid)
             return Dumped(
                 snapshot=snapshot,
                 heads=inventory.alembic_heads(connection, countable),
@@ -131,8 +137,9 @@ def dump(
                         key=lambda each: (each.schema, each.name),
                     )
                 ),
-                sequences=sequences,
+                sequences=_least(before, after, inventory.descending(connection)),
                 large_objects=inventory.large_objects(connection),
+                invalid_indexes=invalid,
                 extensions=inventory.extensions(connection),
                 roles=inventory.roles(connection),
                 database=inventory.database_facts(connection),
@@ -253,6 +260,45 @@ def _explained(finished: Finished, blockers: Sequence[Blocker], lock_wait: float
     else:
         hint = "invoke env.check says whether the server is well"
     return ToolError(finished, untouched=_UNTOUCHED, hint=hint)
+
+
+def _look_at(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
+    """Where the sequences stand, none of them kept locked.
+
+    Whoever waits to drop or truncate one would wait for our transaction, and pg_dump for him: for ever.
+    """
+    execute(connection, "SAVEPOINT before_sequences")
+    values = inventory.sequences(connection, found)
+    execute(connection, "ROLLBACK TO SAVEPOINT before_sequences")
+    return values
+
+
+def _least(
+    before: Sequence[SequenceValue], after: Sequence[SequenceValue], descending: Collection[tuple[str, str]]
+) -> tuple[SequenceValue, ...]:
+    """Of two looks at the same sequences the value of each that was less far on.
+
+    Between them pg_dump looked for itself. A sequence may have been drawn from before that, or set back; one
+    that was dropped since keeps its first value.
+    """
+    later = {(each.schema, each.name): each for each in after}
+    pairs = ((each, later.get((each.schema, each.name), each)) for each in before)
+    return tuple(there if inventory.is_before(there, here, descending) else here for here, there in pairs)
+
+
+def _invalid_index_warnings(found: Sequence[InvalidIndex]) -> list[str]:
+    warnings = []
+    if kept := [identifier(each.schema, each.name) for each in found if each.partitioned]:
+        warnings.append(
+            f"these indexes are invalid, and a restored database has them so: {_some(kept)}; "
+            "a partition lacks an index of its own"
+        )
+    if left_out := [identifier(each.schema, each.name) for each in found if not each.partitioned]:
+        warnings.append(
+            f"these indexes are invalid and not in the backup: {_some(left_out)}; "
+            "REINDEX INDEX CONCURRENTLY or drop them"
+        )
+    return warnings
 
 
 def _globals_warning(finished: Finished, file: Path) -> list[str]:

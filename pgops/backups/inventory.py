@@ -6,10 +6,10 @@ archive. Hundreds of tables cost a few round trips, not hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from pgops.backups.manifest import Extension, Locale, SequenceValue, Setting, Table
+from pgops.backups.manifest import Extension, InvalidIndex, Locale, SequenceValue, Setting, Table
 from pgops.postgres import Connection, fetch_all, fetch_one, fetch_value, identifier
 
 _BATCH_TABLES = 100
@@ -91,9 +91,42 @@ def _batches(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
         yield batch
 
 
+# A value of an enum is hashed by its OID, which is another one in another database: pg_dump loads such partitions
+# through their root, and finds them by this operator class as well.
+_PARTITIONS_BY_ENUM = """
+SELECT DISTINCT ON (c.oid) n.nspname, c.relname, pn.nspname, p.relname
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ CROSS JOIN pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, level)
+  JOIN pg_partitioned_table AS t ON t.partrelid = a.relid AND t.partstrat = 'h'
+  JOIN pg_class AS p ON p.oid = t.partrelid JOIN pg_namespace AS pn ON pn.oid = p.relnamespace
+ WHERE c.relispartition AND c.relkind = 'r'
+   AND EXISTS (SELECT 1 FROM pg_opclass AS o JOIN pg_am AS m ON m.oid = o.opcmethod AND m.amname = 'hash'
+                WHERE o.oid = ANY (t.partclass) AND o.opcname = 'enum_ops'
+                  AND o.opcnamespace = 'pg_catalog'::regnamespace)
+ ORDER BY c.oid, a.level DESC
+"""
+
+
+def partitions_by_enum(connection: Connection) -> dict[tuple[str, str], tuple[str, str]]:
+    """Partitions by the hash of an enum, each with the topmost table that is partitioned so."""
+    rows = fetch_all(connection, _PARTITIONS_BY_ENUM)
+    return {(schema, name): (above_schema, above) for schema, name, above_schema, above in rows}
+
+
 def table_of(relation: Relation, rows: int | None) -> Table:
     """The manifest's line for a table."""
     return Table(relation.schema, relation.name, rows, relation.bytes)
+
+
+def still_there(connection: Connection, found: Sequence[Relation]) -> list[Relation]:
+    """Those that have not been dropped; over a connection without a snapshot, which would still see them."""
+    rows = fetch_all(
+        connection,
+        "SELECT oid::bigint FROM pg_class WHERE oid = ANY(%s::bigint[]::oid[])",
+        ([each.oid for each in found],),
+    )
+    oids = {int(row[0]) for row in rows}
+    return [each for each in found if each.oid in oids]
 
 
 def sequences(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
@@ -109,6 +142,51 @@ def sequences(connection: Connection, found: Sequence[Relation]) -> tuple[Sequen
             for at, last, called in fetch_all(connection, sql)
         ]
     return tuple(sorted(values, key=lambda each: (each.schema, each.name)))
+
+
+def descending(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Schema and name of the sequences that count down."""
+    return _sequences_where(connection, "seqincrement < 0")
+
+
+def cycling(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Schema and name of the sequences that begin again at their end."""
+    return _sequences_where(connection, "seqcycle")
+
+
+def _sequences_where(connection: Connection, condition: str) -> frozenset[tuple[str, str]]:
+    rows = fetch_all(
+        connection,
+        f"""
+        SELECT n.nspname::text, c.relname::text FROM pg_sequence AS s
+          JOIN pg_class AS c ON c.oid = s.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE {condition}
+        """,
+    )
+    return frozenset((schema, name) for schema, name in rows)
+
+
+def is_before(one: SequenceValue, other: SequenceValue, descending: Collection[tuple[str, str]]) -> bool:
+    """Whether a sequence that stands at ``one`` would give out again what it has given out at ``other``.
+
+    :param descending: the sequences that count down.
+    """
+    sign = -1 if (one.schema, one.name) in descending else 1
+    return (sign * one.last_value, one.is_called) < (sign * other.last_value, other.is_called)
+
+
+def invalid_indexes(connection: Connection) -> tuple[InvalidIndex, ...]:
+    """Indexes that answer no query, sorted by name: given up half-way, or with a partition that lacks its own."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT n.nspname, c.relname, c.relkind = 'I'
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+          JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE NOT i.indisvalid AND n.nspname !~ '^pg_' ORDER BY 1, 2
+        """,
+    )
+    return tuple(InvalidIndex(*row) for row in rows)
 
 
 def large_objects(connection: Connection) -> int:

@@ -66,16 +66,25 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class SequenceValue:
-    """A sequence just before the dump began.
+    """A sequence just before the dump began or just after it ended, whichever was less far on.
 
-    Sequences take no part in snapshots: where they are drawn from meanwhile, the archive holds this value
-    or a later one, never an earlier one.
+    Sequences take no part in snapshots: where they are drawn from or set back meanwhile, the archive holds
+    this value or a later one.
     """
 
     schema: str
     name: str
     last_value: int
     is_called: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidIndex:
+    """An index that was invalid at the snapshot: in the archive where its table is ``partitioned``, else left out."""
+
+    schema: str
+    name: str
+    partitioned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,10 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything known about one backup. Times are aware and in UTC."""
+    """Everything known about one backup. Times are aware and in UTC.
+
+    ``invalid_indexes`` is ``None`` in a manifest of before they were noted down.
+    """
 
     id: str
     environment: str
@@ -152,6 +164,7 @@ class Manifest:
     compression: str
     jobs: int
     pgops_version: str
+    invalid_indexes: tuple[InvalidIndex, ...] | None = None
     format: int = FORMAT
 
     @property
@@ -301,6 +314,16 @@ def _manifest(read: Reader) -> Manifest:
         compression=read.text("compression"),
         jobs=read.integer("jobs"),
         pgops_version=read.text("pgops_version"),
+        invalid_indexes=_invalid_indexes(read),
+    )
+
+
+def _invalid_indexes(read: Reader) -> tuple[InvalidIndex, ...] | None:
+    found = read.objects_if_given("invalid_indexes")
+    if found is None:
+        return None
+    return tuple(
+        InvalidIndex(each.text("schema"), each.text("name"), each.flag("partitioned")) for each in found
     )
 
 

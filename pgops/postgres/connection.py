@@ -172,6 +172,11 @@ def fetch_value(connection: Connection, sql: str, parameters: Sequence[Any] | No
     return None if row is None else row[0]
 
 
+def codec(encoding: str) -> str:
+    """Python's codec for an encoding by PostgreSQL's name; ASCII where it has none (``EUC_TW``)."""
+    return psycopg2.extensions.encodings.get(encoding, "ascii")
+
+
 def identifier(*names: str) -> str:
     """Quote a (qualified) name for SQL text."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)

@@ -10,12 +10,16 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pgops.backups import Backup, listing, open_repository
+from pgops.backups import dump as dump_module
 from pgops.backups.create import create, intent
 from pgops.backups.dump import SESSION_PREFIX
+from pgops.backups.manifest import InvalidIndex
+from pgops.backups.proof import prove
 from pgops.backups.verify import ProblemsError
 from pgops.errors import LockedError, PgopsError, RefusedError
 from pgops.pgtools import Child, HostRunner, Runner, ToolError, Toolset, embedded_tools
@@ -31,6 +35,7 @@ from pgops.postgres import (
 )
 from pgops.postgres.locks import Mode, held
 from pgops.secrets import LiteralSecret, Secret
+from tests import restoring
 from tests.backing_up import ODD_SQL, environment_for
 from tests.restoring import run_sql, schema_text, small_data, table_hashes, value
 
@@ -230,6 +235,115 @@ def test_counts_are_of_the_dumps_own_snapshot(make_database: Callable[[], Target
     # Sequences take no part in snapshots: the archive holds the manifest's value or a later one.
     (sequence,) = backups[-1].manifest.sequences
     assert int(str(value(other, "SELECT last_value FROM a_id_seq"))) >= sequence.last_value
+
+
+@pytest.mark.parametrize(
+    ("move", "kept"),
+    [
+        ("SELECT setval('s', 1, false), setval('down', 100, false)", (1, False, 100, False)),
+        ("ALTER SEQUENCE s RESTART; ALTER SEQUENCE down RESTART", (1, False, 100, False)),
+        ("SELECT setval('s', 400)", (400, True, 50, True)),
+        ("SELECT nextval('s'), nextval('down')", (500, True, 50, True)),
+    ],
+)
+@pytest.mark.parametrize("moment", ["running", "wait"])
+def test_no_more_is_asked_of_a_sequence_than_the_archive_may_hold(
+    database: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    move: str,
+    kept: tuple[int, bool, int, bool],
+) -> None:
+    """Moved just before pg_dump begins, or when it has ended."""
+    run_sql(
+        database,
+        "CREATE SEQUENCE s",
+        "CREATE SEQUENCE down INCREMENT -1 START 100 MINVALUE 1 MAXVALUE 100",
+        "SELECT setval('s', 500), setval('down', 50)",
+    )
+    before = getattr(dump_module, moment)
+    moved = []
+
+    def moving(*arguments: Any, **more: Any) -> Any:
+        at_once = moment == "running"
+        done = None if at_once else before(*arguments, **more)
+        if not moved:
+            moved.append(run_sql(database, *move.split("; ")))
+        return before(*arguments, **more) if at_once else done
+
+    monkeypatch.setattr(dump_module, moment, moving)
+    environment = restoring.environment_for(database, tmp_path)
+    backup = create(environment, database)
+    values = {each.name: (each.last_value, each.is_called) for each in backup.manifest.sequences}
+    assert (*values["s"], *values["down"]) == kept
+    repository = open_repository(environment)
+    assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
+
+
+def test_who_wants_a_sequence_for_himself_does_not_wait_for_the_dump(
+    database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_sql(
+        database, "CREATE TABLE owner (id serial)", "CREATE SEQUENCE dropped", "SELECT nextval('dropped')"
+    )
+    running, wait = dump_module.running, dump_module.wait
+    begun: list[str] = []
+
+    def truncate_first(*arguments: Any, **more: Any) -> Any:
+        if not begun:
+            begun.append("truncated")
+            run_sql(database, "SET statement_timeout = '10s'; TRUNCATE owner RESTART IDENTITY")
+        return running(*arguments, **more)
+
+    def drop_then(*arguments: Any, **more: Any) -> Any:
+        done = wait(*arguments, **more)
+        if "dropped" not in begun:
+            begun.append("dropped")
+            run_sql(database, "SET statement_timeout = '10s'; DROP SEQUENCE dropped")
+        return done
+
+    monkeypatch.setattr(dump_module, "running", truncate_first)
+    monkeypatch.setattr(dump_module, "wait", drop_then)
+    repository, backup = restoring.back_up(database, tmp_path)
+    assert begun == ["truncated", "dropped"]
+    assert [each.name for each in backup.manifest.sequences] == ["dropped", "owner_id_seq"]
+    assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
+
+
+def test_invalid_indexes_are_told_of_and_restored_as_they_were(database: Target, tmp_path: Path) -> None:
+    run_sql(
+        database,
+        "CREATE TABLE parts (v integer) PARTITION BY RANGE (v)",
+        "CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (10)",
+        "INSERT INTO parts VALUES (1)",
+        'CREATE INDEX "Parts v" ON ONLY parts (v)',
+        "CREATE TABLE twice AS SELECT 1 AS v FROM generate_series(1, 2)",
+    )
+    with pytest.raises(DatabaseError):
+        run_sql(database, "CREATE UNIQUE INDEX CONCURRENTLY given_up ON twice (v)")
+    repository, backup = restoring.back_up(database, tmp_path)
+    assert backup.manifest.invalid_indexes == (
+        InvalidIndex("public", "Parts v", True),
+        InvalidIndex("public", "given_up", False),
+    )
+    assert [each for each in backup.manifest.warnings if "invalid" in each] == [
+        'these indexes are invalid, and a restored database has them so: "public"."Parts v"; '
+        "a partition lacks an index of its own",
+        'these indexes are invalid and not in the backup: "public"."given_up"; '
+        "REINDEX INDEX CONCURRENTLY or drop them",
+    ]
+    older = dataclasses.replace(backup, manifest=dataclasses.replace(backup.manifest, invalid_indexes=None))
+    try:
+        for each, why in (
+            (backup, " here, as it was where it was backed up"),
+            (older, ": a partition lacks an index of its own"),
+        ):
+            restored = restoring.put_back(database, repository, each)
+            assert restored.comparison.notes == (f'index "public"."Parts v" is invalid{why}',)
+        assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
+    finally:
+        restoring.drop_all(database)
 
 
 def test_an_empty_database_is_a_backup_too(database: Target, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from pgops.errors import BlockedError
 from pgops.postgres import Target
 from tests.conftest import fresh_database
 from tests.odd_database import make_odd
-from tests.restoring import back_up, databases, run_sql, small_data, value
+from tests.restoring import back_up, databases, drop_all, run_sql, small_data, value
 
 LATER = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
 COMPARING_CONTENT = "comparing the content of every table"
@@ -39,6 +42,84 @@ def test_an_odd_database_is_proven_and_nothing_is_left(server: Target, tmp_path:
     recorded = load(repository, backup.id)
     assert recorded.proofs[-1] == proof
     assert recorded.verified
+
+
+@contextlib.contextmanager
+def database_in(server: Target, encoding: str) -> Iterator[Target]:
+    """An empty database of that encoding."""
+    target = server.with_database(f"proof_{secrets.token_hex(6)}")
+    run_sql(server, f"CREATE DATABASE {target.dbname} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        yield target
+    finally:
+        drop_all(target)
+
+
+ORDINARY = (
+    'CREATE TABLE prices (id integer, "price (eur)" integer, "a ""b"" (c" text)',
+    "INSERT INTO prices VALUES (1, 250, 'x'), (2, 300, NULL)",
+    "CREATE TABLE without_columns ()",
+    "INSERT INTO without_columns DEFAULT VALUES",
+    "INSERT INTO without_columns DEFAULT VALUES",
+    'CREATE TABLE "it\'s (a) table. FROM stdin;\n" (v integer)',
+    'INSERT INTO "it\'s (a) table. FROM stdin;\n" VALUES (1)',
+    'CREATE SEQUENCE "a\nCOPY public.prices (id) FROM stdin;\n"',
+)
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1", "SQL_ASCII"])
+def test_names_with_parentheses_and_tables_without_columns_are_proven(
+    server: Target, tmp_path: Path, encoding: str
+) -> None:
+    with database_in(server, encoding) as target:
+        run_sql(target, *ORDINARY)
+        repository, backup = back_up(target, tmp_path)
+    assert prove(repository, backup, server, now=LATER, jobs=2).problems == ()
+
+
+def test_names_are_read_in_the_archives_encoding_and_shown_in_it(server: Target, tmp_path: Path) -> None:
+    with database_in(server, "LATIN1") as target:
+        run_sql(target, 'CREATE TABLE café ("prix (é)" text)', "INSERT INTO café VALUES ('été'), ('hiver')")
+        repository, backup = back_up(target, tmp_path)
+
+    assert prove(repository, backup, server, now=LATER, jobs=2).problems == ()
+
+    def spoil(step: str) -> None:
+        if step == COMPARING_CONTENT:
+            (name,) = scratch_databases(server)
+            run_sql(server.with_database(name), "UPDATE café SET \"prix (é)\" = 'ete'")
+
+    proof = prove(repository, backup, server, now=LATER, jobs=2, step=spoil)
+    assert proof.problems == ('the rows of public."café" are not those of the archive',)
+
+
+def test_rows_that_an_enums_new_oid_puts_into_another_partition_are_not_lost(
+    server: Target, database: Target, tmp_path: Path
+) -> None:
+    moods = ", ".join(f"'mood {n}'" for n in range(40))
+    run_sql(
+        database,
+        f"CREATE TYPE mood AS ENUM ({moods})",
+        'CREATE TABLE "by mood" ("mood (now)" mood, "n, m" integer) PARTITION BY HASH ("mood (now)")',
+        'CREATE TABLE mood_0 PARTITION OF "by mood" FOR VALUES WITH (MODULUS 2, REMAINDER 0)',
+        'CREATE TABLE mood_1 PARTITION OF "by mood" FOR VALUES WITH (MODULUS 2, REMAINDER 1)'
+        ' PARTITION BY LIST ("mood (now)")',
+        "CREATE TABLE mood_1_rest PARTITION OF mood_1 DEFAULT",
+        """INSERT INTO "by mood" SELECT each, (n - 1) ^ 3 FROM unnest(enum_range(NULL::mood)) WITH ORDINALITY AS e (each, n)""",
+    )
+    repository, backup = back_up(database, tmp_path)
+    assert prove(repository, backup, server, now=LATER, jobs=2).problems == ()
+
+
+def test_content_that_no_encoding_knows_is_proven(server: Target, tmp_path: Path) -> None:
+    with database_in(server, "SQL_ASCII") as target:
+        run_sql(
+            target,
+            "CREATE TABLE mixed (v text)",
+            "INSERT INTO mixed VALUES (E'caf\\xe9'), (E'caf\\xc3\\xa9'), (E'\\xff\\xfe')",
+        )
+        repository, backup = back_up(target, tmp_path)
+    assert prove(repository, backup, server, now=LATER, jobs=2).problems == ()
 
 
 @pytest.mark.parametrize(

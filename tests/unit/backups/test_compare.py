@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from pgops.backups.compare import Contents, differences, name_of
-from pgops.backups.manifest import Extension, File, Manifest, SequenceValue, Table
+from pgops.backups.manifest import Extension, File, InvalidIndex, Manifest, SequenceValue, Table
 from tests.backing_up import manifest_for
 
 BACKUP: Manifest = dataclasses.replace(
@@ -20,6 +20,7 @@ BACKUP: Manifest = dataclasses.replace(
 )
 SAME = Contents(
     counts={("public", "t"): 3},
+    movable={},
     relations=frozenset([("public", "t"), ("public", "far")]),
     sequences={
         ("public", "s"): SequenceValue("public", "s", 10, True),
@@ -45,12 +46,37 @@ def test_the_same_is_the_same() -> None:
         ({"relations": frozenset([("public", "t")])}, "table public.far is missing"),
         ({"large_objects": 0}, "there are 0 large objects, the backup has 1"),
         ({"extensions": {}}, "extension citext is missing"),
-        ({"invalid_indexes": ("public.i",)}, "index public.i is invalid"),
+        ({"invalid_indexes": (InvalidIndex("public", "i", False),)}, "index public.i is invalid"),
         ({"heads": ("a",)}, "Alembic heads are a, the backup has a, b"),
     ],
 )
 def test_each_difference_has_its_sentence(change: dict[str, object], problem: str) -> None:
     assert differences(BACKUP, dataclasses.replace(SAME, **change)) == ([problem], [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("counts", "problems"),
+    [
+        ((5, 0), []),
+        ((2, 3), []),
+        ((2, 2), ["the partitions of public.by_mood have 4 rows, in the backup they have 5"]),
+    ],
+)
+def test_rows_may_have_moved_between_partitions_by_enum_but_not_away(
+    counts: tuple[int, int], problems: list[str]
+) -> None:
+    parts = (("public", "mood_0"), ("public", "mood_1"))
+    backup = dataclasses.replace(
+        BACKUP,
+        tables=(*BACKUP.tables, *(Table(*key, rows, 0) for key, rows in zip(parts, (1, 4), strict=True))),
+    )
+    found = dataclasses.replace(
+        SAME,
+        counts={**SAME.counts, **dict(zip(parts, counts, strict=True))},
+        relations=SAME.relations | set(parts),
+        movable=dict.fromkeys(parts, ("public", "by_mood")),
+    )
+    assert differences(backup, found) == (problems, [])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +94,34 @@ def test_a_sequence_may_have_gone_on_but_never_back(
 ) -> None:
     moved = {**SAME.sequences, ("public", name): SequenceValue("public", name, last, called)}
     assert len(differences(BACKUP, dataclasses.replace(SAME, sequences=moved))[0]) == problems
+
+
+ON_ONLY, GIVEN_UP = InvalidIndex("public", "i", True), InvalidIndex("public", "i", False)
+AS_THERE = "index public.i is invalid here, as it was where it was backed up"
+UNKNOWN = "index public.i is invalid: a partition lacks an index of its own"
+PROBLEM = "index public.i is invalid"
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "problems", "notes"),
+    [
+        ((ON_ONLY,), (ON_ONLY,), [], [AS_THERE]),
+        ((ON_ONLY,), (), [], []),
+        ((), (ON_ONLY,), [PROBLEM], []),
+        ((InvalidIndex("other", "i", True),), (ON_ONLY,), [PROBLEM], []),
+        # Older manifests don't say.
+        (None, (ON_ONLY,), [], [UNKNOWN]),
+        (None, (GIVEN_UP,), [PROBLEM], []),
+    ],
+)
+def test_an_index_that_was_invalid_where_it_was_backed_up_is_a_note(
+    there: tuple[InvalidIndex, ...] | None,
+    here: tuple[InvalidIndex, ...],
+    problems: list[str],
+    notes: list[str],
+) -> None:
+    backup = dataclasses.replace(BACKUP, invalid_indexes=there)
+    assert differences(backup, dataclasses.replace(SAME, invalid_indexes=here)) == (problems, notes)
 
 
 def test_another_version_of_an_extension_is_a_note() -> None:

@@ -21,6 +21,14 @@ def test_a_manifest_read_back_is_the_same() -> None:
     assert parse_manifest(GOOD.to_json(), where="here") == GOOD
 
 
+def test_a_manifest_of_before_invalid_indexes_were_noted_down_is_read() -> None:
+    document = json.loads(GOOD.to_json())
+    del document["invalid_indexes"]
+    older = parse_manifest(json.dumps(document), where="here")
+    assert older == dataclasses.replace(GOOD, invalid_indexes=None)
+    assert parse_manifest(older.to_json(), where="here") == older
+
+
 def test_a_proof_read_back_is_the_same() -> None:
     bad = Proof("restore", MOMENT, 12.0, ("dump/toc.dat: missing",))
     assert [parse_proof(each.to_json(), where="here") for each in (good_proof(), bad)] == [good_proof(), bad]
