@@ -69,7 +69,8 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
     """Read the database ``target`` (its statistics are refreshed on the way) and compare it with the manifest.
 
     :param jobs: connections to count and analyse with.
-    :param partly: the target may hold more than the backup (a restore in place leaves strangers).
+    :param partly: the target is in use and may hold more than the backup: a restore in place leaves strangers,
+        and whoever waited for it writes as soon as it is committed, so other numbers of rows are notes.
     """
     with connected(target, application_name="pgops compare", settings=_SETTINGS) as connection:
         outlast_idleness(connection)
@@ -99,13 +100,19 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
         )
     problems, notes = differences(manifest, found)
     extra = _extra(manifest, found)
-    problems, notes = (problems, [*notes, *extra]) if partly else ([*problems, *extra], notes)
+    if partly:
+        rows = list(_row_differences(manifest.tables, found))
+        problems = [each for each in problems if each not in rows]
+        notes += [*(f"{each}; somebody may have written since" for each in rows), *extra]
+    else:
+        problems += extra
     return Comparison(tuple(problems), tuple(notes), len(counted), sum(counts.values()), found.heads)
 
 
 def differences(manifest: Manifest, found: Contents) -> tuple[list[str], list[str]]:
     """Problems (the database lacks something or holds something else) and harmless notes."""
-    problems, notes = list(_missing_rows(manifest.tables, found)), []
+    problems, notes = list(_missing_tables(manifest.tables, found)), []
+    problems += _row_differences(manifest.tables, found)
     problems += _sequence_problems(manifest.sequences, found)
     if found.large_objects != manifest.large_objects:
         problems.append(
@@ -136,19 +143,23 @@ def differences(manifest: Manifest, found: Contents) -> tuple[list[str], list[st
     return problems, notes
 
 
-def _missing_rows(tables: Sequence[Table], found: Contents) -> Iterator[str]:
+def _missing_tables(tables: Sequence[Table], found: Contents) -> Iterator[str]:
+    for table in tables:
+        key = (table.schema, table.name)
+        if key not in found.relations:
+            yield f"table {name_of(*key)} is missing"
+
+
+def _row_differences(tables: Sequence[Table], found: Contents) -> Iterator[str]:
     together: dict[tuple[str, str], list[Table]] = defaultdict(list)
     for table in tables:
         key = (table.schema, table.name)
-        name = name_of(*key)
-        if key not in found.relations:
-            yield f"table {name} is missing"
-        elif table.rows is None:
+        if key not in found.relations or table.rows is None:
             continue
-        elif key in found.movable:
+        if key in found.movable:
             together[found.movable[key]].append(table)
         elif found.counts.get(key) != table.rows:
-            yield f"table {name} has {found.counts.get(key)} rows, the backup has {table.rows}"
+            yield f"table {name_of(*key)} has {found.counts.get(key)} rows, the backup has {table.rows}"
     for parent, partitions in together.items():
         here = sum(found.counts.get((each.schema, each.name), 0) for each in partitions)
         there = sum(each.rows or 0 for each in partitions)

@@ -269,7 +269,8 @@ def _copy_target(statement: bytes) -> CopyTarget:
 
 
 def _large_object_bytes(text: bytes) -> bytes:
-    return bytes.fromhex(text.removeprefix(b"\\x").decode())
+    # A database without standard_conforming_strings writes the backslash twice.
+    return bytes.fromhex(text.lstrip(b"\\").removeprefix(b"x").decode())
 
 
 class _Script:

@@ -177,6 +177,19 @@ def test_in_place_does_not_wait_for_a_table_for_ever(target: Target, tmp_path: P
             assert fetch_value(other, "SELECT count(*) FROM knowledge") == 500
 
 
+def test_in_place_who_writes_as_soon_as_it_is_done_makes_it_no_failure(
+    target: Target, tmp_path: Path
+) -> None:
+    repository, backup = back_up(target, tmp_path)
+    writes = at(Step.COMPARING, "INSERT INTO knowledge (content) VALUES ('new')", on=target)
+
+    done = restore_in_place(look(target, backup, beside=False), repository, writes, jobs=1)
+
+    assert done.comparison.notes == (
+        "table public.knowledge has 501 rows, the backup has 500; somebody may have written since",
+    )
+
+
 def test_a_server_older_than_the_backup_is_named_before_missing_tools(target: Target, tmp_path: Path) -> None:
     _repository, backup = back_up(target, tmp_path)
     newer = dataclasses.replace(

@@ -65,6 +65,13 @@ def test_a_stream_that_ends_in_a_table_or_a_name_is_an_error(script: bytes) -> N
         read_script(io.BytesIO(script), Ordered, ArchiveContents())
 
 
+def test_a_large_object_of_a_database_without_standard_conforming_strings() -> None:
+    found = ArchiveContents()
+    script = b"SELECT pg_catalog.lo_open('7', 131072);\nSELECT pg_catalog.lowrite(0, '\\\\x00ff');\n"
+    read_script(io.BytesIO(script), Ordered, found)
+    assert found.objects == {7: hashlib.sha256(b"\x00\xff").hexdigest()}
+
+
 def test_a_copy_that_is_not_as_pg_dump_writes_it_is_refused_not_passed_over() -> None:
     with pytest.raises(VerificationError, match="a COPY that pgops can't read: COPY a FROM program 'x'"):
         read_script(io.BytesIO(b"COPY a FROM program 'x';\n1\n\\.\n"), Ordered, ArchiveContents())
