@@ -46,11 +46,7 @@ class Claims:
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
-            raise PgopsError(
-                f"{self._directory} cannot be written: {error.strerror}",
-                untouched="the database and earlier backups were not touched",
-                hint="free some space, fix the permissions, or set XDG_CACHE_HOME to another directory",
-            ) from error
+            raise self._unwritable(error) from error
         # The machine and the directory are for people who find it.
         claim = {"machine": _machine(), "staging": str(self._directory.parent), "token": token}
         return (json.dumps(claim) + "\n").encode()
@@ -60,13 +56,20 @@ class Claims:
         try:
             token = load_object(claim).text("token")
             kept = (self._directory / backup_id).read_text(encoding="ascii")
-        except (MalformedError, FileNotFoundError, UnicodeDecodeError):
+        except (MalformedError, OSError, UnicodeDecodeError):
+            # What can't be read here tells nothing.
             return False
         return kept != "" and kept == token
 
     def forget(self, backup_id: str) -> None:
-        """The claim stands no more."""
-        (self._directory / backup_id).unlink(missing_ok=True)
+        """The claim stands no more.
+
+        :raises PgopsError: its token can't be removed.
+        """
+        try:
+            (self._directory / backup_id).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def ids(self) -> set[str]:
         """The backups that a claim was made for."""
@@ -74,6 +77,13 @@ class Claims:
             return {each.name for each in self._directory.iterdir() if is_id(each.name)}
         except FileNotFoundError:
             return set()
+
+    def _unwritable(self, error: OSError) -> PgopsError:
+        return PgopsError(
+            f"{self._directory} cannot be written: {error.strerror}",
+            untouched="the database and earlier backups were not touched",
+            hint="free some space, fix the permissions, or set XDG_CACHE_HOME to another directory",
+        )
 
 
 def _machine() -> str:

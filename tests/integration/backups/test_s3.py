@@ -234,7 +234,7 @@ def test_a_fetch_that_fails_or_is_interrupted_fetches_no_more(
                     os.kill(os.getpid(), signal.SIGINT)
                 else:
                     raise OSError("no space left")
-            time.sleep(0.05)
+            time.sleep(0.5)
 
         with (
             pytest.raises(KeyboardInterrupt if cause == "interrupted" else OSError),
