@@ -4,11 +4,15 @@ A backup is made in ``.partial/<id>`` and renamed to its place when everything i
 included, is on the disk. Beside the half-made directory lies ``.partial/<id>.lock``, locked by the
 process that makes it: a lock that is free means that process is gone, however long ago, and only what
 has such a file beside it was made by us.
+
+Who reads a backup holds a shared lock on its manifest, and who removes it an exclusive one: what is being
+restored is not removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -21,6 +25,8 @@ from pgops.errors import LockedError, PgopsError, UnreachableError, Verification
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
+# What a file system answers that has no such locks: there a reader goes without.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 
 
 class DirectoryRepository:
@@ -101,10 +107,23 @@ class DirectoryRepository:
 
     @contextlib.contextmanager
     def local(self, backup_id: str, progress: Progress = no_progress) -> Iterator[Path]:
-        yield self._home / backup_id
+        with _manifest_locked(self._home / backup_id, fcntl.LOCK_SH) as free:
+            if not free or not (self._home / backup_id).is_dir():
+                raise LockedError(
+                    f"backup {backup_id} was removed just now, or is being removed, by another process",
+                    untouched="nothing was touched",
+                    hint=f"see which are there: invoke backup.list --env={self._environment}",
+                )
+            yield self._home / backup_id
 
     def delete(self, backup_id: str) -> None:
-        with self._claim(backup_id):
+        with self._claim(backup_id), _manifest_locked(self._home / backup_id, fcntl.LOCK_EX) as free:
+            if not free:
+                raise LockedError(
+                    f"backup {backup_id} is being restored or read by another process",
+                    untouched="nothing of it was removed",
+                    hint="wait for it to end",
+                )
             doomed = self._partial / backup_id
             try:
                 # One rename takes it out of the list; from here on it is a leftover like any other.
@@ -244,6 +263,42 @@ def _locked(path: Path, flags: int) -> int | None:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _manifest_locked(home: Path, mode: int) -> Iterator[bool]:
+    """Hold a lock on a backup's manifest for the block; yields whether it was to be had, without waiting.
+
+    A manifest that is not there, or not ours to read, gives no lock: what is wrong is told by whoever
+    needs it. So does a file system without locks.
+    """
+    with contextlib.ExitStack() as stack:
+        free = True
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            descriptor = _open_to_lock(home / MANIFEST_NAME, mode)
+            stack.callback(os.close, descriptor)
+            free = _is_free(descriptor, mode)
+        yield free
+
+
+def _is_free(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def _open_to_lock(manifest: Path, mode: int) -> int:
+    # NFS lets nobody lock a file alone that is open for reading only; a reader may not be allowed to write.
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    if mode == fcntl.LOCK_EX:
+        with contextlib.suppress(PermissionError):
+            return os.open(manifest, os.O_RDWR | flags)
+    return os.open(manifest, os.O_RDONLY | flags)
 
 
 def _remove_tree(path: Path) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pgops.backups.fetched import private_directory
 from pgops.backups.manifest import Manifest
 from pgops.backups.repository import Progress, Repository, Staging, is_note, no_progress
+from pgops.backups.workers import for_each
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, PgopsError, SecretError, UsageError, VerificationError
 from pgops.secrets import Secret, SecretRef, resolve_text
@@ -102,11 +103,11 @@ class EncryptedRepository:
         with self._inner.stage(backup_id) as staging:
             yield _Sealing(staging, self._seal)
 
-    def _seal(self, path: Path) -> None:
+    def _seal(self, path: Path, unwanted: threading.Event) -> None:
         """Put the encrypted file in the place of the clear one."""
         sealed = path.with_name(path.name + SUFFIX)
         with path.open("rb") as clear, sealed.open("xb") as stream:
-            self._pyrage.encrypt_io(clear, stream, self._recipients)
+            self._pyrage.encrypt_io(_Wanted(clear, unwanted), stream, self._recipients)
         path.unlink()
 
     @contextlib.contextmanager
@@ -118,17 +119,16 @@ class EncryptedRepository:
                 for path in sealed.rglob("*")
                 if not path.is_dir() or path.is_symlink()
             ]
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                jobs = [
-                    pool.submit(self._open, sealed / name, root / name, identities, backup_id)
-                    for name in names
-                    if not is_note(name)
-                ]
-                for job in jobs:
-                    job.result()
+
+            def open_one(name: str, unwanted: threading.Event) -> None:
+                self._open(sealed / name, root / name, identities, backup_id, unwanted)
+
+            for_each([name for name in names if not is_note(name)], open_one, at_once=_AT_ONCE)
             yield root
 
-    def _open(self, sealed: Path, clear: Path, identities: list[Any], backup_id: str) -> None:
+    def _open(
+        self, sealed: Path, clear: Path, identities: list[Any], backup_id: str, unwanted: threading.Event
+    ) -> None:
         clear.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if sealed.suffix != SUFFIX or sealed.is_symlink():
             # Not one of ours: whoever compares with the manifest finds it by its name.
@@ -136,7 +136,7 @@ class EncryptedRepository:
             return
         try:
             with sealed.open("rb") as stream, clear.with_suffix("").open("xb") as out:
-                self._pyrage.decrypt_io(stream, out, identities)
+                self._pyrage.decrypt_io(_Wanted(stream, unwanted), out, identities)
         except (self._pyrage.DecryptError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise PgopsError(
@@ -190,10 +190,31 @@ def _is_key(line: str) -> bool:
     return line != "" and not line.startswith(("#", "-----"))
 
 
+class _UnwantedError(Exception):
+    """Nobody wants the rest. Not an InterruptedError: what reads for pyrage would try that again for ever."""
+
+
+class _Wanted:
+    """A file as pyrage reads it, for as long as anybody wants the result."""
+
+    def __init__(self, stream: BinaryIO, unwanted: threading.Event) -> None:
+        self._stream = stream
+        self._unwanted = unwanted
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        :raises _UnwantedError: nobody wants them any more.
+        """
+        if self._unwanted.is_set():
+            raise _UnwantedError
+        return self._stream.read(size)
+
+
 class _Sealing:
     """A backup that is being made in clear and published encrypted."""
 
-    def __init__(self, inner: Staging, seal: Callable[[Path], None]) -> None:
+    def __init__(self, inner: Staging, seal: Callable[[Path, threading.Event], None]) -> None:
         self._inner = inner
         self._seal = seal
 
@@ -205,7 +226,5 @@ class _Sealing:
         self, manifest: Manifest, notes: Sequence[tuple[str, str]] = (), progress: Progress = no_progress
     ) -> None:
         files = [path for path in self.path.rglob("*") if path.is_file()]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for job in [pool.submit(self._seal, path) for path in files]:
-                job.result()
+        for_each(files, self._seal, at_once=_AT_ONCE)
         self._inner.commit(manifest, notes, progress)

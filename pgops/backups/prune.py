@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pgops.backups.repository import Listing, Repository, load
 from pgops.backups.retention import Candidate, Decision, Verdict
+from pgops.errors import LockedError
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Ids of what went, and of what stayed because somebody restores, reads or removes it just now."""
+
+    removed: list[str]
+    in_use: list[str]
 
 
 def candidates(listing: Listing) -> list[Candidate]:
@@ -21,12 +31,14 @@ def prune(
     decision: Decision,
     *,
     on_removed: Callable[[Verdict], None] = lambda _verdict: None,
-) -> list[str]:
-    """Remove what ``decision`` says; one that was pinned or went away since is passed over. The ids removed.
+    on_in_use: Callable[[Verdict, LockedError], None] = lambda _verdict, _error: None,
+) -> Pruned:
+    """Remove what ``decision`` says; one that was pinned, went away since or is in use is passed over.
 
     :param on_removed: told of each one that is gone.
+    :param on_in_use: told of each one that stays until the next time, and who has it.
     """
-    removed = []
+    removed, in_use = [], []
     for verdict in decision.removed:
         try:
             if load(repository, verdict.candidate.id).pinned:
@@ -34,6 +46,10 @@ def prune(
             repository.delete(verdict.candidate.id)
         except FileNotFoundError:
             continue
+        except LockedError as error:
+            in_use.append(verdict.candidate.id)
+            on_in_use(verdict, error)
+            continue
         removed.append(verdict.candidate.id)
         on_removed(verdict)
-    return removed
+    return Pruned(removed, in_use)

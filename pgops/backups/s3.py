@@ -2,33 +2,32 @@
 
 The manifest is written last and with ``If-None-Match: *``, so of two writers one is refused; there is no
 index to keep in step. A backup is staged on this machine, each file is uploaded and checked by size and
-checksum, and only then goes the manifest up.
+checksum, all of them are looked for once more, and only then goes the manifest up.
 
-What a dead process left is told by its claim: the object ``.claim.json`` names the machine, and on that
-machine the staging directory's lock tells whether the process lives. A claim of another machine is
-never touched.
+What a dead process left is told by its claim (:mod:`pgops.backups.claims`): one that was made from here
+and whose staging directory nobody holds any more. Any other claim is never touched.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-import json
 import os
-import socket
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from pgops.backups._reader import MalformedError, load_object
+from pgops.backups.claims import CLAIM_NAME, Claims
 from pgops.backups.directory import DirectoryRepository
 from pgops.backups.fetched import private_directory
 from pgops.backups.manifest import MANIFEST_NAME, Manifest, is_id
 from pgops.backups.repository import Progress, Staging, is_note, no_progress
 from pgops.backups.s3_store import Bucket, Uploaded
+from pgops.backups.workers import for_each
 from pgops.errors import PgopsError, VerificationError
 
-CLAIM_NAME = ".claim.json"
+_CLAIMS = ".claims"
 _AT_ONCE = 4
 _CHUNK = 1024 * 1024
 
@@ -43,6 +42,7 @@ class S3Repository:
         self._bucket = bucket
         self._environment = environment
         self._staging = DirectoryRepository(staging, environment)
+        self._claims = Claims(staging / environment / _CLAIMS)
 
     @property
     def environment(self) -> str:
@@ -111,13 +111,10 @@ class S3Repository:
         sizes = {name: size for name, size in self._sizes(backup_id).items() if not is_note(name)}
         with private_directory() as root:
             fetched = _Sum(progress, sum(sizes.values()))
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                jobs = [pool.submit(self._fetch, backup_id, name, root, fetched) for name in sizes]
-                for job in jobs:
-                    job.result()
+            for_each(sizes, functools.partial(self._fetch, backup_id, root, fetched), at_once=_AT_ONCE)
             yield root
 
-    def _fetch(self, backup_id: str, name: str, root: Path, fetched: _Sum) -> None:
+    def _fetch(self, backup_id: str, root: Path, fetched: _Sum, name: str, unwanted: threading.Event) -> None:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
             raise VerificationError(f"{self.location(backup_id)} holds a file with the name {name!r}")
@@ -125,6 +122,8 @@ class S3Repository:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("xb") as stream:
             for piece in self._bucket.stream(self._key(backup_id, name)):
+                if unwanted.is_set():
+                    return
                 stream.write(piece)
                 fetched.add(len(piece))
 
@@ -133,7 +132,7 @@ class S3Repository:
             raise FileNotFoundError(backup_id)
         # The staging directory's lock says that we live, the claim lets this machine finish what a crash interrupts.
         with self._staging.stage(backup_id):
-            self._bucket.put(self._key(backup_id, CLAIM_NAME), self._claim().encode())
+            self._bucket.put(self._key(backup_id, CLAIM_NAME), self._claims.make(backup_id))
             self._remove(backup_id)
 
     def _remove(self, backup_id: str) -> None:
@@ -146,13 +145,16 @@ class S3Repository:
 
     def _settle(self, backup_id: str) -> None:
         self._bucket.delete([self._key(backup_id, CLAIM_NAME)])
+        self._claims.forget(backup_id)
 
     def leftovers(self) -> list[str]:
-        left = self._abandoned() | set(self._staging.leftovers())
+        left = self._abandoned(self._claimed()) | set(self._staging.leftovers())
         return sorted(each for each in left if not self._published(each))
 
     def clear_leftovers(self) -> list[str]:
-        abandoned, staged = self._abandoned(), set(self._staging.leftovers())
+        made = self._claims.ids()
+        claimed = self._claimed()
+        abandoned, staged = self._abandoned(claimed), set(self._staging.leftovers())
         whole = {each for each in abandoned | staged if self._published(each)}
         for backup_id in abandoned:
             if backup_id in whole:
@@ -160,29 +162,36 @@ class S3Repository:
                 self._settle(backup_id)
             else:
                 self._remove(backup_id)
+        for backup_id in made - claimed:
+            # Its maker died before the claim was in the bucket, or when it was gone.
+            if not self._staging.is_claimed(backup_id):
+                self._claims.forget(backup_id)
         self._staging.clear_leftovers()
         return sorted((abandoned | staged) - whole)
 
-    def _abandoned(self) -> set[str]:
-        """Ids with a claim whose process is gone: nothing changes there any more."""
-        everything = self._everything()
-        return {each for each, names in everything.items() if CLAIM_NAME in names and self._is_dead(each)}
+    def _claimed(self) -> set[str]:
+        """Ids with a claim, whoever's."""
+        return {each for each, names in self._everything().items() if CLAIM_NAME in names}
+
+    def _abandoned(self, claimed: set[str]) -> set[str]:
+        """Those of them whose process is gone: nothing changes there any more."""
+        return {each for each in claimed if self._is_dead(each)}
 
     def _published(self, backup_id: str) -> bool:
         """Whether there is a manifest; asked anew, for one may have come up since the objects were listed."""
         return self._bucket.exists(self._key(backup_id, MANIFEST_NAME))
 
-    def _claim(self) -> str:
-        return json.dumps({"machine": _machine(), "staging": self._staging.url}) + "\n"
+    def _standing(self, backup_id: str) -> bytes:
+        """The claim that is there; empty where there is none."""
+        try:
+            return self.read(backup_id, CLAIM_NAME)
+        except FileNotFoundError:
+            return b""
 
     def _is_dead(self, backup_id: str) -> bool:
-        """Whether the claim is one of this machine's and nobody holds its staging directory any more."""
-        try:
-            claim = load_object(self.read(backup_id, CLAIM_NAME))
-            mine = (claim.text("machine"), claim.text("staging")) == (_machine(), self._staging.url)
-        except (MalformedError, FileNotFoundError):
-            return False
-        return mine and not self._staging.is_claimed(backup_id)
+        """Whether the claim was made from here and nobody holds its staging directory any more."""
+        made_here = self._claims.made_here(backup_id, self._standing(backup_id))
+        return made_here and not self._staging.is_claimed(backup_id)
 
 
 class _Staged:
@@ -192,6 +201,7 @@ class _Staged:
         self._repository = repository
         self._path = path
         self._id = backup_id
+        self._sent: dict[str, int] = {}
         self._begun = False
         self._committed = False
 
@@ -208,19 +218,16 @@ class _Staged:
         if repository._published(self._id):
             raise self._taken()
         self._begun = True
-        bucket.put(repository._key(self._id, CLAIM_NAME), repository._claim().encode())
+        claim = repository._claims.make(self._id)
+        bucket.put(repository._key(self._id, CLAIM_NAME), claim)
         expected = {each.path: each.sha256 for each in manifest.files}
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            jobs = [pool.submit(self._send, path, expected, sent) for path in here]
-            try:
-                for job in jobs:
-                    job.result()
-            except BaseException:
-                # What has not begun need not go up any more.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        # What is on its way up ends by itself: broken off, its parts would stay in the bucket, unseen.
+        for_each(here, lambda path, _unwanted: self._send(path, expected, sent), at_once=_AT_ONCE)
         for name, text in notes:
-            bucket.put(repository._key(self._id, name), text.encode())
+            content = text.encode()
+            bucket.put(repository._key(self._id, name), content)
+            self._sent[name] = len(content)
+        self._check_all_there(claim)
         try:
             bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
         except FileExistsError as error:
@@ -242,6 +249,33 @@ class _Staged:
         if name in expected and expected[name] != uploaded.sha256:
             raise VerificationError(f"{name} changed on this machine's disk between dump and upload")
         _check_arrived(self._repository._bucket, key, uploaded)
+        self._sent[name] = uploaded.size
+
+    def _check_all_there(self, claim: bytes) -> None:
+        """Look once more: somebody may have taken it away since it arrived, and a manifest says that it is whole."""
+        repository = self._repository
+        there = repository._sizes(self._id)
+        if MANIFEST_NAME in there:
+            # Another's backup: nothing of it is ours to remove.
+            self._begun = False
+            raise self._taken()
+        changed = sorted(
+            name for name in there.keys() | self._sent.keys() if there.get(name) != self._sent.get(name)
+        )
+        if changed:
+            raise self._disturbed(
+                f"{len(changed)} of its {len(self._sent)} files are not there as they were sent, {changed[0]} among them"
+            )
+        if repository._standing(self._id) != claim:
+            raise self._disturbed("its claim was taken away")
+
+    def _disturbed(self, what: str) -> VerificationError:
+        return VerificationError(
+            f"{self._repository.location(self._id)} was changed by somebody else during the upload: {what}",
+            untouched="nothing was published, and earlier backups were not touched",
+            hint=f"find out who else writes to or tidies {self._repository.url}, and make the backup again: "
+            f"invoke backup --env={self._repository.environment}",
+        )
 
     def settle(self) -> None:
         """After a commit the claim goes; without one, everything that went up does."""
@@ -277,13 +311,6 @@ class _Sum:
         """So many more are done. Threads may race for the display, never for the data."""
         self._done += size
         self._progress(self._done, self._total)
-
-
-def _machine() -> str:
-    """What names this machine across restarts of pgops: systemd's machine id, else the host name."""
-    with contextlib.suppress(OSError):
-        return Path("/etc/machine-id").read_text(encoding="ascii").strip() or socket.gethostname()
-    return socket.gethostname()
 
 
 def staging_directory(url: str) -> Path:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pgops.backups.create import Intent
     from pgops.backups.retention import Decision
     from pgops.console import Console
+    from pgops.errors import LockedError
 
 
 def intended(console: Console, intent: Intent) -> None:
@@ -130,3 +131,8 @@ def show_decision(console: Console, decision: Decision) -> None:
         console.table(["", "backup", "why"], [[word, each.candidate.id, each.reasons] for word, each in rows])
     else:
         console.say("there is no backup")
+
+
+def stays(console: Console, error: LockedError) -> None:
+    """A backup that is in use, and was to be removed."""
+    console.warn(f"{error.message}: it stays until the next backup or backup.prune")

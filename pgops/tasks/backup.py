@@ -11,6 +11,7 @@ from pgops.tasks._task import Context, load_environment, task
 
 if TYPE_CHECKING:
     from pgops.backups import Repository
+    from pgops.backups.prune import Pruned
     from pgops.console import Console
     from pgops.environments import Environment
 
@@ -55,20 +56,20 @@ def create(
             observer=shown,
         )
     words.made(console, backup)
-    removed = _retain(console, environment, repository)
-    console.result({"backup": backup.as_json(), "removed": removed})
+    pruned = _retain(console, environment, repository)
+    console.result({"backup": backup.as_json(), "removed": pruned.removed, "in_use": pruned.in_use})
 
 
-def _retain(console: Console, environment: Environment, repository: Repository) -> list[str]:
+def _retain(console: Console, environment: Environment, repository: Repository) -> Pruned:
     """Apply the environment's own policy; a policy that can't be applied does not spoil the backup just made."""
     from pgops.backups import listing
-    from pgops.backups.prune import candidates, prune
+    from pgops.backups.prune import Pruned, candidates, prune
     from pgops.backups.retention import decide, is_empty
     from pgops.errors import PgopsError
 
     keep = environment.backups.keep
     if is_empty(keep):
-        return []
+        return Pruned([], [])
     now = dt.datetime.now(dt.UTC)
     try:
         return prune(
@@ -77,10 +78,11 @@ def _retain(console: Console, environment: Environment, repository: Repository) 
             on_removed=lambda verdict: console.say(
                 f"retention removed {verdict.candidate.id}: {'; '.join(verdict.reasons)}"
             ),
+            on_in_use=lambda _verdict, error: words.stays(console, error),
         )
     except PgopsError as error:
         console.warn(f"retention: {error.message}; {error.hint}")
-        return []
+        return Pruned([], [])
 
 
 @task(name="list")
@@ -199,7 +201,7 @@ def prune(
 ) -> None:
     """Remove backups that the retention policy does not keep; asks first, says why for each."""
     from pgops.backups import listing, open_repository
-    from pgops.backups.prune import candidates
+    from pgops.backups.prune import Pruned, candidates
     from pgops.backups.prune import prune as remove
     from pgops.backups.retention import decide
     from pgops.confirmation import Effect, required_answer
@@ -211,7 +213,7 @@ def prune(
     words.show_decision(console, decision)
     for backup_id, problem in found.damaged:
         console.warn(f"{backup_id} is left to you: {problem}")
-    removed: list[str] = []
+    pruned = Pruned([], [])
     if decision.removed and not dry_run:
         console.ask(
             environment,
@@ -222,8 +224,11 @@ def prune(
             confirm=confirm,
         )
         repository.clear_leftovers()
-        removed = remove(
-            repository, decision, on_removed=lambda verdict: console.say(f"removed {verdict.candidate.id}")
+        pruned = remove(
+            repository,
+            decision,
+            on_removed=lambda verdict: console.say(f"removed {verdict.candidate.id}"),
+            on_in_use=lambda _verdict, error: words.stays(console, error),
         )
     console.result(
         {
@@ -232,8 +237,9 @@ def prune(
             "removed": [
                 {"id": each.candidate.id, "reasons": list(each.reasons)}
                 for each in decision.removed
-                if dry_run or each.candidate.id in removed
+                if dry_run or each.candidate.id in pruned.removed
             ],
+            "in_use": pruned.in_use,
         }
     )
 

@@ -18,9 +18,9 @@ import pyrage
 import pytest
 
 from pgops.backups import Repository, listing, open_repository
+from pgops.backups.claims import CLAIM_NAME
 from pgops.backups.create import create
 from pgops.backups.manifest import MANIFEST_NAME
-from pgops.backups.s3 import CLAIM_NAME
 from pgops.backups.verify import check_files
 from pgops.environments import Environment
 from pgops.postgres import Target
@@ -149,7 +149,7 @@ _STRANGERS = {
     # nobody's: it has no claim
     "20260101T000000Z-aaaaaa/dump/toc.dat": b"x",
     # another machine's, which may live
-    f"20260101T000000Z-bbbbbb/{CLAIM_NAME}": b'{"machine": "another", "staging": "/x"}',
+    f"20260101T000000Z-bbbbbb/{CLAIM_NAME}": b'{"machine": "another", "staging": "/x", "token": "x"}',
     "20260101T000000Z-bbbbbb/dump/toc.dat": b"x",
     # not even ours in shape
     "notes/readme.txt": b"x",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pgops.backups.directory import DirectoryRepository
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory, Ran
 from tests.restoring import run_sql, small_data
@@ -179,6 +180,21 @@ def test_prune_asks_and_says_why(staging: ProjectDirectory) -> None:
     assert [each["id"] for each in backups(staging)] == [ids[0], ids[2]]
     staging.run("backup.pin", f"--backup={ids[0]}", "--remove")
     assert [each["pinned"] for each in backups(staging)] == [False, False]
+
+
+def test_a_backup_that_somebody_reads_is_not_pruned(staging: ProjectDirectory) -> None:
+    made = answer(staging.run("backup", "--json"))["backup"]
+    answer(staging.run("backup", "--json"))
+    change(staging, "backups: {store: local}", "backups: {store: local, keep: {last: 1}}")
+    with DirectoryRepository(staging.path / "backups", "staging").local(made["id"]):
+        pruned = staging.run("backup.prune", "--yes", "--json")
+        assert (answer(pruned)["removed"], answer(pruned)["in_use"]) == ([], [made["id"]])
+        retained = staging.run("backup")
+        assert retained.code == 0
+        assert f"backup {made['id']} is being restored or read by another process: it stays" in retained.err
+        assert made["id"] in [each["id"] for each in backups(staging)]
+    assert answer(staging.run("backup", "--json"))["in_use"] == []
+    assert made["id"] not in [each["id"] for each in backups(staging)]
 
 
 def test_an_empty_policy_prunes_nothing(staging: ProjectDirectory) -> None:

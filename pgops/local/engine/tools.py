@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import docker.errors
+from docker.types import Mount
 from docker.utils.socket import frames_iter
 
 from pgops.errors import ConfigurationError, UnreachableError
 from pgops.local.engine import remembered
-from pgops.local.engine.client import Engine, EngineFacts, connect, reconnect, speaking
+from pgops.local.engine.client import Engine, EngineFacts, connect, explanation, reconnect, speaking
 from pgops.pgtools import Child, Finished, Toolset, ability_probe, run, toolset_of
 from pgops.redaction import redact
 
@@ -40,6 +41,7 @@ wait "$tool"; code=$?
 printf '\\n{_END}%s\\n' "$code" >&2
 exit "$code"
 """
+_NO_SOURCE = "bind source path does not exist: "
 _LIMIT = 64 * 1024
 _SEEN = "seen"
 
@@ -103,7 +105,10 @@ def _inspect(facts: EngineFacts, image: str, name: str) -> Toolset | None:
         with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
             token = Path(directory) / "token"
             token.write_text(_SEEN)
-            said = run(runner, ["sh", "-c", script, str(token)], paths=[token])
+            try:
+                said = run(runner, ["sh", "-c", script, str(token)], paths=[token])
+            except UnseenError:
+                return None
         if said.exit_code != 0 or not said.stdout.startswith(_SEEN):
             return None
         answer = said.stdout.removeprefix(_SEEN)
@@ -111,6 +116,10 @@ def _inspect(facts: EngineFacts, image: str, name: str) -> Toolset | None:
     if found is not None:
         remembered.remember(question, answer, os.environ)
     return found
+
+
+class UnseenError(UnreachableError):
+    """The engine does not see a file or directory that a program needs."""
 
 
 class ContainerRunner:
@@ -151,18 +160,29 @@ class _ContainerChild:
         host = api.create_host_config(
             network_mode="host",
             auto_remove=True,
-            binds=[f"{each}:{each}" for each in dict.fromkeys(map(str, paths))],
+            # Not as binds: what is missing would be made, as a directory of root.
+            mounts=[Mount(target=each, source=each, type="bind") for each in dict.fromkeys(map(str, paths))],
         )
-        self._container = api.create_container(
-            image,
-            entrypoint=["/bin/sh", "-c", _SCRIPT, "sh"],
-            command=self._argv,
-            environment=environ,
-            user=f"{os.getuid()}:{os.getgid()}",
-            labels={LABEL: str(os.getpid())},
-            stdin_open=True,
-            host_config=host,
-        )["Id"]
+        try:
+            self._container = api.create_container(
+                image,
+                entrypoint=["/bin/sh", "-c", _SCRIPT, "sh"],
+                command=self._argv,
+                environment=environ,
+                user=f"{os.getuid()}:{os.getgid()}",
+                labels={LABEL: str(os.getpid())},
+                stdin_open=True,
+                host_config=host,
+            )["Id"]
+        except docker.errors.APIError as error:
+            _, missing, path = explanation(error).partition(_NO_SOURCE)
+            if not missing:
+                raise
+            raise UnseenError(
+                f"{self._argv[0]} was not started in a container: there is no {path} where the Docker engine looks",
+                untouched="nothing was made there",
+                hint="it was removed meanwhile, or the engine sees another disk than we do",
+            ) from error
         attached = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         self._socket = api.attach_socket(self._container, params=attached)
         api.start(self._container)

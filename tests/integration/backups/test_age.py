@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
@@ -148,3 +149,27 @@ def test_a_wrong_identity_and_a_wrong_recipient_each_say_so(
     assert "is stores.vault.encrypt.identity one of its recipients?" in caught.value.hint
     with pytest.raises(ConfigurationError):
         repository_at(tmp_path, "age1nonsense", None)
+
+
+def test_after_the_first_file_that_can_not_be_decrypted_no_other_is_tried(
+    tmp_path: Path, key: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {f"dump/{each}.dat": b"x" * 100_000 for each in range(100)}
+    made = repository_at(tmp_path / "backups", *key)
+    manifest = manifest_for(write_files(tmp_path / "source", contents), environment="test")
+    with made.stage(manifest.id) as staging:
+        write_files(staging.path, contents)
+        staging.commit(manifest)
+    for each in (tmp_path / "backups").rglob("*.age"):
+        each.write_bytes(b"not an age file")
+    tried: list[object] = []
+    open_one = EncryptedRepository._open
+
+    def counted(*arguments: Any) -> None:
+        tried.append(arguments)
+        open_one(*arguments)
+
+    monkeypatch.setattr(EncryptedRepository, "_open", counted)
+    with pytest.raises(VerificationError, match="can't be decrypted"), made.local(manifest.id):
+        pass
+    assert len(tried) <= 4

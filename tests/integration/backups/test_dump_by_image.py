@@ -20,6 +20,7 @@ from pgops.backups import open_repository
 from pgops.backups.create import create
 from pgops.backups.manifest import parse_manifest
 from pgops.backups.verify import verify
+from pgops.errors import UnreachableError
 from pgops.local.engine import tools as tools_of_images
 from pgops.local.engine.client import Engine, connect
 from pgops.local.engine.tools import LABEL, image_tools
@@ -125,6 +126,18 @@ def test_exit_codes_and_output_come_back(engine: Engine) -> None:
     with pytest.raises(ToolError, match="exit code 127"):
         check(run(tools.runner, ["no-such-program"]))
     eventually(lambda: tool_containers(engine) == [], "a container was left behind")
+
+
+def test_what_is_missing_is_told_and_not_made(engine: Engine, tmp_path: Path) -> None:
+    (tools, *_) = image_tools(17)
+    missing = tmp_path / "removed meanwhile"
+    with pytest.raises(UnreachableError) as caught:
+        run(tools.runner, ["ls", str(missing)], paths=[missing])
+    assert caught.value.message == (
+        f"ls was not started in a container: there is no {missing} where the Docker engine looks"
+    )
+    assert not missing.exists()
+    assert tool_containers(engine) == []
 
 
 def test_a_wrong_password_is_told_in_the_tools_own_words(contained: Target) -> None:

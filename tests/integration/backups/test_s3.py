@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +13,12 @@ import pytest
 
 from pgops.backups import create as backups_create
 from pgops.backups import find, listing
-from pgops.backups.manifest import MANIFEST_NAME
-from pgops.backups.repository import Repository
-from pgops.backups.s3 import CLAIM_NAME, S3Repository
+from pgops.backups.claims import CLAIM_NAME
+from pgops.backups.manifest import MANIFEST_NAME, Manifest
+from pgops.backups.repository import Progress, Repository, no_progress
+from pgops.backups.s3 import S3Repository
 from pgops.backups.s3_store import Bucket
-from pgops.backups.verify import verify
+from pgops.backups.verify import check_files, verify
 from pgops.environments import S3Settings, Store
 from pgops.errors import UnreachableError, VerificationError
 from pgops.postgres import Target
@@ -114,10 +118,10 @@ def test_what_a_dead_process_left_is_not_a_backup_and_is_cleared(s3: S3Server, t
     repository = repository_at(s3, tmp_path / "staging", "dead")
     ours, theirs = "20261122T171500Z-aaaaaa", "20261122T171500Z-bbbbbb"
     for backup_id, claim in (
-        (ours, repository._claim()),
-        (theirs, json.dumps({"machine": "other", "staging": "/x"})),
+        (ours, repository._claims.make(ours)),
+        (theirs, json.dumps({"machine": "other", "staging": "/x", "token": "x"}).encode()),
     ):
-        repository._bucket.put(f"dead/{backup_id}/{CLAIM_NAME}", claim.encode())
+        repository._bucket.put(f"dead/{backup_id}/{CLAIM_NAME}", claim)
         repository._bucket.put(f"dead/{backup_id}/dump/toc.dat", b"half")
 
     assert repository.ids() == []
@@ -132,17 +136,122 @@ def test_a_living_upload_is_no_leftover(s3: S3Server, tmp_path: Path) -> None:
     repository = repository_at(s3, tmp_path / "staging", "living")
     backup_id = "20261122T171500Z-cccccc"
     with repository.stage(backup_id):
-        repository._bucket.put(f"living/{backup_id}/{CLAIM_NAME}", repository._claim().encode())
+        repository._bucket.put(f"living/{backup_id}/{CLAIM_NAME}", repository._claims.make(backup_id))
         assert repository.leftovers() == []
     assert repository.leftovers() == [backup_id]
+
+
+def publish(repository: S3Repository, root: Path, progress: Progress = no_progress) -> Manifest:
+    """Upload a made-up backup."""
+    files = write_files(root / "source", made_up_contents())
+    manifest = manifest_for(files, environment=repository.environment)
+    with repository.stage(manifest.id) as staging:
+        write_files(staging.path, made_up_contents())
+        staging.commit(manifest, [("proof-20260314T123000Z-read.json", "{}")], progress)
+    return manifest
+
+
+def test_a_living_upload_is_left_alone_by_what_looks_like_its_own_machine(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    """The same name and the same paths on another disk, as a cloned machine has them; or the cache was emptied."""
+    staging, disk = tmp_path / "staging", tmp_path / "disk"
+    repository, twin = (repository_at(s3, staging, "twins") for _ in range(2))
+    swept: list[str] = []
+
+    def on_the_other_disk(done: int, total: int) -> None:
+        if done == total:
+            staging.rename(disk)
+            swept.extend([*twin.leftovers(), *twin.clear_leftovers()])
+            disk.rename(staging)
+
+    manifest = publish(repository, tmp_path, on_the_other_disk)
+    assert swept == []
+    with repository.local(manifest.id) as files:
+        assert check_files(files, manifest) == []
+    assert not [each for each in staging.rglob("*") if each.is_file()]
+
+
+@pytest.mark.parametrize("what", ["a file", "another size", "a stranger", "the claim", "another claim"])
+def test_an_upload_that_was_disturbed_is_not_published(s3: S3Server, tmp_path: Path, what: str) -> None:
+    repository = repository_at(s3, tmp_path / "staging", f"disturbed-{what.replace(' ', '-')}")
+    bucket = repository._bucket
+
+    def disturb(backup_id: str) -> None:
+        key = f"{repository.environment}/{backup_id}/"
+        if what == "a file":
+            bucket.delete([key + "globals.sql"])
+        elif what == "another size":
+            bucket.put(key + "globals.sql", b"less")
+        elif what == "a stranger":
+            bucket.put(key + "dump/stranger", b"x")
+        elif what == "the claim":
+            bucket.delete([key + CLAIM_NAME])
+        else:
+            bucket.put(key + CLAIM_NAME, b"{}")
+
+    files = write_files(tmp_path / "source", made_up_contents())
+    manifest = manifest_for(files, environment=repository.environment)
+
+    class Notes(list[tuple[str, str]]):
+        """Notes go up after the files: whoever looks at them is between the two."""
+
+        def __iter__(self) -> Iterator[tuple[str, str]]:
+            disturb(manifest.id)
+            return super().__iter__()
+
+    with pytest.raises(VerificationError) as caught, repository.stage(manifest.id) as staging:
+        write_files(staging.path, made_up_contents())
+        staging.commit(manifest, Notes())
+    assert "was changed by somebody else during the upload: " in caught.value.message
+    assert caught.value.untouched.startswith("nothing was published")
+    assert caught.value.hint.endswith(f"invoke backup --env={repository.environment}")
+    if what in ("a file", "another size"):
+        assert (
+            "1 of its 3 files are not there as they were sent, globals.sql among them" in caught.value.message
+        )
+    assert repository.ids() == []
+    assert repository.names(manifest.id) == []
+
+
+@pytest.mark.parametrize("cause", ["failed", "interrupted"])
+def test_a_fetch_that_fails_or_is_interrupted_fetches_no_more(
+    s3: S3Server, tmp_path: Path, cause: str
+) -> None:
+    with gate_before(s3.endpoint) as gate:
+        repository = repository_at(
+            S3Server(gate.endpoint, s3.objects), tmp_path / "staging", f"fetch-{cause}"
+        )
+        keys = [f"{repository.environment}/20261122T171500Z-ffffff/dump/{each}.dat" for each in range(24)]
+        for key in keys:
+            repository._bucket.put(key, bytes(3 * 1024 * 1024))
+        pieces: list[int] = []
+
+        def slowly(done: int, _total: int) -> None:
+            pieces.append(done)
+            if len(pieces) == 1:
+                if cause == "interrupted":
+                    os.kill(os.getpid(), signal.SIGINT)
+                else:
+                    raise OSError("no space left")
+            time.sleep(0.5)
+
+        with (
+            pytest.raises(KeyboardInterrupt if cause == "interrupted" else OSError),
+            repository.local("20261122T171500Z-ffffff", slowly),
+        ):
+            pass
+        asked = [each for each in gate.requests if each.startswith("GET") and each.endswith(".dat")]
+        assert len(asked) <= 8
+        assert len(pieces) <= 8
 
 
 def test_a_backup_whose_claim_was_left_is_a_backup(s3: S3Server, tmp_path: Path) -> None:
     repository = repository_at(s3, tmp_path / "staging", "published")
     backup_id = "20261122T171500Z-dddddd"
     for name in (CLAIM_NAME, "dump/toc.dat", MANIFEST_NAME):
-        content = repository._claim() if name == CLAIM_NAME else "whole"
-        repository._bucket.put(f"published/{backup_id}/{name}", content.encode())
+        content = repository._claims.make(backup_id) if name == CLAIM_NAME else b"whole"
+        repository._bucket.put(f"published/{backup_id}/{name}", content)
 
     assert repository.leftovers() == []
     assert repository.clear_leftovers() == []
@@ -156,7 +265,7 @@ def test_a_backup_that_is_published_while_we_look_for_leftovers_is_none(
 ) -> None:
     repository = repository_at(s3, tmp_path / "staging", "overtaken")
     backup_id = "20261122T171500Z-eeeeee"
-    repository._bucket.put(f"overtaken/{backup_id}/{CLAIM_NAME}", repository._claim().encode())
+    repository._bucket.put(f"overtaken/{backup_id}/{CLAIM_NAME}", repository._claims.make(backup_id))
     repository._bucket.put(f"overtaken/{backup_id}/dump/toc.dat", b"whole")
     is_dead = repository._is_dead
 

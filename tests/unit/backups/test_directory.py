@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -202,3 +203,32 @@ def test_a_file_where_the_directory_should_be_says_so(tmp_path: Path) -> None:
     with pytest.raises(PgopsError) as caught, repository.stage("20260314T123000Z-abcdef"):
         pass
     assert caught.value.message == f"{tmp_path}/backups/staging/.partial cannot be written: Not a directory"
+
+
+def test_one_that_is_being_removed_is_not_read(repository: DirectoryRepository, tmp_path: Path) -> None:
+    manifest = made_up(tmp_path)
+    stage_and_commit(repository, manifest)
+    with (tmp_path / "backups" / "staging" / manifest.id / MANIFEST_NAME).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with (
+            pytest.raises(LockedError, match="was removed just now, or is being removed"),
+            repository.local(manifest.id),
+        ):
+            pass
+    repository.delete(manifest.id)
+    with pytest.raises(LockedError, match="was removed just now"), repository.local(manifest.id):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anything")
+def test_a_backup_that_may_only_be_read_is_read(repository: DirectoryRepository, tmp_path: Path) -> None:
+    manifest = made_up(tmp_path)
+    stage_and_commit(repository, manifest)
+    home = tmp_path / "backups" / "staging" / manifest.id
+    (home / MANIFEST_NAME).chmod(0o400)
+    home.chmod(0o500)
+    try:
+        with repository.local(manifest.id) as files:
+            assert files == home
+    finally:
+        home.chmod(0o700)
