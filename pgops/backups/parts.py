@@ -29,7 +29,7 @@ from pgops.backups.siblings import Marker, sibling_name
 from pgops.backups.verify import check_files
 from pgops.errors import RefusedError, UsageError, VerificationError
 from pgops.pgtools import check, list_command, restore_command, run
-from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identifier
+from pgops.postgres import Connection, Target, codec, connected, execute, fetch_all, fetch_value, identifier
 
 # Tied to live data, or computed from tables whose rows are not there.
 _LEFT_OUT = (
@@ -156,7 +156,7 @@ def restore_parts(
             run(looked.tools.toolset.runner, list_command(directory / DUMP_DIRECTORY), paths=[directory])
         )
         wanted = room / "list"
-        wanted.write_text(filtered_list(listed.stdout, parts.tables), encoding="utf-8")
+        wanted.write_text(filtered_list(listed.stdout, parts.tables, manifest.encoding), encoding="utf-8")
         load_archive(
             looked.tools.toolset,
             directory,
@@ -211,17 +211,26 @@ def _put_away(looked: Look, scratch: str) -> None:
         siblings.drop(connection, scratch)
 
 
-def filtered_list(listing: str, tables: Sequence[Table]) -> str:
+def filtered_list(listing: str, tables: Sequence[Table], encoding: str) -> str:
     """The archive's table of contents with all definitions and only these tables' rows.
 
     pg_restore writes each entry on one line, newlines in names as spaces. A name that is ambiguous in
     that form at worst lets another table's rows in, which are not carried on.
+
+    :param encoding: the archive's, by PostgreSQL's name. Its names are in it, and were read as UTF-8 like all
+        that programs say; the wanted ones go the same way. Only an entry's number counts in the end.
     """
+    bytes_of = "utf-8" if encoding == "SQL_ASCII" else codec(encoding)
     wanted = tuple(
-        f"TABLE DATA {each.schema} {each.name} ".replace("\n", " ").replace("\r", " ") for each in tables
+        f"TABLE DATA {each.schema} {each.name} ".replace("\n", " ")
+        .replace("\r", " ")
+        .encode(bytes_of, "replace")
+        .decode("utf-8", "replace")
+        for each in tables
     )
     kept = []
-    for line in listing.splitlines():
+    # Not splitlines: a name may hold what Unicode takes for a line's end.
+    for line in listing.split("\n"):
         match = _ENTRY.match(line)
         if match is None:
             continue

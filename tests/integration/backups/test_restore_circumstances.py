@@ -148,6 +148,28 @@ def test_settings_of_the_database_stop_no_restore_of_a_part(
     assert databases(target) == {target.dbname}
 
 
+def test_a_part_whose_name_is_not_ascii_comes_out_of_a_database_that_is_not_utf8(
+    server: Target, tmp_path: Path
+) -> None:
+    with fresh_database(server, "latin") as plain:
+        name = f"{plain.dbname}_1"
+        run_sql(
+            plain,
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0",
+        )
+        target = plain.with_database(name)
+        try:
+            run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
+            repository, backup = back_up(target, tmp_path)
+            parts = choose_parts(backup.manifest, ["grün"], [], "20261122t171500_ab12cd")
+            done = restore_parts(
+                look(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5
+            )
+            assert done.rows == {"public.grün": 1}
+        finally:
+            drop_all(target)
+
+
 def test_in_place_a_backup_comes_first_even_where_there_is_no_table(server: Target, tmp_path: Path) -> None:
     with fresh_database(server, "functions") as target:
         run_sql(target, "CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 41'")

@@ -29,7 +29,7 @@ LISTING = """;
 
 def test_definitions_stay_and_only_the_chosen_rows() -> None:
     chosen = (Table("public", "knowledge", 1, 1), Table("public", "odd\nname with spaces", 1, 1))
-    assert [line.split(" ", 3)[3] for line in filtered_list(LISTING, chosen).splitlines()] == [
+    assert [line.split(" ", 3)[3] for line in filtered_list(LISTING, chosen, "UTF8").splitlines()] == [
         "EXTENSION - citext",
         "TABLE public knowledge postgres",
         "TABLE public odd name with spaces postgres",
@@ -38,3 +38,10 @@ def test_definitions_stay_and_only_the_chosen_rows() -> None:
         "SEQUENCE SET public knowledge_id_seq postgres",
         "CONSTRAINT public knowledge knowledge_pkey postgres",
     ]
+
+
+def test_names_are_known_in_the_archives_encoding_and_across_odd_spaces() -> None:
+    said = "3593; 0 16400 TABLE DATA public grün postgres\n".encode("latin-1").decode("utf-8", "replace")
+    assert filtered_list(said, (Table("public", "grün", 1, 1),), "LATIN1") == said
+    odd = "3594; 0 16401 TABLE DATA public a\u2028b postgres\n"
+    assert filtered_list(odd, (Table("public", "a\u2028b", 1, 1),), "UTF8") == odd
