@@ -84,6 +84,9 @@ def choose_for_restore(
 
     wanted = max(server_major, archive_major)
     looked = _look(sources, wanted, fits)
+    if not any(map(fits, looked)) and archive_major != wanted:
+        # Not of the server's major, but of the one that wrote the archive: it may be all there is with its compression.
+        looked += _look(sources, archive_major, fits)
     usable = [each for each in looked if fits(each)]
     if not usable:
         what = f"{wanted} that reads {method_of(compression)}"
@@ -138,7 +141,7 @@ def _nothing(program: str, what: str, looked: Sequence[Toolset], major: int, *, 
         lacks = "" if each.zstd else ", no zstd"
         return f"{each.version} ({each.origin}{lacks}{'' if each.tls else ', no TLS'})"
 
-    found = ", ".join(map(describe, looked)) or "none"
+    found = ", ".join(dict.fromkeys(map(describe, looked))) or "none"
     with_tls = " with TLS" if tls else ""
     return NoToolsError(
         f"this needs {program} {what}{with_tls}; found: {found}",

@@ -116,6 +116,18 @@ def test_a_restore_needs_tools_that_read_the_compression() -> None:
     assert restore(17, 17, plain, compression="zstd:3") is None
 
 
+def test_a_restore_looks_for_the_archives_major_where_the_servers_own_cannot_read_it() -> None:
+    def images(wanted: int) -> Iterator[Toolset]:
+        if wanted == 17:
+            yield tools("17.2", origin="image postgres:17")
+
+    wheel = source(tools("18.6", compressions=GZIP, origin="wheel"))
+    choice = choose_for_restore(
+        18, archive_major=17, compression="zstd:3", tls=False, sources=[images, wheel]
+    )
+    assert choice.toolset.origin == "image postgres:17"
+
+
 def test_reading_takes_the_oldest_that_can() -> None:
     found = [source(tools("18.1"), tools("17.1", compressions=GZIP), tools("16.1"))]
     assert choose_for_reading(archive_major=17, compression="gzip:1", sources=found).toolset.version == "17.1"
