@@ -262,6 +262,11 @@ def human_bytes(size: float) -> str:
     raise AssertionError("unreachable")
 
 
+def human_age(seconds: float) -> str:
+    """``75`` -> ``1 min 15 s ago``; what lies ahead is ``in the future``, as another machine's clock may have it."""
+    return f"{human_seconds(seconds)} ago" if seconds >= 0 else "in the future"
+
+
 def human_seconds(seconds: float) -> str:
     """0.42 -> ``0.4 s``; 75 -> ``1 min 15 s``; 90000 -> ``1 d 1 h``."""
     if seconds < 60:

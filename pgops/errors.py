@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar
 
+UNTOUCHED = "nothing was touched"
+"""What a failure says of itself that has no part in anything greater; who was in the middle knows better."""
+
 
 class ExitCode(IntEnum):
     """Exit codes of every task; documented in docs/exit-codes.md."""

@@ -62,11 +62,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def fresh_database(server: Target, prefix: str = "test") -> Iterator[Target]:
+def fresh_database(server: Target, prefix: str = "test", *, encoding: str = "UTF8") -> Iterator[Target]:
     """An empty database, dropped afterwards together with whoever is still connected to it."""
     name = f"{prefix}_{secrets.token_hex(6)}"
     with postgres.connected(server) as connection:
-        postgres.execute(connection, f"CREATE DATABASE {postgres.identifier(name)}")
+        other = "" if encoding == "UTF8" else f" ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        postgres.execute(connection, f"CREATE DATABASE {postgres.identifier(name)}{other}")
     try:
         yield server.with_database(name)
     finally:

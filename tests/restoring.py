@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from pgops.backups import create as backups_create
@@ -24,6 +26,7 @@ from pgops.environments import (
 )
 from pgops.pgtools import DEFAULT_SOURCES
 from pgops.postgres import Target, connected, execute, fetch_all, fetch_value, identifier
+from tests.conftest import fresh_database
 
 NOW = dt.datetime(2026, 11, 22, 17, 15, tzinfo=dt.UTC)
 
@@ -50,6 +53,16 @@ def environment_for(
         project=root,
         position=Position(root / "environments.yaml", 1, 1),
     )
+
+
+@contextlib.contextmanager
+def restorable(server: Target, prefix: str, *, encoding: str = "UTF8") -> Iterator[Target]:
+    """An empty database for the block; it and everything that restores leave beside it is dropped afterwards."""
+    with fresh_database(server, prefix, encoding=encoding) as target:
+        try:
+            yield target
+        finally:
+            drop_all(target)
 
 
 def back_up(target: Target, root: Path, *, name: str = "test") -> tuple[Repository, Backup]:

@@ -15,14 +15,22 @@ from dataclasses import dataclass
 from pgops.backups import inventory
 from pgops.backups.loading import impatience
 from pgops.backups.manifest import InvalidIndex, Manifest, SequenceValue, Table
-from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identifier
-from pgops.postgres.locks import outlast_idleness
+from pgops.postgres import (
+    UNHURRIED,
+    Connection,
+    Target,
+    connected,
+    execute,
+    fetch_all,
+    fetch_value,
+    identifier,
+    major_version,
+    patience,
+    set_settings,
+)
 
 _SETTINGS = {
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "default_transaction_read_only": "off",
+    **UNHURRIED,
     # A policy must make the count fail, not silently smaller.
     "row_security": "off",
     "search_path": "pg_catalog",
@@ -73,8 +81,9 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
         and whoever waited for it writes as soon as it is committed, so other numbers of rows are notes.
     """
     with connected(target, application_name="pgops compare", settings=_SETTINGS) as connection:
-        outlast_idleness(connection)
-        settings = {**_SETTINGS, **impatience(connection)}
+        unending = patience(major_version(connection))
+        set_settings(connection, unending)
+        settings = {**_SETTINGS, **unending, **impatience(connection)}
         relations = inventory.relations(connection)
         tables = {(each.schema, each.name): each for each in relations if each.kind != "S"}
         counted = [
@@ -98,21 +107,27 @@ def compare(target: Target, manifest: Manifest, *, jobs: int, partly: bool = Fal
             invalid_indexes=inventory.invalid_indexes(connection),
             heads=inventory.alembic_heads(connection, [each for each in tables.values() if each.kind == "r"]),
         )
-    problems, notes = differences(manifest, found)
     extra = _extra(manifest, found)
     if partly:
-        rows = list(_row_differences(manifest.tables, found))
-        problems = [each for each in problems if each not in rows]
+        rows = _row_differences(manifest.tables, found)
+        problems, notes = _beside_rows(manifest, found)
         notes += [*(f"{each}; somebody may have written since" for each in rows), *extra]
     else:
+        problems, notes = differences(manifest, found)
         problems += extra
     return Comparison(tuple(problems), tuple(notes), len(counted), sum(counts.values()), found.heads)
 
 
 def differences(manifest: Manifest, found: Contents) -> tuple[list[str], list[str]]:
     """Problems (the database lacks something or holds something else) and harmless notes."""
+    rows = list(_row_differences(manifest.tables, found))
+    problems, notes = _beside_rows(manifest, found)
+    return [*rows, *problems], notes
+
+
+def _beside_rows(manifest: Manifest, found: Contents) -> tuple[list[str], list[str]]:
+    """The same of all but the numbers of rows."""
     problems, notes = list(_missing_tables(manifest.tables, found)), []
-    problems += _row_differences(manifest.tables, found)
     problems += _sequence_problems(manifest.sequences, found)
     if found.large_objects != manifest.large_objects:
         problems.append(

@@ -43,6 +43,7 @@ from pgops.postgres import (
     fetch_all,
     fetch_value,
     identifier,
+    patience,
 )
 
 SESSION_PREFIX = "pgops dump "
@@ -204,9 +205,8 @@ def _snapshot(
         "row_security": "off",
         "max_parallel_workers_per_gather": "0",
         "search_path": "pg_catalog",
+        **patience(facts.major),
     }
-    if facts.major >= 17:
-        settings["transaction_timeout"] = "0"
     connection = connect(target, application_name=name, settings=settings)
     with contextlib.closing(connection):
         execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pgops.errors import LockedError, PgopsError, UnreachableError
+from pgops.errors import UNTOUCHED, LockedError, PgopsError, UnreachableError
 from pgops.postgres import DatabaseError, Target, redact
 
 _LOST = ("08", "57P")
 """SQLSTATE classes of a lost connection and of a server that is going down."""
 
-_ALONE = "nothing was touched"
-"""What a connection or a lock that was not had says of itself; who was in the middle of something knows better."""
-
 
 @contextlib.contextmanager
-def explained(target: Target, *, untouched: str = "nothing was touched", hint: str = "") -> Iterator[None]:
+def explained(target: Target, *, untouched: str = UNTOUCHED, hint: str = "") -> Iterator[None]:
     """Turn what the driver raises inside the block into a :class:`PgopsError`; ours pass, completed.
 
     :param untouched: what is still as it was, for errors that don't say it themselves. The innermost block counts.
@@ -26,7 +23,7 @@ def explained(target: Target, *, untouched: str = "nothing was touched", hint: s
     try:
         yield
     except PgopsError as error:
-        if error.untouched in ("", _ALONE):
+        if error.untouched in ("", UNTOUCHED):
             error.untouched = untouched
         error.hint = error.hint or hint
         raise

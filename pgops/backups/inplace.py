@@ -15,16 +15,16 @@ from pgops.backups.failures import explained
 from pgops.backups.loading import with_options
 from pgops.backups.manifest import DUMP_DIRECTORY
 from pgops.backups.repository import Repository
-from pgops.backups.restore import Hooks, Restored, Step
+from pgops.backups.restore import Hooks, Restored, Step, back_up
 from pgops.backups.restore_look import Look
 from pgops.backups.verify import check_files
+from pgops.backups.watching import Pace
 from pgops.errors import LockedError, RefusedError, VerificationError
 from pgops.pgtools import check, restore_command, run
 from pgops.postgres import Connection, blockers_of_application, connected
 from pgops.postgres.locks import Mode, held, still_held
 
 _SESSION = "pgops restore in place"
-_LOOK_EVERY = 0.5
 
 
 class _Queue:
@@ -37,17 +37,16 @@ class _Queue:
         self._connection = connection
         self._wait = lock_wait
         self._since: float | None = None
-        self._next = 0.0
+        self._pace = Pace()
 
     def look(self) -> None:
-        """At most twice a second.
+        """Look, when that is due.
 
         :raises LockedError: it has waited for ``lock_wait`` seconds on end.
         """
-        now = time.monotonic()
-        if now < self._next:
+        if not self._pace.due():
             return
-        self._next = now + _LOOK_EVERY
+        now = time.monotonic()
         found = blockers_of_application(self._connection, _SESSION)
         if not found:
             self._since = None
@@ -97,8 +96,7 @@ def restore_in_place(
                 hint=f"use another backup: invoke backup.list --env={repository.environment}",
             )
         # Whatever is there: functions and large objects are in no table, and nothing else is a way back.
-        hooks.step(Step.SAFETY)
-        safety = None if hooks.safety is None else hooks.safety()
+        safety = back_up(hooks)
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
         archive = directory / DUMP_DIRECTORY
         hooks.step(Step.LOADING)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from pgops.backups.manifest import DUMP_DIRECTORY, Manifest
 from pgops.backups.repository import Progress
+from pgops.backups.watching import Pace
 from pgops.errors import UnreachableError
 from pgops.pgtools import Toolset, check, restore_command, run
-from pgops.postgres import Connection, DatabaseError, Target, connect, connected, fetch_value
+from pgops.postgres import (
+    UNHURRIED,
+    Connection,
+    DatabaseError,
+    Target,
+    connect,
+    connected,
+    fetch_value,
+    major_version,
+    patience,
+)
 
-_LOOK_EVERY = 0.5
 _MAINTENANCE_LIMIT_KB = 512 * 1024
 
 APPLICATION = "pgops restore"
-WORKING = MappingProxyType({"statement_timeout": "0", "default_transaction_read_only": "off"})
-"""Settings of a session that makes, moves and counts: what applications are held to is not meant for it."""
 
 
 def session_options(connection: Connection) -> str:
@@ -27,7 +34,8 @@ def session_options(connection: Connection) -> str:
 
     Commits need not be flushed one by one: the swap's own commit is, and with it everything before.
     Index builds sort in more memory: half of shared_buffers, which says how large the server is, at
-    most 512 MB each. Limits meant for applications must not end a long COPY. Autovacuum finds the new
+    most 512 MB each. Limits meant for applications must not end a long COPY, nor the leader's session, which
+    has nothing to do meanwhile. Autovacuum finds the new
     tables as soon as they have rows, and gives way to whoever wants to alter them only when that one has
     waited for ``deadlock_timeout``: a second for each index and constraint, where nothing else is meant.
     """
@@ -43,23 +51,11 @@ def session_options(connection: Connection) -> str:
     settings = {
         "synchronous_commit": "off",
         "maintenance_work_mem": f"{memory}kB",
-        "statement_timeout": "0",
-        "lock_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
-        "default_transaction_read_only": "off",
-        **patience(connection),
+        **UNHURRIED,
+        **patience(major_version(connection)),
         **impatience(connection),
     }
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
-
-
-def patience(connection: Connection) -> dict[str, str]:
-    """Settings that let a session wait for others that work: pg_restore's leader has nothing to do meanwhile.
-
-    ``idle_session_timeout`` is known since PostgreSQL 14.
-    """
-    known = fetch_value(connection, "SELECT count(*) FROM pg_settings WHERE name = 'idle_session_timeout'")
-    return {"idle_session_timeout": "0"} if known else {}
 
 
 def impatience(connection: Connection) -> dict[str, str]:
@@ -127,7 +123,7 @@ def load_archive(
 
 
 class _Growth:
-    """Reports the size of a database twice a second, against what the tables had where they came from."""
+    """Reports the size of a database as it grows, against what the tables had where they came from."""
 
     def __init__(self, connection: Connection, database: str, total: int, progress: Progress) -> None:
         self._connection = connection
@@ -135,13 +131,12 @@ class _Growth:
         self._total = total
         self._progress = progress
         self._empty: int | None = None
-        self._next = 0.0
+        self._pace = Pace()
         self._lost = False
 
     def __call__(self) -> None:
-        if self._lost or time.monotonic() < self._next:
+        if self._lost or not self._pace.due():
             return
-        self._next = time.monotonic() + _LOOK_EVERY
         try:
             size = int(fetch_value(self._connection, "SELECT pg_database_size(%s)", (self._database,)))
         except DatabaseError:

@@ -20,7 +20,7 @@ from pgops.backups import siblings
 from pgops.backups.attributes import attributes_of, merged
 from pgops.backups.failures import explained
 from pgops.backups.fetched import private_directory
-from pgops.backups.loading import APPLICATION, WORKING, load_archive, with_options
+from pgops.backups.loading import APPLICATION, load_archive, with_options
 from pgops.backups.manifest import DUMP_DIRECTORY, Manifest, Table
 from pgops.backups.repository import Repository
 from pgops.backups.restore import Hooks, Step, locked, made, remove_leftovers
@@ -29,7 +29,17 @@ from pgops.backups.siblings import Marker, sibling_name
 from pgops.backups.verify import check_files
 from pgops.errors import RefusedError, UsageError, VerificationError
 from pgops.pgtools import check, list_command, restore_command, run
-from pgops.postgres import Connection, Target, codec, connected, execute, fetch_all, fetch_value, identifier
+from pgops.postgres import (
+    WORKING,
+    Connection,
+    Target,
+    codec,
+    connected,
+    execute,
+    fetch_all,
+    fetch_value,
+    identifier,
+)
 
 # Tied to live data, or computed from tables whose rows are not there.
 _LEFT_OUT = (

@@ -29,7 +29,7 @@ from pgops.backups.attributes import (
 )
 from pgops.backups.compare import Comparison, compare
 from pgops.backups.failures import explained
-from pgops.backups.loading import WORKING, load_archive
+from pgops.backups.loading import load_archive
 from pgops.backups.repository import Backup, Progress, Repository, no_progress
 from pgops.backups.restore_look import Look
 from pgops.backups.siblings import Marker, comment_statement, database_oid, sibling_name
@@ -42,7 +42,7 @@ from pgops.errors import (
     UnreachableError,
     VerificationError,
 )
-from pgops.postgres import Connection, DatabaseError, Target, connected, execute, identifier
+from pgops.postgres import WORKING, Connection, DatabaseError, Target, connect, connected, execute, identifier
 from pgops.postgres.locks import Mode, held, still_held
 
 _LET_IN = 10.0
@@ -129,7 +129,7 @@ def restore(
                 hint=f"use another backup: invoke backup.list --env={repository.environment}",
             )
         removed = remove_leftovers(admin, target.dbname)
-        safety = back_up_first(looked, hooks)
+        safety = None if looked.empty else back_up(hooks)
         attributes = _attributes(looked, looked.around.here)
         restore_id = siblings.new_restore_id(now)
         marker = Marker(
@@ -195,9 +195,9 @@ def restore(
     )
 
 
-def back_up_first(looked: Look, hooks: Hooks) -> str | None:
-    """The safety backup, where it is wanted and there is something to lose."""
-    if looked.empty or hooks.safety is None:
+def back_up(hooks: Hooks) -> str | None:
+    """The safety backup, where it is wanted."""
+    if hooks.safety is None:
         return None
     hooks.step(Step.SAFETY)
     return hooks.safety()
@@ -372,7 +372,7 @@ def look_again(target: Target, *, expected_oid: int, previous: str | None) -> No
         untouched=f"the swap is done: {target.place} is the restored database, and {kept}",
         hint=f"invoke restore.status --env={target.environment}",
     ):
-        with _let_in(target) as connection:
+        with contextlib.closing(_let_in(target)) as connection:
             oid = database_oid(connection, target.dbname)
         if oid != expected_oid:
             raise VerificationError(
@@ -381,18 +381,13 @@ def look_again(target: Target, *, expected_oid: int, previous: str | None) -> No
             )
 
 
-@contextlib.contextmanager
-def _let_in(target: Target) -> Iterator[Connection]:
+def _let_in(target: Target) -> Connection:
     """A connection to the target, though its users all come back at once and may take every slot for a moment."""
     deadline = time.monotonic() + _LET_IN
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                found = connected(target, application_name="pgops restore: looking again")
-                connection = stack.enter_context(found)
-                break
-            except UnreachableError:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(_POLL)
-        yield connection
+    while True:
+        try:
+            return connect(target, application_name="pgops restore: looking again")
+        except UnreachableError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL)

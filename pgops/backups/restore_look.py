@@ -48,15 +48,15 @@ class Look:
 
         :raises BlockedError: something does.
         """
-        refuse(
-            self.obstacles,
-            what=_what(self.target, self.backup),
-            untouched=f"{self.target.place} was not touched",
-        )
+        _refuse(self.target, self.backup, self.obstacles)
 
 
-def _what(target: Target, backup: Backup) -> str:
-    return f"restoring {backup.id} into {target.place}"
+def _refuse(target: Target, backup: Backup, found: Sequence[Obstacle]) -> None:
+    refuse(
+        found,
+        what=f"restoring {backup.id} into {target.place}",
+        untouched=f"{target.place} was not touched",
+    )
 
 
 def look(
@@ -95,7 +95,7 @@ def look(
         )
     except NoToolsError:
         # For a server older than the backup's there can be none: that is what has to be said.
-        refuse(found, what=_what(target, backup), untouched=f"{target.place} was not touched")
+        _refuse(target, backup, found)
         raise
     tables, rows = (None, None) if around.oid is None else _what_is_there(target)
     return Look(

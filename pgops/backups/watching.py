@@ -42,8 +42,23 @@ class Unobserved:
         """Not shown."""
 
 
+class Pace:
+    """Says when something that is done now and then is due: at most twice a second."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def due(self) -> bool:
+        """Whether it is; if so, the next time is half a second from now."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + _LOOK_EVERY
+        return True
+
+
 class Monitor:
-    """Looks at the server twice a second while pg_dump works: how far it is, and who stands in its way."""
+    """Looks at the server now and then while pg_dump works: how far it is, and who stands in its way."""
 
     def __init__(self, control: Connection, name: str, observer: Observer) -> None:
         self._control = control
@@ -53,7 +68,7 @@ class Monitor:
         self._observer = observer
         self._done: dict[int, float] = {}
         self._active: set[int] = set()
-        self._next = 0.0
+        self._pace = Pace()
         # Since PostgreSQL 14.
         self._visible = bool(
             fetch_value(control, "SELECT to_regclass('pg_catalog.pg_stat_progress_copy') IS NOT NULL")
@@ -66,11 +81,9 @@ class Monitor:
         self._total = float(sum(each.bytes for each in tables)) or 1.0
 
     def look(self) -> None:
-        """Report progress, at most twice a second."""
-        now = time.monotonic()
-        if now < self._next:
+        """Report progress, when that is due."""
+        if not self._pace.due():
             return
-        self._next = now + _LOOK_EVERY
         self._find_blockers()
         if self._visible:
             self._report()

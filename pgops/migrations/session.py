@@ -9,15 +9,19 @@ from pgops.errors import RefusedError
 from pgops.migrations.glance import database_told
 from pgops.migrations.journal import run_application
 from pgops.migrations.pooling import refuse_transaction_pooling
-from pgops.postgres import Connection, Target, connected, execute, fetch_value
+from pgops.postgres import (
+    Connection,
+    Target,
+    connected,
+    fetch_value,
+    major_version,
+    patience,
+    set_settings,
+)
 
 # It has to outlast the longest revision, idle, whatever the role's own settings say. The journal's rows need not
 # wait for the disk one by one (see pgops.migrations.journal).
-_SETTINGS = """
-SELECT set_config(s.name, w.value, false) FROM pg_settings AS s
-  JOIN (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_session_timeout', '0'),
-               ('transaction_timeout', '0'), ('synchronous_commit', 'off')) AS w (name, value) ON w.name = s.name
-"""
+_SETTINGS = {"statement_timeout": "0", "lock_timeout": "0", "synchronous_commit": "off"}
 
 
 @contextlib.contextmanager
@@ -30,7 +34,7 @@ def run_session(target: Target, run: str) -> Iterator[Connection]:
         database_told(target.environment),
         connected(target, application_name=run_application(run)) as connection,
     ):
-        execute(connection, _SETTINGS)
+        set_settings(connection, {**_SETTINGS, **patience(major_version(connection))})
         refuse_transaction_pooling(target, connection)
         if fetch_value(connection, "SELECT pg_is_in_recovery()"):
             raise on_a_replica(target)

@@ -13,6 +13,8 @@ from pgops.postgres.connection import (
     fetch_value,
     identifier,
     literal,
+    major_version,
+    set_settings,
     wait_until_ready,
 )
 from pgops.postgres.facts import (
@@ -32,6 +34,7 @@ from pgops.postgres.facts import (
 from pgops.postgres.passfile import passfile
 from pgops.postgres.recreate import maintenance_connection, recreate_database
 from pgops.postgres.servicefile import service_file
+from pgops.postgres.session import UNHURRIED, WORKING, patience
 from pgops.postgres.target import (
     Target,
     child_environment,
@@ -45,6 +48,8 @@ from pgops.redaction import redact
 
 __all__ = [
     "IDENTITY_SQL",
+    "UNHURRIED",
+    "WORKING",
     "Blocker",
     "Connection",
     "DatabaseError",
@@ -71,13 +76,16 @@ __all__ = [
     "libpq_url",
     "literal",
     "maintenance_connection",
+    "major_version",
     "passfile",
+    "patience",
     "recreate_database",
     "redact",
     "server_facts",
     "service_file",
     "sessions",
     "set_read_only",
+    "set_settings",
     "sqlalchemy_url",
     "transaction_pooled",
     "wait_until_ready",

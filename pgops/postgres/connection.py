@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-from pgops.errors import UnreachableError
+from pgops.errors import UNTOUCHED, UnreachableError
 from pgops.postgres.target import Target, connection_keywords
 from pgops.redaction import redact
 
@@ -89,7 +89,7 @@ def _explain(target: Target, text: str) -> UnreachableError:
         "full": (f"{place} has no free connection slot", "end idle sessions, or try again"),
         "closed": (f"{place} closed the connection", f"server said: {said}"),
     }.get(kind, (f"no connection to {place}: {said}", check))
-    return UnreachableError(f"{name}: {message}", kind=kind, untouched="nothing was touched", hint=hint)
+    return UnreachableError(f"{name}: {message}", kind=kind, untouched=UNTOUCHED, hint=hint)
 
 
 def connect(
@@ -120,10 +120,7 @@ def connect(
     if connection.encoding == "SQLASCII":
         # Such a database knows bytes only. The driver would refuse all beyond ASCII, names too.
         connection.set_client_encoding("UTF8")
-    if settings:
-        with connection.cursor() as cursor:
-            for key, value in settings.items():
-                cursor.execute("SELECT set_config(%s, %s, false)", (key, value))
+    set_settings(connection, settings or {})
     return connection
 
 
@@ -140,6 +137,19 @@ def connected(
         yield connection
     finally:
         connection.close()
+
+
+def major_version(connection: Connection) -> int:
+    """The server's, known since the connection was made."""
+    return connection.server_version // 10_000
+
+
+def set_settings(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set these for the rest of the session, in one statement."""
+    if not settings:
+        return
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    execute(connection, f"SELECT {calls}", [each for pair in settings.items() for each in pair])
 
 
 def execute(connection: Connection, sql: str, parameters: Sequence[Any] | None = None) -> None:

@@ -21,9 +21,18 @@ import time
 from collections.abc import Callable, Iterator
 from enum import Enum
 
-from pgops.errors import LockedError
-from pgops.postgres.connection import Connection, DatabaseError, execute, fetch_all, fetch_value
+from pgops.errors import UNTOUCHED, LockedError
+from pgops.postgres.connection import (
+    Connection,
+    DatabaseError,
+    execute,
+    fetch_all,
+    fetch_value,
+    major_version,
+    set_settings,
+)
 from pgops.postgres.facts import Blocker, sessions
+from pgops.postgres.session import patience
 
 _NAMESPACE = int.from_bytes(hashlib.sha256(b"pgops").digest()[:4], "big", signed=True)
 
@@ -59,17 +68,6 @@ def holders(connection: Connection, name: str) -> list[Blocker]:
     return sessions(connection, [row[0] for row in rows])
 
 
-def outlast_idleness(connection: Connection) -> None:
-    """Keep the session alive however long it has nothing to do, whatever the role's own settings say.
-
-    A session that holds a lock waits while others work; ``idle_session_timeout`` (14 and later) would end it.
-    """
-    execute(
-        connection,
-        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'",
-    )
-
-
 def try_lock(connection: Connection, name: str, mode: Mode = Mode.EXCLUSIVE) -> bool:
     """Take the lock if it is free now."""
     return bool(fetch_value(connection, f"SELECT {mode.value}(%s, %s)", lock_key(name)))
@@ -91,7 +89,7 @@ def held(
     :param on_wait: called once when it has to wait, with those who hold it.
     :raises LockedError: not given in time; the message names the holder.
     """
-    outlast_idleness(connection)
+    set_settings(connection, patience(major_version(connection)))
     deadline = time.monotonic() + wait
     told = False
     while not try_lock(connection, name, mode):
@@ -103,7 +101,7 @@ def held(
             by = "; ".join(str(each) for each in found) or "a session that has just ended"
             raise LockedError(
                 f"{what} is under way: the lock is held by {by}",
-                untouched="nothing was touched",
+                untouched=UNTOUCHED,
                 hint="wait for it to end, or give it more time with --lock-wait=<seconds>",
             )
         time.sleep(random.uniform(0.05, 0.25))

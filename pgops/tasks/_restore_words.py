@@ -27,15 +27,14 @@ def show(
     console: Console, looked: Look, source: Environment, now: dt.datetime, *, safety: bool, in_place: bool
 ) -> None:
     """From what, into what, and what happens to what is there."""
-    from pgops.console import human_bytes, human_seconds, timestamp
+    from pgops.console import human_age, human_bytes, timestamp
 
     backup, manifest, around = looked.backup, looked.backup.manifest, looked.around
     age = (now - manifest.started_at).total_seconds()
-    when = f"{human_seconds(age)} ago" if age >= 0 else "in the future"
     rows = sum(each.rows or 0 for each in manifest.tables)
     console.say(f"restore {looked.target.environment}")
     console.say(
-        f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({when}), "
+        f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({human_age(age)}), "
         f"{human_bytes(manifest.bytes)}, {_proof(backup)}"
     )
     console.say(

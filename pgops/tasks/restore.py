@@ -291,11 +291,9 @@ def _restamp(environment: Environment) -> Callable[[Target, str], None]:
         import dataclasses
 
         from pgops.migrations import journal
-        from pgops.postgres import connected, identity
+        from pgops.postgres import WORKING, connected, identity
 
-        # The database may be set to read only by default; this is its restore, not its use.
-        writing = {"default_transaction_read_only": "off"}
-        with connected(new, application_name="pgops restore: stamp", settings=writing) as connection:
+        with connected(new, application_name="pgops restore: stamp", settings=WORKING) as connection:
             lives_at = dataclasses.replace(identity(connection), database=name)
             journal.restamp(connection, environment.name, lives_at)
 

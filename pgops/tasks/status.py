@@ -53,13 +53,12 @@ def status(
 
 
 def _line(row: Row, now: dt.datetime) -> list[object]:
-    from pgops.console import human_seconds
+    from pgops.console import human_age
 
     backup = None
     if row.backup is not None:
-        age = row.backup_age(now) or 0.0
         proof = "verified" if row.backup.verified else "NOT VERIFIED"
-        backup = f"{f'{human_seconds(age)} ago' if age >= 0 else 'in the future'}, {proof}"
+        backup = f"{human_age(row.backup_age(now) or 0.0)}, {proof}"
     standing = row.standing
     if row.server is None or standing is None:
         return [row.environment, "unreachable", None, None, None, None, backup]

@@ -11,18 +11,17 @@ import pytest
 
 from pgops.migrations import journal
 from pgops.postgres import Target, connected, identity
-from tests.conftest import ProjectDirectory, fresh_database
-from tests.restoring import back_up, databases, drop_all, run_sql, small_data, value
+from tests.conftest import ProjectDirectory
+from tests.restoring import back_up, databases, restorable, run_sql, small_data, value
 from tests.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, signing_server
 
 
 @pytest.fixture
 def target(server: Target) -> Iterator[Target]:
     """A database with data; it and everything beside it is dropped afterwards."""
-    with fresh_database(server, "taskrestore") as found:
+    with restorable(server, "taskrestore") as found:
         small_data(found)
         yield found
-        drop_all(found)
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ def test_in_place_warns_loudly_and_always_backs_up_first(staging: ProjectDirecto
 def test_a_journal_that_came_with_the_backup_says_where_it_lives_now(
     project: ProjectDirectory, target: Target, server: Target
 ) -> None:
-    with fresh_database(server, "journaldev") as dev:
+    with restorable(server, "journaldev") as dev:
         project.environment_yaml(dev=dev, staging=target)
         with connected(target) as connection:
             journal.prepare(connection, "staging", identity(connection))
@@ -174,7 +173,6 @@ def test_a_journal_that_came_with_the_backup_says_where_it_lives_now(
             assert stamp is not None
             assert (stamp.environment, stamp.database) == ("dev", dev.dbname)
             assert stamp.fits(identity(connection))
-        drop_all(dev)
 
 
 def test_an_encrypted_bucket_from_environments_yaml(

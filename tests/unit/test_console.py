@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from pgops.confirmation import Answer
-from pgops.console import Console, human_bytes, human_seconds, timestamp
+from pgops.console import Console, human_age, human_bytes, human_seconds, timestamp
 from pgops.errors import ConfigurationError, RefusedError, UnreachableError
 from pgops.secrets import Secret
 
@@ -163,6 +163,7 @@ def test_units() -> None:
         "1 h 1 min",
         "1 d 1 h",
     ]
+    assert [human_age(s) for s in (75, 0, -1)] == ["1 min 15 s ago", "0.0 s ago", "in the future"]
     assert (
         timestamp(dt.datetime(2026, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2))))
         == "2025-12-31T22:00:00Z"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from pgops.errors import BlockedError
 from pgops.postgres import Target
 from tests.conftest import fresh_database
 from tests.odd_database import make_odd
-from tests.restoring import back_up, databases, drop_all, run_sql, small_data, value
+from tests.restoring import back_up, databases, restorable, run_sql, small_data, value
 
 LATER = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
 COMPARING_CONTENT = "comparing the content of every table"
@@ -44,17 +41,6 @@ def test_an_odd_database_is_proven_and_nothing_is_left(server: Target, tmp_path:
     assert recorded.verified
 
 
-@contextlib.contextmanager
-def database_in(server: Target, encoding: str) -> Iterator[Target]:
-    """An empty database of that encoding."""
-    target = server.with_database(f"proof_{secrets.token_hex(6)}")
-    run_sql(server, f"CREATE DATABASE {target.dbname} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
-    try:
-        yield target
-    finally:
-        drop_all(target)
-
-
 ORDINARY = (
     'CREATE TABLE prices (id integer, "price (eur)" integer, "a ""b"" (c" text)',
     "INSERT INTO prices VALUES (1, 250, 'x'), (2, 300, NULL)",
@@ -71,14 +57,14 @@ ORDINARY = (
 def test_names_with_parentheses_and_tables_without_columns_are_proven(
     server: Target, tmp_path: Path, encoding: str
 ) -> None:
-    with database_in(server, encoding) as target:
+    with restorable(server, "proof", encoding=encoding) as target:
         run_sql(target, *ORDINARY)
         repository, backup = back_up(target, tmp_path)
     assert prove(repository, backup, server, now=LATER, jobs=2).problems == ()
 
 
 def test_names_are_read_in_the_archives_encoding_and_shown_in_it(server: Target, tmp_path: Path) -> None:
-    with database_in(server, "LATIN1") as target:
+    with restorable(server, "proof", encoding="LATIN1") as target:
         run_sql(target, 'CREATE TABLE café ("prix (é)" text)', "INSERT INTO café VALUES ('été'), ('hiver')")
         repository, backup = back_up(target, tmp_path)
 
@@ -112,7 +98,7 @@ def test_rows_that_an_enums_new_oid_puts_into_another_partition_are_not_lost(
 
 
 def test_content_that_no_encoding_knows_is_proven(server: Target, tmp_path: Path) -> None:
-    with database_in(server, "SQL_ASCII") as target:
+    with restorable(server, "proof", encoding="SQL_ASCII") as target:
         run_sql(
             target,
             "CREATE TABLE mixed (v text)",

@@ -23,8 +23,8 @@ from tests.restoring import (
     NOW,
     back_up,
     databases,
-    drop_all,
     put_back,
+    restorable,
     run_sql,
     schema_text,
     small_data,
@@ -36,10 +36,9 @@ from tests.restoring import (
 @pytest.fixture
 def target(server: Target) -> Iterator[Target]:
     """A database with data; it and everything beside it is dropped afterwards."""
-    with fresh_database(server, "restore") as found:
+    with restorable(server, "restore") as found:
         small_data(found)
         yield found
-        drop_all(found)
 
 
 def test_what_was_lost_is_back_and_what_was_there_is_kept(target: Target, tmp_path: Path) -> None:
@@ -133,7 +132,7 @@ def test_the_look_says_what_is_there(target: Target, tmp_path: Path) -> None:
 
 
 def test_everything_odd_comes_back_equal_by_a_second_opinion(server: Target, tmp_path: Path) -> None:
-    with fresh_database(server, "odd") as target:
+    with restorable(server, "odd") as target:
         make_odd(target)
         before = (schema_text(target), table_hashes(target))
         sequences = value(target, "SELECT last_value || ' ' || is_called FROM accounts.lonely")
@@ -146,7 +145,6 @@ def test_everything_odd_comes_back_equal_by_a_second_opinion(server: Target, tmp
         assert value(target, "SELECT last_value || ' ' || is_called FROM accounts.lonely") == sequences
         assert done.comparison.heads == ("head one", "head two")
         assert done.comparison.notes == ()
-        drop_all(target)
 
 
 def role(target: Target, name: str, options: str = "") -> Target:
@@ -156,7 +154,7 @@ def role(target: Target, name: str, options: str = "") -> Target:
 
 
 def test_an_owner_that_is_no_superuser_can_restore(server: Target, tmp_path: Path) -> None:
-    with fresh_database(server, "owned") as target:
+    with restorable(server, "owned") as target:
         owner = role(target, "owned_owner", "CREATEDB")
         run_sql(target, f"ALTER DATABASE {target.dbname} OWNER TO owned_owner")
         small_data(owner)
@@ -173,14 +171,13 @@ def test_an_owner_that_is_no_superuser_can_restore(server: Target, tmp_path: Pat
         found = undo.state(owner)
         undo.undo(owner, undo.choose(found, None), expected_oid=found.oid, now=NOW)
         assert value(owner, "SELECT count(*) FROM knowledge") == 0
-        drop_all(target)
     run_sql(server, "DROP ROLE owned_owner")
 
 
 def test_settings_that_the_user_may_not_set_are_left_out_and_named_in_the_look(
     server: Target, tmp_path: Path
 ) -> None:
-    with fresh_database(server, "settings") as target:
+    with restorable(server, "settings") as target:
         owner = role(target, "settings_owner", "CREATEDB")
         role(target, "settings_other")
         name = target.dbname
@@ -222,7 +219,6 @@ def test_settings_that_the_user_may_not_set_are_left_out_and_named_in_the_look(
         # What the warnings say to do gives them back.
         run_sql(server, *statements)
         assert settings(name) == before
-        drop_all(target)
         run_sql(server, "REVOKE SET ON PARAMETER log_min_messages FROM settings_owner")
     run_sql(server, "DROP ROLE settings_owner", "DROP ROLE settings_other")
 
@@ -272,7 +268,7 @@ def test_slots_subscriptions_and_prepared_transactions_stand_in_the_way(tmp_path
 def test_a_backup_goes_into_another_environment_and_keeps_that_ones_settings(
     server: Target, tmp_path: Path
 ) -> None:
-    with fresh_database(server, "prod") as prod, fresh_database(server, "dev") as dev:
+    with fresh_database(server, "prod") as prod, restorable(server, "dev") as dev:
         small_data(prod)
         run_sql(
             prod,
@@ -293,11 +289,10 @@ def test_a_backup_goes_into_another_environment_and_keeps_that_ones_settings(
         assert value(dev, "SELECT count(*) FROM knowledge") == 500
         assert (value(dev, "SHOW work_mem"), value(dev, "SHOW search_path")) == ("5MB", "public, extra")
         assert value(dev, "SELECT datconnlimit FROM pg_database WHERE datname = current_database()") == 7
-        drop_all(dev)
 
 
 def test_missing_roles_are_named_and_no_owner_goes_on_without_them(server: Target, tmp_path: Path) -> None:
-    with fresh_database(server, "roles") as target:
+    with restorable(server, "roles") as target:
         small_data(target)
         run_sql(target, "CREATE ROLE gone_owner", "ALTER TABLE knowledge OWNER TO gone_owner")
         repository, backup = back_up(target, tmp_path)
@@ -308,7 +303,6 @@ def test_missing_roles_are_named_and_no_owner_goes_on_without_them(server: Targe
         looked = look(target, backup, with_owners=False)
         restore(looked, repository, Hooks(), now=NOW, jobs=2)
         assert value(target, "SELECT count(*) FROM knowledge") == 500
-        drop_all(target)
 
 
 def test_only_what_a_restore_made_and_could_not_mark_is_a_leftover(server: Target) -> None:

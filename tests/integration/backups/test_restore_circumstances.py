@@ -25,6 +25,7 @@ from tests.restoring import (
     databases,
     drop_all,
     put_back,
+    restorable,
     run_sql,
     small_data,
     table_hashes,
@@ -34,10 +35,9 @@ from tests.restoring import (
 
 @pytest.fixture
 def target(server: Target) -> Iterator[Target]:
-    with fresh_database(server, "hard") as found:
+    with restorable(server, "hard") as found:
         small_data(found)
         yield found
-        drop_all(found)
 
 
 @pytest.fixture
@@ -151,23 +151,12 @@ def test_settings_of_the_database_stop_no_restore_of_a_part(
 def test_a_part_whose_name_is_not_ascii_comes_out_of_a_database_that_is_not_utf8(
     server: Target, tmp_path: Path
 ) -> None:
-    with fresh_database(server, "latin") as plain:
-        name = f"{plain.dbname}_1"
-        run_sql(
-            plain,
-            f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0",
-        )
-        target = plain.with_database(name)
-        try:
-            run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
-            repository, backup = back_up(target, tmp_path)
-            parts = choose_parts(backup.manifest, ["grün"], [], "20261122t171500_ab12cd")
-            done = restore_parts(
-                look(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5
-            )
-            assert done.rows == {"public.grün": 1}
-        finally:
-            drop_all(target)
+    with restorable(server, "latin", encoding="LATIN1") as target:
+        run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
+        repository, backup = back_up(target, tmp_path)
+        parts = choose_parts(backup.manifest, ["grün"], [], "20261122t171500_ab12cd")
+        done = restore_parts(look(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5)
+        assert done.rows == {"public.grün": 1}
 
 
 def test_in_place_a_backup_comes_first_even_where_there_is_no_table(server: Target, tmp_path: Path) -> None:
@@ -229,18 +218,9 @@ def test_a_server_older_than_the_backup_is_named_before_missing_tools(target: Ta
 
 
 def test_names_beyond_ascii_in_a_database_without_an_encoding(server: Target, tmp_path: Path) -> None:
-    with fresh_database(server, "bytes") as plain:
-        name = f"{plain.dbname}_ascii"
-        run_sql(
-            plain,
-            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0",
-        )
-        target = plain.with_database(name)
-        try:
-            run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
-            repository, backup = back_up(target, tmp_path)
-            assert [each.name for each in backup.manifest.tables] == ["grün"]
-            restore(look(target, backup), repository, Hooks(), now=NOW, jobs=1, lock_wait=5)
-            assert value(target, 'SELECT a FROM "grün"') == 1
-        finally:
-            drop_all(target)
+    with restorable(server, "bytes", encoding="SQL_ASCII") as target:
+        run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
+        repository, backup = back_up(target, tmp_path)
+        assert [each.name for each in backup.manifest.tables] == ["grün"]
+        restore(look(target, backup), repository, Hooks(), now=NOW, jobs=1, lock_wait=5)
+        assert value(target, 'SELECT a FROM "grün"') == 1

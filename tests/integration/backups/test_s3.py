@@ -278,14 +278,15 @@ def test_a_backup_that_is_published_while_we_look_for_leftovers_is_none(
     assert repository.names(backup_id) == ["dump/toc.dat", MANIFEST_NAME]
 
 
+def refuse(_bucket: Bucket, key: str, _content: bytes) -> None:
+    raise VerificationError(f"{key} refused")
+
+
 def test_a_failure_on_the_way_up_leaves_nothing(
     s3: S3Server, database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_data(database)
     repository = repository_at(s3, tmp_path / "staging", "failing")
-
-    def refuse(_bucket: Bucket, key: str, _content: bytes) -> None:
-        raise VerificationError(f"{key} refused")
 
     monkeypatch.setattr(Bucket, "create", refuse)
     with pytest.raises(VerificationError):
@@ -298,9 +299,6 @@ def test_a_failure_is_told_as_what_it_was_even_where_nothing_can_be_removed_any_
 ) -> None:
     small_data(database)
     repository = repository_at(s3, tmp_path / "staging", "twice")
-
-    def refuse(_bucket: Bucket, key: str, _content: bytes) -> None:
-        raise VerificationError(f"{key} refused")
 
     def lost(_bucket: Bucket, _keys: Sequence[str]) -> None:
         raise UnreachableError("the bucket is gone")
