@@ -15,10 +15,12 @@ from pgops import __version__
 from pgops.backups import open_repository
 from pgops.backups.dump import (
     SESSION_PREFIX,
+    UNTOUCHED,
     Dumped,
     dump,
     end_sessions,
 )
+from pgops.backups.failures import explained, interruptible
 from pgops.backups.manifest import DUMP_DIRECTORY, Manifest, Proof, Tools, new_id
 from pgops.backups.repository import Backup, Repository, proof_name
 from pgops.backups.verify import ProblemsError, describe_files, meanwhile, read_archive
@@ -111,7 +113,8 @@ def create(
     :raises RefusedError: the connection goes through a transaction-pooling proxy.
     :raises ProblemsError: what was written can't be read back; nothing is published.
     :raises ToolError: a client program failed.
-    :raises UnreachableError: the server does not let us in.
+    :raises UnreachableError: the server does not let us in, went away or stopped answering.
+    :raises InterruptedRunError: Ctrl-C, before anything was published.
     """
     repository = repository or open_repository(environment)
     observer = observer or Unobserved()
@@ -119,39 +122,44 @@ def create(
     backup_id = new_id(started)
     # Counting rows may take longer than the role's own limit for statements.
     patient = {"statement_timeout": "0"}
-    with connected(target, application_name=f"pgops backup {backup_id}", settings=patient) as control:
+    again = f"when the server is well again: invoke backup --env={environment.name}"
+    with (
+        explained(target, untouched="the database was only read", hint=again),
+        connected(target, application_name=f"pgops backup {backup_id}", settings=patient) as control,
+    ):
         facts = _facts(control, target)
         choice = _choose(target, facts, sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):
             end_sessions(control, SESSION_PREFIX + "%")
             repository.clear_leftovers()
             with repository.stage(backup_id) as staging:
-                with _lock(control, environment, "schema", Mode.SHARED, lock_wait, observer):
-                    observer.step(f"dumping {target.place}")
-                    dumped = dump(
-                        control,
+                with interruptible(untouched=UNTOUCHED), explained(target, untouched=UNTOUCHED, hint=again):
+                    with _lock(control, environment, "schema", Mode.SHARED, lock_wait, observer):
+                        observer.step(f"dumping {target.place}")
+                        dumped = dump(
+                            control,
+                            target,
+                            facts,
+                            backup_id=backup_id,
+                            directory=staging.path,
+                            toolset=choice.toolset,
+                            jobs=jobs_of(environment),
+                            lock_wait=lock_wait,
+                            observer=observer,
+                        )
+                    observer.step("reading it back")
+                    manifest, proof = _described(
+                        environment,
                         target,
                         facts,
-                        backup_id=backup_id,
-                        directory=staging.path,
-                        toolset=choice.toolset,
-                        jobs=jobs_of(environment),
-                        lock_wait=lock_wait,
-                        observer=observer,
+                        choice,
+                        dumped,
+                        backup_id,
+                        started,
+                        staging.path,
+                        clock,
+                        observer,
                     )
-                observer.step("reading it back")
-                manifest, proof = _described(
-                    environment,
-                    target,
-                    facts,
-                    choice,
-                    dumped,
-                    backup_id,
-                    started,
-                    staging.path,
-                    clock,
-                    observer,
-                )
                 observer.step(f"publishing to {repository.location(backup_id)}")
                 staging.commit(
                     manifest,

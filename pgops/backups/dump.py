@@ -50,7 +50,7 @@ SESSION_PREFIX = "pgops dump "
 """How the server sessions of a dump are called: those of a dead one are found and ended by it."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
-_UNTOUCHED = "the database was only read; no backup was written"
+UNTOUCHED = "the database was only read; no backup was written"
 _REAP_WITHIN = 10.0
 # Text compresses to a quarter or less; indexes are not in a dump at all.
 _EXPECTED_SHARE = 4
@@ -95,7 +95,8 @@ def dump(
     :param lock_wait: seconds to wait for the lock of a table.
     :raises LockedError: a table's lock was not given in time; names who holds it.
     :raises ToolError: pg_dump failed.
-    :raises PgopsError: something can't be read by this role, or the server went away.
+    :raises PgopsError: something can't be read by this role.
+    :raises DatabaseError: the server went away, or refuses something.
     """
     name = session_name(backup_id)
     monitor = Monitor(control, name, observer)
@@ -149,12 +150,7 @@ def dump(
     except DatabaseError as error:
         if error.pgcode == _LOCK_NOT_AVAILABLE:
             raise _not_locked(monitor.blockers, lock_wait) from error
-        said = " ".join(str(error).split())
-        raise PgopsError(
-            f"the backup of {target.environment} ended half-way: {said or 'the server closed the connection'}",
-            untouched=_UNTOUCHED,
-            hint=f"when the server is well again: invoke backup --env={target.environment}",
-        ) from error
+        raise
 
 
 def end_sessions(connection: Connection, pattern: str) -> int:
@@ -244,7 +240,7 @@ def _not_locked(blockers: Sequence[Blocker], lock_wait: float) -> LockedError:
     by = "; ".join(map(str, blockers)) or "a session that has gone since"
     return LockedError(
         f"a table could not be locked for reading within {lock_wait:g} s; in the way: {by}",
-        untouched=_UNTOUCHED,
+        untouched=UNTOUCHED,
         hint="try again when that has ended, or give it more time with --lock-wait=<seconds>",
     )
 
@@ -259,7 +255,7 @@ def _explained(finished: Finished, blockers: Sequence[Blocker], lock_wait: float
         hint = "grant pg_read_all_data to the role, or back up as the owner"
     else:
         hint = "invoke env.check says whether the server is well"
-    return ToolError(finished, untouched=_UNTOUCHED, hint=hint)
+    return ToolError(finished, untouched=UNTOUCHED, hint=hint)
 
 
 def _look_at(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
@@ -316,7 +312,7 @@ def _refuse_too_little_room(directory: Path, tables: Sequence[Relation]) -> None
     if free < needed:
         raise PgopsError(
             f"{directory.parent} has {free / 1e6:,.0f} MB free; the backup is likely to need {needed / 1e6:,.0f} MB",
-            untouched=_UNTOUCHED,
+            untouched=UNTOUCHED,
             hint="free some space, or point backups.store elsewhere in environments.yaml",
         )
 

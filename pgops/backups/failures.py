@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pgops.errors import UNTOUCHED, LockedError, PgopsError, UnreachableError
+from pgops.errors import UNTOUCHED, InterruptedRunError, LockedError, PgopsError, UnreachableError
 from pgops.postgres import DatabaseError, Target, redact
 
 _LOST = ("08", "57P")
@@ -29,6 +29,18 @@ def explained(target: Target, *, untouched: str = UNTOUCHED, hint: str = "") -> 
         raise
     except DatabaseError as error:
         raise failure_of(error, target, untouched=untouched, hint=hint) from error
+
+
+@contextlib.contextmanager
+def interruptible(*, untouched: str) -> Iterator[None]:
+    """Say on Ctrl-C what is still as it was: for a block that certainly leaves it so.
+
+    :raises InterruptedRunError: Ctrl-C, SIGTERM or SIGHUP.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError("interrupted", untouched=untouched, hint="run it again") from error
 
 
 def failure_of(error: DatabaseError, target: Target, *, untouched: str, hint: str) -> PgopsError:

@@ -28,7 +28,7 @@ from pgops.backups.attributes import (
     setting_statements,
 )
 from pgops.backups.compare import Comparison, compare
-from pgops.backups.failures import explained
+from pgops.backups.failures import explained, interruptible
 from pgops.backups.loading import load_archive
 from pgops.backups.repository import Backup, Progress, Repository, no_progress
 from pgops.backups.restore_look import Look
@@ -111,37 +111,40 @@ def restore(
     :raises LockedError: another restore or a migration is under way, or sessions could not be ended.
     :raises ToolError: pg_restore failed.
     :raises UnreachableError: the server was lost.
+    :raises InterruptedRunError: Ctrl-C; says whether the target is the old or the new one.
     """
     looked.refuse()
     started = time.monotonic()
     target = looked.target
     untouched = f"{target.place} is wholly what it was before"
     with explained(target, untouched=untouched), contextlib.ExitStack() as stack:
-        admin = stack.enter_context(locked(looked.admin, target, wait=lock_wait))
-        inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
-        _unchanged(admin, looked)
-        hooks.step(Step.CHECKING)
-        directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
-        problems = check_files(directory, looked.backup.manifest, hooks.progress)
-        if problems:
-            raise VerificationError(
-                f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
-                hint=f"use another backup: invoke backup.list --env={repository.environment}",
+        with interruptible(untouched=untouched):
+            admin = stack.enter_context(locked(looked.admin, target, wait=lock_wait))
+            inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
+            _unchanged(admin, looked)
+            hooks.step(Step.CHECKING)
+            directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
+            problems = check_files(directory, looked.backup.manifest, hooks.progress)
+            if problems:
+                raise VerificationError(
+                    f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
+                    hint=f"use another backup: invoke backup.list --env={repository.environment}",
+                )
+            removed = remove_leftovers(admin, target.dbname)
+            safety = None if looked.empty else back_up(hooks)
+            attributes = _attributes(looked, looked.around.here)
+            restore_id = siblings.new_restore_id(now)
+            marker = Marker(
+                kind="new",
+                of=target.dbname,
+                environment=target.environment,
+                backup=looked.backup.id,
+                restore=restore_id,
+                at=now.astimezone(dt.UTC).isoformat(),
             )
-        removed = remove_leftovers(admin, target.dbname)
-        safety = None if looked.empty else back_up(hooks)
-        attributes = _attributes(looked, looked.around.here)
-        restore_id = siblings.new_restore_id(now)
-        marker = Marker(
-            kind="new",
-            of=target.dbname,
-            environment=target.environment,
-            backup=looked.backup.id,
-            restore=restore_id,
-            at=now.astimezone(dt.UTC).isoformat(),
-        )
-        new = target.with_database(sibling_name(target.dbname, "new", restore_id))
-        with made(admin, new, attributes, marker, hooks, major=looked.around.facts.major) as new_oid:
+            new = target.with_database(sibling_name(target.dbname, "new", restore_id))
+            making = made(admin, new, attributes, marker, hooks, major=looked.around.facts.major)
+            new_oid = stack.enter_context(making)
             roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
             # Before the data: what a materialised view computes may depend on them (a time zone).
             for statement in setting_statements(new.dbname, attributes, roles=roles):
@@ -180,7 +183,7 @@ def restore(
             ]:
                 execute(admin, statement)
             hooks.step(Step.SWAPPING)
-            previous, swapped = _swap_in(looked, new.dbname, new_oid, final, here, marker)
+        previous, swapped = _swap_in(looked, new.dbname, new_oid, final, here, marker)
         hooks.step(Step.LOOKING)
         look_again(target, expected_oid=new_oid, previous=previous)
     return Restored(

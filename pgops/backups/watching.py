@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+from pgops import watchdog
 from pgops.backups.inventory import Relation
 from pgops.postgres import (
     Blocker,
@@ -19,6 +21,7 @@ from pgops.postgres import (
 )
 
 _LOOK_EVERY = 0.5
+_REACT_WITHIN = 5.0
 _T = TypeVar("_T")
 
 
@@ -146,8 +149,19 @@ class Reader:
         return self.finish(self.start(query))
 
     def cancel(self) -> None:
-        """End the query under way, if there is one. Asked again: it may not have reached the server yet."""
-        while any(not each.done() and not each.cancel() for each in self._started):
+        """End the query under way, if there is one. Where the server does not react, its connection ends."""
+        canceller = threading.Thread(target=self._cancel, name="pgops-cancel", daemon=True)
+        canceller.start()
+        canceller.join(_REACT_WITHIN)
+        if self._under_way():
+            watchdog.hang_up(self._connection)
+
+    def _under_way(self) -> bool:
+        return any(not each.done() and not each.cancel() for each in self._started)
+
+    def _cancel(self) -> None:
+        """Asked again and again: the query may not have reached the server yet."""
+        while self._under_way():
             with contextlib.suppress(DatabaseError):
                 # Fails only where the connection has ended, and the query with it.
                 self._connection.cancel()

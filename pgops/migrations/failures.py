@@ -11,6 +11,7 @@ from typing import Any
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from pgops import watchdog
 from pgops.errors import ConfigurationError, PgopsError, UsageError
 from pgops.migrations import mistakes
 from pgops.redaction import redact
@@ -90,7 +91,7 @@ def describe(error: BaseException) -> str:
     text = (
         str(shown) if not isinstance(shown, SQLAlchemyError) else str(shown).split("\n(Background on", 1)[0]
     )
-    line = " ".join(text.split())
+    line = (connection_lost(error) and watchdog.lost()) or " ".join(text.split())
     kind = type(shown).__name__
     return redact(f"{kind}: {line}" if line else kind)
 

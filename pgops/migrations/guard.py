@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
+from pgops import watchdog
 from pgops.errors import PgopsError, RefusedError
 from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
 
@@ -112,6 +113,9 @@ class ConnectionGuard:
                 "SELECT set_config(s.name, w.value, false) FROM pg_settings AS s "
                 f"JOIN (VALUES {listed}) AS w (name, value) ON w.name = s.name",
             )
+        if hasattr(connection, "fileno"):
+            # A driver that waits in C; one that runs in an event loop hears signals by itself.
+            watchdog.watch(connection)
         record.info[_TOKEN] = self
         record.info.pop(_WROTE, None)
 

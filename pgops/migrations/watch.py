@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import select
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pgops import watchdog
 from pgops.errors import UnreachableError
 from pgops.postgres import Blocker, Connection, DatabaseError, Target, connect, execute, fetch_all, sessions
-
-_SIGNALS = frozenset([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 _WAITING = """
 SELECT DISTINCT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity
@@ -61,7 +59,7 @@ class Watcher:
         self._on_progress = on_progress
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="pgops-watch", daemon=True)
-        self._signals: socket.socket | None = None
+        self._signals: socket.socket
         self._blockers: list[Blocker] = []
         self._seen_at = 0.0
         self.interrupted = threading.Event()
@@ -71,8 +69,8 @@ class Watcher:
         """Watch for the block."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._stopped.close)
-            if threading.current_thread() is threading.main_thread():
-                self._signals = stack.enter_context(_wakeup())
+            stack.enter_context(watchdog.watching())
+            self._signals = stack.enter_context(watchdog.signals())
             self._thread.start()
             stack.callback(self._thread.join)
             stack.callback(self._stop.close)
@@ -84,15 +82,14 @@ class Watcher:
 
     def _watch(self) -> None:
         connection: Connection | None = None
-        readable = [self._stopped] + ([self._signals] if self._signals else [])
         while True:
-            ready, _, _ = select.select(readable, [], [], self._interval)
+            ready, _, _ = select.select([self._stopped, self._signals], [], [], self._interval)
             if self._stopped in ready:
                 break
-            signalled = self._signals in ready and bool(_SIGNALS & set(_read(self._signals)))
             try:
                 connection = connection or connect(self._target, application_name="pgops watch")
-                if signalled:
+                if self._signals in ready:
+                    self._signals.recv(64)
                     self.interrupted.set()
                     execute(connection, _CANCEL, (self._application,))
                 else:
@@ -111,20 +108,3 @@ class Watcher:
             self._blockers, self._seen_at = found, time.monotonic()
         for phase, index, done, total in fetch_all(connection, _BUILDING, (self._application,)):
             self._on_progress(IndexProgress(index=index, phase=phase, done=int(done), total=int(total)))
-
-
-def _read(stream: socket.socket | None) -> bytes:
-    return b"" if stream is None else stream.recv(64)
-
-
-@contextlib.contextmanager
-def _wakeup() -> Iterator[socket.socket]:
-    """A socket that becomes readable with the number of each signal the process gets."""
-    reader, writer = socket.socketpair()
-    with reader, writer:
-        writer.settimeout(0)
-        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield reader
-        finally:
-            signal.set_wakeup_fd(before)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from pgops import watchdog
 from pgops.errors import PgopsError
 from pgops.postgres import Target, child_environment, passfile, service_file
 from pgops.redaction import redact
@@ -254,10 +255,14 @@ def run(
 
 
 def wait(child: Child, on_poll: Callable[[], None] = lambda: None) -> Finished:
-    """Wait for a child's end, calling ``on_poll`` meanwhile."""
+    """Wait for a child's end, calling ``on_poll`` meanwhile.
+
+    :raises UnreachableError: a server has stopped answering, which the child might never notice.
+    """
     pause = 0.002
     while child.poll() is None:
         on_poll()
+        watchdog.raise_if_lost()
         time.sleep(pause)
         pause = min(pause * 2, _POLL)
     return child.finished()

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
+from pgops import watchdog
 from pgops.errors import UNTOUCHED, UnreachableError
 from pgops.postgres.target import Target, connection_keywords
 from pgops.redaction import redact
@@ -116,6 +117,7 @@ def connect(
     except (UnicodeDecodeError, psycopg2.Error) as error:
         # The cause is dropped on purpose: a driver's traceback shows the keywords, and they hold a password.
         raise _explain(target, str(error)) from None
+    watchdog.watch(connection)
     connection.autocommit = True
     if connection.encoding == "SQLASCII":
         # Such a database knows bytes only. The driver would refuse all beyond ASCII, names too.
@@ -152,9 +154,22 @@ def set_settings(connection: Connection, settings: Mapping[str, str]) -> None:
     execute(connection, f"SELECT {calls}", [each for pair in settings.items() for each in pair])
 
 
+@contextlib.contextmanager
+def _cursor(connection: Connection) -> Iterator[psycopg2.extensions.cursor]:
+    """A cursor for one statement. That a server was given up is said as such, not as the end of a socket."""
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        if why := watchdog.reason(connection):
+            raise psycopg2.OperationalError(why) from error
+        raise
+    watchdog.has_answered(connection)
+
+
 def execute(connection: Connection, sql: str, parameters: Sequence[Any] | None = None) -> None:
     """Run one statement that returns nothing."""
-    with connection.cursor() as cursor:
+    with _cursor(connection) as cursor:
         cursor.execute(sql, parameters)
 
 
@@ -162,7 +177,7 @@ def fetch_all(
     connection: Connection, sql: str, parameters: Sequence[Any] | None = None
 ) -> list[tuple[Any, ...]]:
     """Run one query and give all its rows."""
-    with connection.cursor() as cursor:
+    with _cursor(connection) as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
 
@@ -171,7 +186,7 @@ def fetch_one(
     connection: Connection, sql: str, parameters: Sequence[Any] | None = None
 ) -> tuple[Any, ...] | None:
     """Run one query and give its first row, or ``None``."""
-    with connection.cursor() as cursor:
+    with _cursor(connection) as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchone()
 

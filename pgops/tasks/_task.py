@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
@@ -140,13 +138,14 @@ def task(
 
 
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
+    from pgops import watchdog
     from pgops.console import Console
 
     console = Console(json_output=bool(given.get("json")))
     if context.config.run.dry and "dry_run" in given:
         given["dry_run"] = True
     try:
-        with _terminated_as_interrupt():
+        with watchdog.watching():
             body(context, console, *args, **given)
     except PgopsError as error:
         if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
@@ -166,23 +165,6 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
             message = f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
             console.fail(DefectError(message, hint="a defect of pgops; the traceback is on stderr"))
         raise
-
-
-class _terminated_as_interrupt:  # noqa: N801 - used as a context manager, like contextlib's own
-    """SIGTERM and SIGHUP unwind like Ctrl-C, so that children end and half-made things are put in order."""
-
-    def __enter__(self) -> None:
-        self._before: dict[int, Any] = {}
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    @staticmethod
-    def _interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
 
 
 def load_project(context: Context) -> Project:

@@ -21,7 +21,7 @@ from pgops.backups.dump import SESSION_PREFIX
 from pgops.backups.manifest import InvalidIndex
 from pgops.backups.proof import prove
 from pgops.backups.verify import ProblemsError
-from pgops.errors import LockedError, PgopsError, RefusedError
+from pgops.errors import InterruptedRunError, LockedError, PgopsError, RefusedError
 from pgops.pgtools import Child, HostRunner, Runner, ToolError, Toolset, embedded_tools
 from pgops.postgres import (
     DatabaseError,
@@ -633,6 +633,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing(
         def progress(self, done: float, total: float, text: str) -> None:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(InterruptedRunError) as caught:
         create(environment_for(database, tmp_path), database, observer=Impatient())
+    assert caught.value.untouched == "the database was only read; no backup was written"
     nothing_left(database, tmp_path)

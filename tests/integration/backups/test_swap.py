@@ -144,8 +144,9 @@ def test_an_interrupt_before_the_swap_leaves_nothing_behind(
             if now is step:
                 raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(InterruptedRunError) as caught:
             put_back(target, repository, backup, Hooks(step=interrupt))
+        assert caught.value.untouched == f"{target.place} is wholly what it was before"
         assert table_hashes(target) == before
         assert databases(target) == {target.dbname}
 

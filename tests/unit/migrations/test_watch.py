@@ -14,7 +14,7 @@ from types import FrameType
 import pytest
 
 from pgops import postgres
-from pgops.migrations.watch import IndexProgress, Watcher, _wakeup
+from pgops.migrations.watch import IndexProgress, Watcher
 from pgops.postgres import Target
 
 WORK = "pgops migration 20260131T235959-abcdef"
@@ -93,14 +93,6 @@ def test_a_signal_cancels_the_statement_that_waits(database: Target, held: int) 
                 eventually(lambda: postgres.fetch_value(connection, gone, (WORK,)) == 0)
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def test_the_wakeup_descriptor_is_given_back() -> None:
-    with _wakeup():
-        during = signal.set_wakeup_fd(-1)
-        assert during >= 0
-        signal.set_wakeup_fd(during)
-    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_the_growth_of_an_index_is_reported(database: Target) -> None:
