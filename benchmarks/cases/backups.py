@@ -17,13 +17,15 @@ from benchmarks.project import Project, new_project
 from benchmarks.servers import Server
 from benchmarks.stock import Stock, stock_for
 from benchmarks.workbench import Workbench
+from pgops.backups.loading import lighter_compression, with_options
 from pgops.pgtools import NoToolsError
-from pgops.postgres import Target
+from pgops.postgres import Target, connected
 
 WITHOUT = "without verification"
 _PGOPS = "invoke backup"
 _RESTORE = "invoke restore"
 _BEST = "best stock command"
+_ALIKE = "best stock command, compressing alike"
 _DEFAULT = "pg_dump -Fc"
 _DEFAULT_RESTORE = "pg_restore"
 _INTO = "restored"
@@ -226,13 +228,21 @@ def restore(bench: Workbench) -> Iterator[Measure]:
     default = bay.stock.default_restore(bay.file, into.dbname)
     expected = data.counted(bay.target)["tables"]
 
-    def stock(argv: list[str]) -> Callable[[], Sample]:
+    def stock(argv: list[str], target: Target = into) -> Callable[[], Sample]:
         def run() -> Sample:
-            sample = bay.stock.runs(bay.stock.restore, argv, bay.project, into)
+            sample = bay.stock.runs(bay.stock.restore, argv, bay.project, target)
             require(lambda: data.counted(into)["tables"] == expected, "tables are missing")
             return sample
 
         return run
+
+    # What pgops tells pg_restore about large values, told to the best stock command too.
+    with connected(into.with_database("postgres")) as connection:
+        compression = lighter_compression(connection, ())
+    told = f"-c default_toast_compression={compression}" if compression else ""
+    like_ours = stock(best, with_options(into, told))
+    command = f"PGOPTIONS='{told}' {_shown(best, bay)}"
+    alike = [Side(_ALIKE, command, like_ours, lambda: emptied(bay, into))] if told else []
 
     yield Measure(
         "restore",
@@ -251,9 +261,14 @@ def restore(bench: Workbench) -> Iterator[Measure]:
                 stock(default),
                 lambda: emptied(bay, into),
             ),
+            *alike,
         ],
         [
             Comparison("restore, checked and swapped", _RESTORE, _BEST, goal=1.10),
+            *(
+                Comparison("restore, large values compressed alike", _RESTORE, each.name, goal=1.10)
+                for each in alike
+            ),
             Comparison(
                 "restore, beside pg_restore with its defaults", _RESTORE, _DEFAULT_RESTORE, goal=0.625
             ),

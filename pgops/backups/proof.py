@@ -18,7 +18,7 @@ from pgops.backups.attributes import attributes_of, create_statement, existing_r
 from pgops.backups.compare import compare
 from pgops.backups.contents import differing
 from pgops.backups.failures import explained
-from pgops.backups.loading import load_archive, session_options
+from pgops.backups.loading import lighter_compression, load_archive, session_options
 from pgops.backups.manifest import Locale, Manifest, Proof
 from pgops.backups.preflight import obstacles, refuse, survey
 from pgops.backups.repository import Backup, Progress, Repository, no_progress, proof_name
@@ -88,7 +88,7 @@ def prove(
                         manifest,
                         target=target,
                         admin=scratch,
-                        options=session_options(admin),
+                        options=session_options(admin, lighter_compression(admin, manifest.settings)),
                         jobs=jobs,
                         extra=["--no-subscriptions", "--no-publications"],
                         progress=progress,

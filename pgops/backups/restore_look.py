@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pgops.backups import siblings
-from pgops.backups.attributes import attributes_of, differing_settings
+from pgops.backups.attributes import attributes_of, differing_settings, merged
 from pgops.backups.failures import explained
-from pgops.backups.loading import accepted_options, session_options
+from pgops.backups.loading import accepted_options, lighter_compression, session_options
 from pgops.backups.preflight import Obstacle, Surroundings, left_out, obstacles, refuse, survey
 from pgops.backups.repository import Backup
 from pgops.errors import RefusedError
@@ -23,7 +23,8 @@ class Look:
     """What would be restored where, and what stands in the way. Nothing was changed to find out.
 
     ``tables`` and ``rows`` (the server's own estimate) are what the target holds now; ``None`` where
-    there is no target database.
+    there is no target database. ``compression`` is how the restore compresses large values, where that is
+    not as the server does by itself.
     """
 
     target: Target
@@ -33,6 +34,7 @@ class Look:
     tools: Choice
     with_owners: bool
     options: str
+    compression: str | None
     tables: int | None
     rows: int | None
     obstacles: tuple[Obstacle, ...]
@@ -83,7 +85,9 @@ def look(
                 hint="point the environment at the server itself",
             )
         around = survey(connection, target, manifest)
-        options = accepted_options(admin, session_options(connection))
+        settings = merged(around.here, attributes_of(manifest)).settings
+        compression = lighter_compression(connection, settings)
+        options = accepted_options(admin, session_options(connection, compression))
     found = tuple(obstacles(around, manifest, with_owners=with_owners, beside=beside))
     try:
         tools = choose_for_restore(
@@ -106,6 +110,7 @@ def look(
         tools=tools,
         with_owners=with_owners,
         options=options,
+        compression=compression if options else None,
         tables=tables,
         rows=rows,
         obstacles=found,

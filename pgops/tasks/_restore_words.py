@@ -56,6 +56,10 @@ def show(
         )
     toolset = looked.tools.toolset
     console.say(f"  with       pg_restore {toolset.version} ({toolset.origin}): {looked.tools.reason}")
+    if looked.compression is not None:
+        console.say(
+            f"  stores     large values with {looked.compression}: faster, and nobody has chosen another compression here"
+        )
     for each in around.siblings:
         what = "kept from an earlier restore" if each.marker.kind == "previous" else "left of a dead restore"
         console.say(f"  beside     {each.name}, {what}{size_of(each.size)}")
@@ -88,6 +92,7 @@ def planned_json(looked: Look, environment: Environment) -> dict[str, object]:
         "database": looked.target.dbname,
         "previous_database": None,
         "seconds": 0.0,
+        "toast_compression": looked.compression,
     }
 
 

@@ -133,3 +133,41 @@ def test_the_containers_own_pg_restore_reads_what_was_written(
         contained, "pg_restore", "--username=app", "--dbname=stock", "--exit-on-error", "-j", "2", "/tmp/dump"
     )
     assert opinions(contained, target.with_database("stock")) == before
+
+
+def test_large_values_are_compressed_the_light_way_unless_somebody_chose(
+    contained: EngineProject, project: ProjectDirectory
+) -> None:
+    done(project, "db.up")
+    target = contained.target()
+    run_sql(
+        target,
+        "CREATE TABLE pages (plain text, chosen text COMPRESSION pglz)",
+        "INSERT INTO pages SELECT repeat(md5(n::text), 300), repeat(md5(n::text), 300) FROM generate_series(1, 5) n",
+    )
+    compressions = (
+        "SELECT string_agg(DISTINCT pg_column_compression(plain) || ' ' || pg_column_compression(chosen), ', ')"
+        " FROM pages"
+    )
+    assert value(target, compressions) == "pglz pglz"
+    done(project, "backup")
+
+    told = project.run("restore", "--yes")
+    assert told.code == 0, told.text
+    assert "  stores     large values with lz4: faster, and nobody has chosen another" in told.out
+    assert value(target, compressions) == "lz4 pglz"
+
+    run_sql(target, f"ALTER DATABASE {target.dbname} SET default_toast_compression = 'pglz'")
+    assert done(project, "restore", "--dry-run")["restore"]["toast_compression"] is None
+    done(project, "restore", "--yes")
+    assert value(target, compressions) == "pglz pglz"
+
+    # A setting of the server itself is a choice too, even where it says what would have been so anyway.
+    run_sql(
+        target,
+        f"ALTER DATABASE {target.dbname} RESET default_toast_compression",
+        "ALTER SYSTEM SET default_toast_compression = 'pglz'",
+        "SELECT pg_reload_conf()",
+    )
+    done(project, "restore", "--yes")
+    assert value(target, compressions) == "pglz pglz"
