@@ -83,6 +83,10 @@ class Reader:
         """A list of strings."""
         return tuple(self._text(f"{key}[{at}]", each) for at, each in enumerate(self._list(key)))
 
+    def texts_if_given(self, key: str) -> tuple[str, ...]:
+        """The same; none where the key is missing: one that older documents lack."""
+        return self.texts(key) if key in self._value else ()
+
     def texts_or_none(self, key: str) -> tuple[str, ...] | None:
         """A list of strings or null."""
         return None if self._get(key) is None else self.texts(key)

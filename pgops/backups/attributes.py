@@ -52,6 +52,7 @@ class Attributes:
     grants: tuple[Grant, ...] | None
     connection_limit: int
     comment: str | None
+    is_template: bool = False
 
 
 def read_attributes(connection: Connection, database: str) -> Attributes | None:
@@ -66,7 +67,7 @@ def read_attributes(connection: Connection, database: str) -> Attributes | None:
                d.datcollate, d.datctype, t.spcname, d.datconnlimit, shobj_description(d.oid, 'pg_database'),
                to_jsonb(d) ->> 'datlocprovider',
                coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'),
-               d.datacl IS NULL
+               d.datacl IS NULL, d.datistemplate
           FROM pg_database AS d JOIN pg_tablespace AS t ON t.oid = d.dattablespace
          WHERE d.datname = %s
         """,
@@ -74,7 +75,20 @@ def read_attributes(connection: Connection, database: str) -> Attributes | None:
     )
     if row is None:
         return None
-    oid, owner, encoding, collate, ctype, tablespace, limit, comment, provider, locale, default_acl = row
+    (
+        oid,
+        owner,
+        encoding,
+        collate,
+        ctype,
+        tablespace,
+        limit,
+        comment,
+        provider,
+        locale,
+        default_acl,
+        template,
+    ) = row
     return Attributes(
         owner=owner,
         encoding=encoding,
@@ -84,6 +98,7 @@ def read_attributes(connection: Connection, database: str) -> Attributes | None:
         grants=None if default_acl else _grants(connection, oid),
         connection_limit=limit,
         comment=comment,
+        is_template=template,
     )
 
 

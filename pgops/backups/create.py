@@ -40,7 +40,6 @@ from pgops.postgres import (
 )
 from pgops.postgres.locks import Mode, held
 
-_TLS_MODES = ("require", "verify-ca", "verify-full")
 _MOST_JOBS = 4
 _CONTENTS = f"{DUMP_DIRECTORY}/toc.dat"
 
@@ -77,7 +76,7 @@ def intent(
     with connected(target) as connection:
         facts = _facts(connection, target)
         size = int(fetch_value(connection, "SELECT pg_database_size(current_database())"))
-    choice = _choose(target, facts, sources)
+        choice = choose_for_dump(facts.major, tls=facts.tls, sources=sources)
     return Intent(
         environment=environment.name,
         place=target.place,
@@ -128,7 +127,7 @@ def create(
         connected(target, application_name=f"pgops backup {backup_id}", settings=patient) as control,
     ):
         facts = _facts(control, target)
-        choice = _choose(target, facts, sources)
+        choice = choose_for_dump(facts.major, tls=facts.tls, sources=sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):
             end_sessions(control, SESSION_PREFIX + "%")
             repository.clear_leftovers()
@@ -177,10 +176,6 @@ def _facts(connection: Connection, target: Target) -> ServerFacts:
             hint="point the environment at the server itself, or at a session pool",
         )
     return server_facts(connection)
-
-
-def _choose(target: Target, facts: ServerFacts, sources: Sequence[ToolSource]) -> Choice:
-    return choose_for_dump(facts.major, tls=target.sslmode in _TLS_MODES, sources=sources)
 
 
 def jobs_of(environment: Environment) -> int:
@@ -282,6 +277,8 @@ def _described(
         jobs=jobs_of(environment),
         pgops_version=__version__,
         invalid_indexes=dumped.invalid_indexes,
+        tablespaces=dumped.tablespaces,
+        named_roles=dumped.named_roles,
     ), proof
 
 

@@ -68,6 +68,8 @@ class Dumped:
     invalid_indexes: tuple[InvalidIndex, ...]
     extensions: tuple[Extension, ...]
     roles: tuple[str, ...]
+    named_roles: tuple[str, ...]
+    tablespaces: tuple[str, ...]
     database: DatabaseFacts
     warnings: tuple[str, ...]
 
@@ -144,6 +146,8 @@ def dump(
                 invalid_indexes=invalid,
                 extensions=inventory.extensions(connection),
                 roles=inventory.roles(connection),
+                named_roles=inventory.named_roles(connection),
+                tablespaces=inventory.tablespaces(connection),
                 database=inventory.database_facts(connection),
                 warnings=tuple(warnings),
             )

@@ -100,9 +100,7 @@ def restore_in_place(
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
         archive = directory / DUMP_DIRECTORY
         hooks.step(Step.LOADING)
-        arguments = ["--clean", "--if-exists", "--single-transaction", "--no-subscriptions"]
-        if not looked.with_owners:
-            arguments += ["--no-owner", "--no-privileges"]
+        arguments = ["--clean", "--if-exists", "--single-transaction", *looked.left_out]
         check(
             run(
                 looked.tools.toolset.runner,

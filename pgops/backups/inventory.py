@@ -226,6 +226,29 @@ def roles(connection: Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in fetch_all(connection, _ROLES))
 
 
+_NAMED_ROLES = """
+SELECT rolname FROM pg_roles
+ WHERE oid IN (SELECT unnest(polroles) FROM pg_policy UNION SELECT umuser FROM pg_user_mappings) ORDER BY 1
+"""
+
+
+def named_roles(connection: Connection) -> tuple[str, ...]:
+    """Roles that policies and user mappings are about: a restore without owners needs these all the same."""
+    return tuple(row[0] for row in fetch_all(connection, _NAMED_ROLES))
+
+
+_TABLESPACES = """
+SELECT spcname::text FROM pg_tablespace
+ WHERE oid IN (SELECT reltablespace FROM pg_class WHERE relkind IN ('r', 'i', 'm', 'p', 'I') AND relisshared IS FALSE)
+ ORDER BY 1
+"""
+
+
+def tablespaces(connection: Connection) -> tuple[str, ...]:
+    """Tablespaces that tables and indexes were put into, the database's own left out."""
+    return tuple(row[0] for row in fetch_all(connection, _TABLESPACES))
+
+
 # Column names of pg_database changed between majors (daticulocale, datlocale): looked up as JSON keys.
 _DATABASE = """
 SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,

@@ -134,7 +134,8 @@ class Tools:
 class Manifest:
     """Everything known about one backup. Times are aware and in UTC.
 
-    ``invalid_indexes`` is ``None`` in a manifest of before they were noted down.
+    ``invalid_indexes`` is ``None`` in a manifest of before they were noted down; ``tablespaces`` and ``named_roles``
+    (of policies and user mappings) are empty in one.
     """
 
     id: str
@@ -165,6 +166,8 @@ class Manifest:
     jobs: int
     pgops_version: str
     invalid_indexes: tuple[InvalidIndex, ...] | None = None
+    tablespaces: tuple[str, ...] = ()
+    named_roles: tuple[str, ...] = ()
     format: int = FORMAT
 
     @property
@@ -315,6 +318,8 @@ def _manifest(read: Reader) -> Manifest:
         jobs=read.integer("jobs"),
         pgops_version=read.text("pgops_version"),
         invalid_indexes=_invalid_indexes(read),
+        tablespaces=read.texts_if_given("tablespaces"),
+        named_roles=read.texts_if_given("named_roles"),
     )
 
 

@@ -175,7 +175,7 @@ def restore_parts(
             admin=looked.admin,
             options=looked.options,
             jobs=jobs,
-            extra=[f"--use-list={wanted}", *_owners(looked)],
+            extra=[f"--use-list={wanted}", *looked.left_out],
             reach=[room],
             progress=hooks.progress,
         )
@@ -190,10 +190,6 @@ def restore_parts(
             rows = _counted(target, parts)
             _put_away(looked, scratch.dbname)
     return RestoredParts(parts.schema, rows, time.monotonic() - started)
-
-
-def _owners(looked: Look) -> list[str]:
-    return [] if looked.with_owners else ["--no-owner", "--no-privileges"]
 
 
 @contextlib.contextmanager
@@ -290,7 +286,7 @@ def _carry(looked: Look, scratch: Target, parts: Parts, archive: Path) -> None:
         "--no-password",
     ]
     check(run(runner, dump, target=scratch, paths=[archive.parent], application_name=APPLICATION))
-    extra = ["--single-transaction", *_owners(looked)]
+    extra = ["--single-transaction", *looked.left_out]
     command = [
         each
         for each in restore_command(archive, database=looked.target.dbname, jobs=1, extra=extra)

@@ -46,7 +46,7 @@ class Surroundings:
     ``member_of_owner`` is ``None`` where the server has no such role. ``free`` is the bytes left on the
     server's disk, ``None`` where it can't be seen from here. ``foreign_sessions`` names users whose
     sessions in the target we may not end. ``unsettable`` are settings of the database (the target's and
-    the backup's) that we may not give to a new one.
+    the backup's) that we may not give to a new one. ``tablespaces`` are those that we may create in.
     """
 
     facts: ServerFacts
@@ -66,6 +66,7 @@ class Surroundings:
     siblings: tuple[Sibling, ...]
     unmarked: tuple[str, ...]
     unsettable: tuple[Setting, ...] = ()
+    tablespaces: frozenset[str] = frozenset()
 
     def settable(self, attributes: Attributes) -> Attributes:
         """The attributes without the settings that we may not give to a new database."""
@@ -132,11 +133,23 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
         siblings=tuple(list_siblings(connection, target.dbname)),
         unmarked=tuple(list_unmarked(connection, target.dbname)),
         unsettable=unsettable(connection, merged(here, attributes_of(manifest)).settings),
+        tablespaces=frozenset(
+            row[0]
+            for row in fetch_all(
+                connection,
+                "SELECT spcname::text FROM pg_tablespace WHERE has_tablespace_privilege(oid, 'CREATE')",
+            )
+        ),
     )
 
 
 def _wanted_roles(manifest: Manifest, here: Attributes | None) -> list[str]:
-    named = {*manifest.roles, manifest.owner, *(each.role for each in manifest.settings if each.role)}
+    named = {
+        *manifest.roles,
+        *manifest.named_roles,
+        manifest.owner,
+        *(each.role for each in manifest.settings if each.role),
+    }
     if here is not None:
         named |= {here.owner, *(each.role for each in here.settings if each.role)}
         named |= {each.role for each in here.grants or () if each.role}
@@ -200,10 +213,13 @@ def _free_disk(connection: Connection, target: Target) -> int | None:
         return None
 
 
-def obstacles(found: Surroundings, manifest: Manifest, *, with_owners: bool, beside: bool) -> list[Obstacle]:
+def obstacles(
+    found: Surroundings, manifest: Manifest, *, with_owners: bool, with_tablespaces: bool, beside: bool
+) -> list[Obstacle]:
     """Everything that stands in the way of restoring this backup here.
 
     :param with_owners: owners and privileges are restored, so their roles must exist.
+    :param with_tablespaces: tables and indexes come into the tablespaces that they were in.
     :param beside: a new database is made and swapped in; otherwise the target is overwritten in place.
     """
     rules = [
@@ -211,8 +227,9 @@ def obstacles(found: Surroundings, manifest: Manifest, *, with_owners: bool, bes
         *_extension_obstacles(found, manifest),
         *_swap_obstacles(found, beside=beside),
     ]
-    if with_owners:
-        rules += _role_obstacles(found, manifest)
+    rules += _role_obstacles(found, manifest) if with_owners else _named_role_obstacles(found, manifest)
+    if with_tablespaces:
+        rules += _tablespace_obstacles(found, manifest)
     return rules
 
 
@@ -294,6 +311,32 @@ def _role_obstacles(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
         Obstacle(
             f"the backup's owners and privileges name roles that this server lacks: {', '.join(missing)}",
             "create them (globals.sql in the backup has their definitions), or add --no-owner",
+        )
+    ]
+
+
+def _named_role_obstacles(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
+    missing = sorted(set(manifest.named_roles) - found.roles)
+    if not missing:
+        return []
+    return [
+        Obstacle(
+            f"policies and user mappings of the backup name roles that this server lacks: {', '.join(missing)}",
+            "create them: CREATE ROLE … NOLOGIN is enough",
+        )
+    ]
+
+
+def _tablespace_obstacles(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
+    missing = sorted(set(manifest.tablespaces) - found.tablespaces)
+    if not missing:
+        return []
+    return [
+        Obstacle(
+            "the backup's tables are in tablespaces that this server lacks, or that the user may not create in: "
+            + ", ".join(missing),
+            "CREATE TABLESPACE or GRANT CREATE ON TABLESPACE, or add --no-tablespaces: all of it comes into the "
+            "database's own",
         )
     ]
 

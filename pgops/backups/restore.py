@@ -33,7 +33,7 @@ from pgops.backups.loading import load_archive
 from pgops.backups.repository import Backup, Progress, Repository, no_progress
 from pgops.backups.restore_look import Look
 from pgops.backups.siblings import Marker, comment_statement, database_oid, sibling_name
-from pgops.backups.swap import Rename, Swapped, settle, swap
+from pgops.backups.swap import Rename, Swapped, handing_over_template, settle, swap
 from pgops.backups.verify import check_files
 from pgops.errors import (
     LockedError,
@@ -288,13 +288,9 @@ def _roles_of(attributes: Attributes) -> set[str | None]:
 
 
 def _restore_arguments(looked: Look, attributes: Attributes) -> list[str]:
-    """A restored subscription would compete with the original for its slot: it is left out, always."""
-    arguments = ["--no-subscriptions"]
-    if not looked.with_owners:
-        arguments += ["--no-owner", "--no-privileges"]
-        if attributes.owner != looked.target.user:
-            arguments.append(f"--role={attributes.owner}")
-    return arguments
+    """Whatever is made without its owner belongs to the database's."""
+    owned = looked.with_owners or attributes.owner == looked.target.user
+    return looked.left_out if owned else [*looked.left_out, f"--role={attributes.owner}"]
 
 
 @contextlib.contextmanager
@@ -356,6 +352,8 @@ def _swap_in(
         kept = replace(marker, kind="previous", comment=here.comment, replaced_by=new_oid)
         renames.insert(0, Rename(name, previous))
         statements.append(comment_statement(previous, kept.text()))
+        if here.is_template:
+            statements += handing_over_template(name, previous)
     swapped = settle(looked.admin, looked.target, new_oid, lambda: swap(looked.admin, renames, statements))
     return previous, swapped
 

@@ -15,8 +15,6 @@ from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore
 from pgops.postgres import Target, connected, fetch_one, transaction_pooled
 
-_TLS_MODES = ("require", "verify-ca", "verify-full")
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -33,6 +31,7 @@ class Look:
     around: Surroundings
     tools: Choice
     with_owners: bool
+    with_tablespaces: bool
     options: str
     compression: str | None
     tables: int | None
@@ -44,6 +43,16 @@ class Look:
     def empty(self) -> bool:
         """No target database, or one without a table: there is nothing to lose."""
         return not self.tables
+
+    @property
+    def left_out(self) -> list[str]:
+        """Arguments of pg_restore for what is wanted to be left out; a subscription would take the original's slot."""
+        arguments = ["--no-subscriptions"]
+        if not self.with_owners:
+            arguments += ["--no-owner", "--no-privileges"]
+        if not self.with_tablespaces:
+            arguments.append("--no-tablespaces")
+        return arguments
 
     def refuse(self) -> None:
         """Raise what stands in the way.
@@ -66,6 +75,7 @@ def look(
     backup: Backup,
     *,
     with_owners: bool = True,
+    with_tablespaces: bool = True,
     beside: bool = True,
     sources: Sequence[ToolSource] = DEFAULT_SOURCES,
 ) -> Look:
@@ -88,13 +98,15 @@ def look(
         settings = merged(around.here, attributes_of(manifest)).settings
         compression = lighter_compression(connection, settings)
         options = accepted_options(admin, session_options(connection, compression))
-    found = tuple(obstacles(around, manifest, with_owners=with_owners, beside=beside))
+    found = tuple(
+        obstacles(around, manifest, with_owners=with_owners, with_tablespaces=with_tablespaces, beside=beside)
+    )
     try:
         tools = choose_for_restore(
             around.facts.major,
             archive_major=manifest.tools.major,
             compression=manifest.compression,
-            tls=target.sslmode in _TLS_MODES,
+            tls=around.facts.tls,
             sources=sources,
         )
     except NoToolsError:
@@ -109,6 +121,7 @@ def look(
         around=around,
         tools=tools,
         with_owners=with_owners,
+        with_tablespaces=with_tablespaces,
         options=options,
         compression=compression if options else None,
         tables=tables,

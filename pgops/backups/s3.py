@@ -25,7 +25,7 @@ from pgops.backups.manifest import MANIFEST_NAME, Manifest, is_id
 from pgops.backups.repository import Progress, Staging, is_note, no_progress
 from pgops.backups.s3_store import Bucket, Uploaded
 from pgops.backups.workers import for_each
-from pgops.errors import PgopsError, VerificationError
+from pgops.errors import PgopsError, UnreachableError, VerificationError
 
 _CLAIMS = ".claims"
 _AT_ONCE = 4
@@ -202,6 +202,7 @@ class _Staged:
         self._path = path
         self._id = backup_id
         self._sent: dict[str, int] = {}
+        self._on_its_way: set[str] = set()
         self._begun = False
         self._committed = False
 
@@ -219,17 +220,19 @@ class _Staged:
             raise self._taken()
         self._begun = True
         claim = repository._claims.make(self._id)
-        bucket.put(repository._key(self._id, CLAIM_NAME), claim)
+        with self._going(CLAIM_NAME):
+            bucket.put(repository._key(self._id, CLAIM_NAME), claim)
         expected = {each.path: each.sha256 for each in manifest.files}
-        # What is on its way up ends by itself: broken off, its parts would stay in the bucket, unseen.
-        for_each(here, lambda path, _unwanted: self._send(path, expected, sent), at_once=_AT_ONCE)
+        for_each(here, lambda path, unwanted: self._send(path, expected, sent, unwanted), at_once=_AT_ONCE)
         for name, text in notes:
             content = text.encode()
-            bucket.put(repository._key(self._id, name), content)
+            with self._going(name):
+                bucket.put(repository._key(self._id, name), content)
             self._sent[name] = len(content)
         self._check_all_there(claim)
         try:
-            bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
+            with self._going(MANIFEST_NAME):
+                bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
         except FileExistsError as error:
             # Another's backup: nothing of it is ours to remove.
             self._begun = False
@@ -242,10 +245,23 @@ class _Staged:
             untouched="nothing of it was removed",
         )
 
-    def _send(self, path: Path, expected: dict[str, str], sent: _Sum) -> None:
+    @contextlib.contextmanager
+    def _going(self, name: str) -> Iterator[None]:
+        """A request that sends something. One that is not waited for any more may arrive yet: it stays noted."""
+        self._on_its_way.add(name)
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt) and getattr(error, "kind", "") != "timeout":
+                self._on_its_way.discard(name)
+            raise
+        self._on_its_way.discard(name)
+
+    def _send(self, path: Path, expected: dict[str, str], sent: _Sum, unwanted: threading.Event) -> None:
         name = path.relative_to(self._path).as_posix()
         key = self._repository._key(self._id, name)
-        uploaded = self._repository._bucket.upload(key, path, sent.add)
+        with self._going(name):
+            uploaded = self._repository._bucket.upload(key, path, sent.add, unwanted)
         if name in expected and expected[name] != uploaded.sha256:
             raise VerificationError(f"{name} changed on this machine's disk between dump and upload")
         _check_arrived(self._repository._bucket, key, uploaded)
@@ -278,7 +294,15 @@ class _Staged:
         )
 
     def settle(self) -> None:
-        """After a commit the claim goes; without one, everything that went up does."""
+        """After a commit the claim goes; without one, everything that went up does.
+
+        :raises UnreachableError: the bucket does not answer, or did not to what was sent last: that may arrive yet,
+            so everything stays for the next backup to look after.
+        """
+        if self._on_its_way:
+            raise UnreachableError(
+                f"{self._repository.url} has not answered to {', '.join(sorted(self._on_its_way))}"
+            )
         if self._committed:
             self._repository._settle(self._id)
         elif self._begun:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,16 @@ from urllib.parse import urlsplit
 
 from pgops.environments import S3Settings, Store
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError, UsageError, VerificationError
+from pgops.parallel import TooLateError, each_within
 from pgops.redaction import redact
 from pgops.secrets import SecretRef, resolve
 
 _PART = 5 * 1024 * 1024
 _MOST_PARTS = 9_000
 _STREAM = 1024 * 1024
+_ANSWER_WITHIN = 120.0
+# Some servers take them one by one.
+_DELETED_AT_ONCE = 200
 _REFUSALS = ("403 Forbidden", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId")
 
 
@@ -28,6 +34,10 @@ class Uploaded:
     size: int
     sha256: str
     tag: str
+
+
+class UnwantedError(Exception):
+    """An upload was broken off because nobody wants it any more."""
 
 
 class Bucket:
@@ -53,8 +63,11 @@ class Bucket:
                 f"stores.{store.name}.url: {store.url} names no bucket", hint="s3://bucket/prefix"
             )
         self._prefix = parts.path.strip("/")
+        settings = _settings(store.name, store.s3 or S3Settings())
         try:
-            self._store = S3Store(parts.netloc, **_settings(store.name, store.s3 or S3Settings()))
+            # A part of a file may take long over a thin line. What is small is there soon, or never.
+            self._store = S3Store(parts.netloc, **_within("30 seconds", settings))
+            self._transfers = S3Store(parts.netloc, **_within("5 minutes", settings))
         except exceptions.BaseError as error:
             raise ConfigurationError(f"stores.{store.name}: {redact(_first_line(error))}") from error
 
@@ -87,10 +100,28 @@ class Bucket:
             hint="check the store's endpoint and the network, and try again",
         )
 
+    def _asked(self, request: Callable[[], Any]) -> Any:
+        """What a small request gives. The caller waits where Ctrl-C is heard: obstore waits outside of Python.
+
+        :raises UnreachableError: no answer in time, retries included.
+        """
+        (found,) = each_within(_ANSWER_WITHIN, [request], lambda each: each())
+        if isinstance(found, TooLateError):
+            raise UnreachableError(
+                f"{self.url} does not answer",
+                kind="timeout",
+                untouched="nothing there was changed",
+                hint="check the store's endpoint and the network, and try again",
+            )
+        if isinstance(found, Exception):
+            raise found
+        return found
+
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Key and size of every object whose key begins with ``prefix``, which ends with ``/``."""
         try:
-            for batch in self._obstore.list(self._store, self._path(prefix)):
+            batches = iter(self._obstore.list(self._store, self._path(prefix)))
+            while (batch := self._asked(lambda: next(batches, None))) is not None:
                 for each in batch:
                     yield self._key(each["path"]), int(each["size"])
         except (self._exceptions.BaseError, FileNotFoundError) as error:
@@ -102,16 +133,17 @@ class Bucket:
         :raises FileNotFoundError: it is not there.
         """
         try:
-            return bytes(self._obstore.get(self._store, self._path(key)).bytes())
+            return bytes(self._asked(lambda: self._obstore.get(self._store, self._path(key)).bytes()))
         except (FileNotFoundError, self._exceptions.NotFoundError) as error:
             raise FileNotFoundError(key) from error
         except self._exceptions.BaseError as error:
             raise self._explain(error) from error
 
     def stream(self, key: str) -> Iterator[bytes]:
-        """A large object, in pieces."""
+        """A large object, in pieces; in a thread that nobody has to wait for."""
         try:
-            for piece in self._obstore.get(self._store, self._path(key)).stream(min_chunk_size=_STREAM):
+            found = self._obstore.get(self._transfers, self._path(key))
+            for piece in found.stream(min_chunk_size=_STREAM):
                 yield bytes(piece)
         except (FileNotFoundError, self._exceptions.BaseError) as error:
             raise self._explain(error) from error
@@ -119,7 +151,7 @@ class Bucket:
     def head(self, key: str) -> tuple[int, str]:
         """Size in bytes and ETag without its quotes."""
         try:
-            found = self._obstore.head(self._store, self._path(key))
+            found = self._asked(lambda: self._obstore.head(self._store, self._path(key)))
         except (FileNotFoundError, self._exceptions.BaseError) as error:
             raise self._explain(error) from error
         return int(found["size"]), str(found["e_tag"] or "").strip('"')
@@ -127,7 +159,7 @@ class Bucket:
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         try:
-            self._obstore.head(self._store, self._path(key))
+            self._asked(lambda: self._obstore.head(self._store, self._path(key)))
         except (FileNotFoundError, self._exceptions.NotFoundError):
             return False
         except self._exceptions.BaseError as error:
@@ -137,7 +169,7 @@ class Bucket:
     def put(self, key: str, content: bytes) -> None:
         """Write a small object, or replace it."""
         try:
-            self._obstore.put(self._store, self._path(key), content, use_multipart=False)
+            self._asked(lambda: self._obstore.put(self._store, self._path(key), content, use_multipart=False))
         except (FileNotFoundError, self._exceptions.BaseError) as error:
             raise self._explain(error) from error
 
@@ -150,7 +182,11 @@ class Bucket:
         :raises VerificationError: it is not what was written.
         """
         try:
-            self._obstore.put(self._store, self._path(key), content, mode="create", use_multipart=False)
+            self._asked(
+                lambda: self._obstore.put(
+                    self._store, self._path(key), content, mode="create", use_multipart=False
+                )
+            )
         except (self._exceptions.AlreadyExistsError, self._exceptions.PreconditionError) as error:
             # Where an answer is lost the request is sent again, and then it is our own that is there.
             if self.get(key) != content:
@@ -160,8 +196,14 @@ class Bucket:
         if self.get(key) != content:
             raise VerificationError(f"{self.url}/{key} is not what was written just now")
 
-    def upload(self, key: str, path: Path, sent: Callable[[int], None]) -> Uploaded:
-        """Send a file in parts, two at a time: memory stays flat whatever its size."""
+    def upload(
+        self, key: str, path: Path, sent: Callable[[int], None], unwanted: threading.Event
+    ) -> Uploaded:
+        """Send a file in parts, two at a time: memory stays flat whatever its size.
+
+        :param unwanted: set when nobody wants it any more: what has gone up of it is given up in the bucket too.
+        :raises UnwantedError: nobody does.
+        """
         size = path.stat().st_size
         part = max(_PART, -(-size // _MOST_PARTS))
         hashing = _Hashing(part)
@@ -169,13 +211,13 @@ class Bucket:
             if size <= part:
                 content = path.read_bytes()
                 hashing.take(content)
-                self._obstore.put(self._store, self._path(key), content, use_multipart=False)
+                self._obstore.put(self._transfers, self._path(key), content, use_multipart=False)
                 sent(size)
             else:
                 self._obstore.put(
-                    self._store,
+                    self._transfers,
                     self._path(key),
-                    hashing.pieces(path, sent),
+                    hashing.pieces(path, sent, unwanted),
                     use_multipart=True,
                     chunk_size=part,
                     max_concurrency=2,
@@ -186,14 +228,14 @@ class Bucket:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those that are not there are no error."""
-        if not keys:
-            return
-        try:
-            self._obstore.delete(self._store, [self._path(key) for key in keys])
-        except FileNotFoundError:
-            return
-        except self._exceptions.BaseError as error:
-            raise self._explain(error) from error
+        for first in range(0, len(keys), _DELETED_AT_ONCE):
+            paths = [self._path(key) for key in keys[first : first + _DELETED_AT_ONCE]]
+            try:
+                self._asked(functools.partial(self._obstore.delete, self._store, paths))
+            except FileNotFoundError:
+                continue
+            except self._exceptions.BaseError as error:
+                raise self._explain(error) from error
 
 
 class _Hashing:
@@ -212,10 +254,13 @@ class _Hashing:
         self._sha.update(piece)
         self._parts.append(hashlib.md5(piece, usedforsecurity=False).digest())
 
-    def pieces(self, path: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
+    def pieces(self, path: Path, sent: Callable[[int], None], unwanted: threading.Event) -> Iterator[bytes]:
         """The file part by part."""
         with path.open("rb") as stream:
             while piece := stream.read(self._part):
+                if unwanted.is_set():
+                    # Out of here obstore aborts the upload in parts; a process that ends would leave them behind.
+                    raise UnwantedError
                 self.take(piece)
                 yield piece
                 sent(len(piece))
@@ -230,10 +275,14 @@ class _Hashing:
         return Uploaded(self._size, self._sha.hexdigest(), tag)
 
 
+def _within(timeout: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "client_options": {**settings["client_options"], "timeout": timeout}}
+
+
 def _settings(name: str, s3: S3Settings) -> dict[str, Any]:
     plain = (s3.endpoint or "").startswith("http://")
     settings: dict[str, Any] = {
-        "client_options": {"timeout": "5 minutes", "connect_timeout": "10 seconds", "allow_http": plain},
+        "client_options": {"connect_timeout": "10 seconds", "allow_http": plain},
         "retry_config": {"max_retries": 4, "retry_timeout": dt.timedelta(seconds=60)},
         "conditional_put": "etag",
     }

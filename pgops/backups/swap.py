@@ -47,6 +47,14 @@ class Rename:
         return f"ALTER DATABASE {identifier(self.old)} RENAME TO {identifier(self.new)}"
 
 
+def handing_over_template(name: str, kept: str) -> list[str]:
+    """Statements after which ``name`` is a template database, and ``kept`` is none any more: it could not be dropped."""
+    return [
+        f"ALTER DATABASE {identifier(name)} IS_TEMPLATE true",
+        f"ALTER DATABASE {identifier(kept)} IS_TEMPLATE false",
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Swapped:
     """How a swap went: seconds, and how many sessions were ended for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pgops.backups.siblings import (
     restore_lock,
     sibling_name,
 )
-from pgops.backups.swap import Rename, settle, swap
+from pgops.backups.swap import Rename, handing_over_template, settle, swap
 from pgops.errors import RefusedError, UsageError
 from pgops.postgres import Connection, Target, connected
 from pgops.postgres.locks import held, holders
@@ -131,7 +132,7 @@ def choose(found: State, name: str | None) -> Sibling:
     raise UsageError(
         f"{found.target.place} did not come from a restore; what is kept may be older than you think",
         untouched="nothing was touched",
-        hint=f"name it: --database={found.kept[-1].name}",
+        hint=f"name it: --database={shlex.quote(found.kept[-1].name)}",
     )
 
 
@@ -185,6 +186,8 @@ def undo(
             )
             renames.insert(0, Rename(name, kept_as))
             statements.append(comment_statement(kept_as, marker.text()))
+            if here.is_template:
+                statements += handing_over_template(name, kept_as)
         settle(admin_target, target, chosen.oid, lambda: swap(admin_target, renames, statements))
         look_again(target, expected_oid=chosen.oid, previous=kept_as)
     return Undone(name, chosen.name, kept_as, time.monotonic() - started)

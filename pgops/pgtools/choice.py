@@ -38,7 +38,7 @@ def choose_for_dump(
 ) -> Choice:
     """Tools to dump a server with: its own major, with zstd where any has it; else the next newer major.
 
-    :param tls: the connection demands TLS, so a build without it won't do.
+    :param tls: the connection goes over TLS: a build without it won't do, even where the server would take it.
     :raises NoToolsError: none fits; says what was found and where to get it.
     """
     looked = _look(sources, server_major, lambda each: _fits_tls(each, tls) and each.zstd)

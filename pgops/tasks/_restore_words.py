@@ -116,6 +116,8 @@ def done_json(done: Restored, environment: Environment) -> dict[str, object]:
 
 def report(console: Console, done: Restored, environment: Environment, target: Target) -> None:
     """What was proven, and the way back."""
+    import shlex
+
     from pgops.console import human_seconds
 
     found = done.comparison
@@ -135,5 +137,6 @@ def report(console: Console, done: Restored, environment: Environment, target: T
             f"and kept as {done.previous_database}: invoke restore.undo --env={environment.name} swaps it back,"
         )
         console.say(
-            f"invoke restore.discard --env={environment.name} --database={done.previous_database} frees its disk"
+            f"invoke restore.discard --env={environment.name} --database={shlex.quote(done.previous_database)} "
+            "frees its disk"
         )

@@ -19,6 +19,7 @@ _HELP = {
     "backup": "latest, an id, or the beginning or end of one (see backup.list)",
     "from_": "environment whose backup it is; the one that is restored into when not given",
     "no_owner": "leave owners and privileges out: everything belongs to the target database's owner",
+    "no_tablespaces": "put all tables and indexes into the database's own tablespace",
     "no_safety_backup": "don't back up first what is there now; it is kept beside the target all the same",
     "in_place": "overwrite the database itself, where no second one may be made: slow, locks it, can't be undone",
     "table": "restore only this table (name or schema.name), into a new schema; may be given more than once",
@@ -35,6 +36,7 @@ def run(
     backup: str = "latest",
     from_: str | None = None,
     no_owner: bool = False,
+    no_tablespaces: bool = False,
     no_safety_backup: bool = False,
     in_place: bool = False,
     table: list[str] | None = None,
@@ -68,6 +70,7 @@ def run(
         target,
         chosen(console, repository, backup),
         with_owners=not no_owner,
+        with_tablespaces=not no_tablespaces,
         beside=not in_place,
         sources=tool_sources(),
     )
@@ -223,6 +226,8 @@ def discard(
     lock_wait: float = 30.0,
 ) -> None:
     """Drop databases that restores kept, to free their disk."""
+    import shlex
+
     from pgops.backups import undo as undoing
     from pgops.confirmation import Effect, required_answer
     from pgops.errors import UsageError
@@ -233,7 +238,7 @@ def discard(
     state = undoing.state(target)
     words.show_state(console, state)
     if not database:
-        kept = " ".join(f"--database={each.name}" for each in state.kept)
+        kept = " ".join(f"--database={shlex.quote(each.name)}" for each in state.kept)
         raise UsageError(
             f"name what to drop; nothing of {environment.name} is dropped by default",
             untouched="nothing was touched",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -162,3 +163,22 @@ def test_a_restore_gives_a_silent_server_up_and_the_next_one_works(
         put_back(target, repository, backup)
         assert table_hashes(target) != old
         assert len(databases(target)) == 2, "the target, and what was there before"
+
+
+def test_ctrl_c_ends_a_look_at_a_bucket_that_does_not_answer(
+    project: ProjectDirectory, database: Target
+) -> None:
+    project.environment_yaml(staging=database)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        yaml = (project.path / "environments.yaml").read_text(encoding="utf-8")
+        keys = "{env: TEST_PASSWORD}"
+        store = f'{{url: "s3://bucket", endpoint: "{address}", access_key: {keys}, secret_key: {keys}}}'
+        project.write("environments.yaml", yaml.replace('{url: "file:./backups"}', store))
+        with started(project, "backup.list") as process:
+            silent.settimeout(60)
+            with silent.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.startswith("error: interrupted")

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pgops.backups import Repository, listing, open_repository
 from pgops.backups.claims import CLAIM_NAME
 from pgops.backups.create import create
 from pgops.backups.manifest import MANIFEST_NAME
+from pgops.backups.s3_store import Bucket, UnwantedError
 from pgops.backups.verify import check_files
 from pgops.environments import Environment
 from pgops.postgres import Target
@@ -223,6 +225,38 @@ def test_killed_once_the_manifest_is_up_the_backup_is_whole(place: Place) -> Non
         assert len(place.sound() - before) == 1, (wanted, moment)
         assert place.repository.leftovers() == []
         place.next_one_works()
+
+
+@pytest.mark.parametrize("place", ["clear"], indirect=True)
+@pytest.mark.parametrize("wanted", [_CLAIM, _PART, _MANIFEST])
+def test_ctrl_c_is_heard_though_the_bucket_does_not_answer(place: Place, wanted: str) -> None:
+    before = place.sound()
+    over = threading.Event()
+    with place.child(through=place.gate.endpoint) as process:
+
+        def fall_silent() -> None:
+            process.send_signal(signal.SIGINT)
+            over.wait(90)
+
+        place.gate.arm(wanted, Moment.BEFORE, fall_silent)
+        process.communicate(timeout=60)
+    over.set()
+    assert process.returncode in (1, -signal.SIGINT)
+    assert place.gate.struck.wait(10)
+    assert place.sound() == before
+    place.next_one_works()
+
+
+@pytest.mark.parametrize("place", ["clear"], indirect=True)
+def test_what_is_on_its_way_when_another_fails_is_broken_off(place: Place) -> None:
+    bucket = Bucket(place.environment.backups.store)
+    path = place.root / "large"
+    path.write_bytes(os.urandom(30_000_000))
+    unwanted = threading.Event()
+    with pytest.raises(UnwantedError):
+        bucket.upload("broken/off", path, lambda _size: unwanted.set(), unwanted)
+    assert not bucket.exists("broken/off")
+    assert not list((place.server.objects.parent / ".nanio" / "multipart").glob("*"))
 
 
 @pytest.mark.parametrize("place", ["clear"], indirect=True)

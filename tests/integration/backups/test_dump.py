@@ -22,7 +22,7 @@ from pgops.backups.manifest import InvalidIndex
 from pgops.backups.proof import prove
 from pgops.backups.verify import ProblemsError
 from pgops.errors import InterruptedRunError, LockedError, PgopsError, RefusedError
-from pgops.pgtools import Child, HostRunner, Runner, ToolError, Toolset, embedded_tools
+from pgops.pgtools import Child, HostRunner, NoToolsError, Runner, ToolError, Toolset, embedded_tools
 from pgops.postgres import (
     DatabaseError,
     Target,
@@ -32,6 +32,7 @@ from pgops.postgres import (
     fetch_all,
     fetch_value,
     identifier,
+    server_facts,
 )
 from pgops.postgres.locks import Mode, held
 from pgops.secrets import LiteralSecret, Secret
@@ -637,3 +638,18 @@ def test_ctrl_c_in_the_middle_leaves_nothing(
         create(environment_for(database, tmp_path), database, observer=Impatient())
     assert caught.value.untouched == "the database was only read; no backup was written"
     nothing_left(database, tmp_path)
+
+
+def test_over_tls_no_programs_without_it_are_chosen(
+    database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was asked for or not (sslmode=prefer): they would go on in the clear."""
+    environment = environment_for(database, tmp_path)
+    assert "wheel" in intent(environment, database, sources=[embedded_tools]).tools
+    monkeypatch.setattr(
+        "pgops.backups.create.server_facts",
+        lambda connection: dataclasses.replace(server_facts(connection), tls=True),
+    )
+    for act in (intent, create):
+        with pytest.raises(NoToolsError, match="TLS"):
+            act(environment, database, sources=[embedded_tools])

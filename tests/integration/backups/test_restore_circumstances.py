@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from pgops.backups import undo
 from pgops.backups.inplace import restore_in_place
 from pgops.backups.parts import choose_parts, restore_parts
+from pgops.backups.proof import prove
 from pgops.backups.restore import Hooks, Step, restore
 from pgops.backups.restore_look import look
 from pgops.errors import BlockedError, LockedError, UnreachableError
@@ -224,3 +226,76 @@ def test_names_beyond_ascii_in_a_database_without_an_encoding(server: Target, tm
         assert [each.name for each in backup.manifest.tables] == ["grün"]
         restore(look(target, backup), repository, Hooks(), now=NOW, jobs=1, lock_wait=5)
         assert value(target, 'SELECT a FROM "grün"') == 1
+
+
+def test_tablespaces_that_are_missing_are_said_and_can_be_left_out(
+    server: Target, target: Target, tmp_path: Path
+) -> None:
+    fast = f"fast_{secrets.token_hex(4)}"
+    with connected(server) as admin:
+        execute(admin, "SET allow_in_place_tablespaces = on")
+        execute(admin, f"CREATE TABLESPACE {fast} LOCATION ''")
+    try:
+        run_sql(
+            target,
+            f"CREATE TABLE quick (id int) TABLESPACE {fast}",
+            "INSERT INTO quick VALUES (1), (2)",
+            f"CREATE INDEX quick_knowledge ON knowledge (id) TABLESPACE {fast}",
+        )
+        repository, backup = back_up(target, tmp_path)
+        assert backup.manifest.tablespaces == (fast,)
+        put_back(target, repository, backup)
+        assert value(target, "SELECT tablespace FROM pg_tables WHERE tablename = 'quick'") == fast
+    finally:
+        drop_all(target)
+        run_sql(server, f"DROP TABLESPACE {fast}")
+
+    with pytest.raises(BlockedError) as caught:
+        look(target, backup).refuse()
+    assert fast in caught.value.message
+    assert "--no-tablespaces" in caught.value.hint
+    restore(look(target, backup, with_tablespaces=False), repository, Hooks(), now=NOW, jobs=2, lock_wait=5)
+    assert value(target, "SELECT count(*) FROM quick") == 2
+    assert value(target, "SELECT count(*) FROM pg_indexes WHERE indexname = 'quick_knowledge'") == 1
+    assert prove(repository, backup, server, now=NOW, jobs=2).problems == ()
+
+
+def test_roles_of_policies_are_needed_without_owners_too(
+    server: Target, target: Target, tmp_path: Path
+) -> None:
+    reader = f"reader_{secrets.token_hex(4)}"
+    run_sql(
+        target,
+        f"CREATE ROLE {reader} NOLOGIN",
+        f"CREATE POLICY few ON knowledge TO {reader} USING (id < 10)",
+    )
+    try:
+        repository, backup = back_up(target, tmp_path)
+        assert backup.manifest.named_roles == (reader,)
+        run_sql(target, "DROP TABLE knowledge", f"DROP ROLE {reader}")
+        with pytest.raises(BlockedError) as caught:
+            look(target, backup, with_owners=False).refuse()
+        assert f"name roles that this server lacks: {reader}" in caught.value.message
+        assert prove(repository, backup, server, now=NOW, jobs=2).problems == ()
+        run_sql(server, f"CREATE ROLE {reader} NOLOGIN")
+        restore(look(target, backup, with_owners=False), repository, Hooks(), now=NOW, jobs=2, lock_wait=5)
+        assert value(target, "SELECT roles[1] FROM pg_policies") == reader
+    finally:
+        drop_all(target)
+        run_sql(server, f"DROP ROLE IF EXISTS {reader}")
+
+
+def test_a_template_stays_one_and_what_was_there_can_be_discarded(target: Target, tmp_path: Path) -> None:
+    templates = f"SELECT string_agg(datname, ' ') FROM pg_database WHERE datistemplate AND starts_with(datname, '{target.dbname}')"
+    repository, backup = back_up(target, tmp_path)
+    run_sql(target, f"ALTER DATABASE {target.dbname} IS_TEMPLATE true")
+    try:
+        put_back(target, repository, backup)
+        assert value(target, templates) == target.dbname
+        state = undo.state(target)
+        undo.undo(target, undo.choose(state, None), expected_oid=state.oid, now=NOW)
+        assert value(target, templates) == target.dbname
+        undo.discard(target, undo.state(target).kept)
+        assert databases(target) == {target.dbname}
+    finally:
+        run_sql(target, f"ALTER DATABASE {target.dbname} IS_TEMPLATE false")

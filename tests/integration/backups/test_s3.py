@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -336,7 +337,7 @@ def test_a_large_file_goes_up_in_parts_and_arrives_whole(s3: S3Server, tmp_path:
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 80_000)
     sent: list[int] = []
-    uploaded = bucket.upload("large", path, sent.append)
+    uploaded = bucket.upload("large", path, sent.append, threading.Event())
     assert bucket.head("large") == (uploaded.size, uploaded.tag)
     assert sum(sent) == uploaded.size == 20_480_000
     assert b"".join(bucket.stream("large")) == path.read_bytes()

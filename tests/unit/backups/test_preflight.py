@@ -18,7 +18,9 @@ BACKUP: Manifest = dataclasses.replace(
     server_version_num=170002,
     extensions=(Extension("citext", "1.6", "public"),),
     tables=(Table("public", "t", 1, 1_000_000),),
-    roles=("app",),
+    roles=("app", "reader"),
+    named_roles=("reader",),
+    tablespaces=("fast",),
     owner="app",
     encoding="UTF8",
 )
@@ -37,7 +39,8 @@ FINE = Surroundings(
     prepared=(),
     foreign_sessions=(),
     extensions={"citext": Available(frozenset(["1.6"]), True, True)},
-    roles=frozenset(["app"]),
+    roles=frozenset(["app", "reader"]),
+    tablespaces=frozenset(["fast", "pg_default"]),
     free=None,
     siblings=(),
     unmarked=(),
@@ -49,7 +52,7 @@ def facts(**changed: object) -> ServerFacts:
 
 
 def test_nothing_stands_in_the_way_of_a_plain_restore() -> None:
-    assert obstacles(FINE, BACKUP, with_owners=True, beside=True) == []
+    assert obstacles(FINE, BACKUP, with_owners=True, with_tablespaces=True, beside=True) == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,12 @@ def test_nothing_stands_in_the_way_of_a_plain_restore() -> None:
             "only be created by a superuser",
             "superuser",
         ),
-        ({"roles": frozenset()}, "name roles that this server lacks: app", "--no-owner"),
+        ({"roles": frozenset()}, "name roles that this server lacks: app, reader", "--no-owner"),
+        (
+            {"tablespaces": frozenset(["pg_default"])},
+            "or that the user may not create in: fast",
+            "--no-tablespaces",
+        ),
         ({"here": None, "oid": None, "member_of_owner": False}, "not a member of app", "--no-owner"),
         (
             {"slots": ("s1", "s2")},
@@ -90,24 +98,43 @@ def test_nothing_stands_in_the_way_of_a_plain_restore() -> None:
 def test_each_obstacle_has_its_sentence_and_its_way_out(
     change: dict[str, object], what: str, hint: str
 ) -> None:
-    (found,) = obstacles(dataclasses.replace(FINE, **change), BACKUP, with_owners=True, beside=True)  # type: ignore[arg-type]
+    (found,) = obstacles(
+        dataclasses.replace(FINE, **change), BACKUP, with_owners=True, with_tablespaces=True, beside=True
+    )  # type: ignore[arg-type]
     assert what in found.what
     assert hint in found.hint
 
 
 def test_without_owners_no_role_is_missed_and_in_place_no_database_is_made() -> None:
-    poor = dataclasses.replace(FINE, roles=frozenset(), createdb=False, foreign_sessions=("boss",))
-    assert obstacles(poor, BACKUP, with_owners=False, beside=False) == []
+    poor = dataclasses.replace(
+        FINE,
+        roles=frozenset(["reader"]),
+        tablespaces=frozenset(),
+        createdb=False,
+        foreign_sessions=("boss",),
+    )
+    assert obstacles(poor, BACKUP, with_owners=False, with_tablespaces=False, beside=False) == []
+
+
+def test_without_owners_the_roles_of_policies_are_still_needed() -> None:
+    poor = dataclasses.replace(FINE, roles=frozenset(["app"]))
+    (found,) = obstacles(poor, BACKUP, with_owners=False, with_tablespaces=True, beside=True)
+    assert found.what == "policies and user mappings of the backup name roles that this server lacks: reader"
+    assert "NOLOGIN" in found.hint
 
 
 def test_a_utf8_target_takes_a_backup_of_any_encoding() -> None:
     latin = dataclasses.replace(BACKUP, encoding="LATIN1")
-    assert obstacles(FINE, latin, with_owners=True, beside=True) == []
+    assert obstacles(FINE, latin, with_owners=True, with_tablespaces=True, beside=True) == []
 
 
 def test_everything_is_said_at_once() -> None:
     found = obstacles(
-        dataclasses.replace(FINE, slots=("s",), prepared=("p",)), BACKUP, with_owners=True, beside=True
+        dataclasses.replace(FINE, slots=("s",), prepared=("p",)),
+        BACKUP,
+        with_owners=True,
+        with_tablespaces=True,
+        beside=True,
     )
     with pytest.raises(BlockedError) as caught:
         refuse(found, what="restoring it", untouched="nothing was touched")

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from pgops.backups import workers
 from pgops.backups.workers import for_each
 
 
@@ -29,3 +30,27 @@ def test_the_first_failure_is_raised_and_the_rest_is_not_done() -> None:
     with pytest.raises(ValueError, match="the first"):
         for_each(range(200), work, at_once=2)
     assert begun == [0, 1]
+
+
+def test_who_does_not_come_back_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_LEAVE_AFTER", 0.1)
+    release, waits = threading.Event(), threading.Event()
+
+    def work(item: int, _unwanted: threading.Event) -> None:
+        if item == 0:
+            waits.set()
+            release.wait(60)
+        else:
+            assert waits.wait(60)
+            raise ValueError("the other")
+
+    try:
+        with pytest.raises(ValueError, match="the other"):
+            for_each([0, 1], work, at_once=2)
+        assert not release.is_set()
+    finally:
+        release.set()
+
+
+def test_nothing_to_do_is_done() -> None:
+    for_each([], lambda _item, _unwanted: None, at_once=2)
