@@ -54,7 +54,9 @@ class _Server:
         self._address = address
         self.has_answered_once = False
         self._silent_since: float | None = None
+        self._answered_at = 0.0
         self.reason = ""
+        self.lost_at = 0.0
 
     def __str__(self) -> str:
         address = self._address
@@ -72,17 +74,25 @@ class _Server:
                 if answer == _TLS_FOLLOWS:
                     _leave_politely(asking)
         except (TimeoutError, BlockingIOError):
-            if self._silent_since is None:
-                self._silent_since = began
+            answer = b""
         except OSError:
             # Refused or unreachable: TCP itself tells whoever waits there.
             return
-        else:
-            self.has_answered_once, self._silent_since, self.reason = True, None, ""
+        if answer:
+            self.has_answered_once = True
+            self.has_answered()
+        elif self._silent_since is None:
+            # What hangs up without a word may be a proxy before a server that is silent.
+            self._silent_since = max(began, self._answered_at)
 
     def has_answered(self) -> None:
-        """Something came back over a connection: it is not silent, however slow it is to let others in."""
-        self._silent_since = None
+        """Something came back: it is not silent, however slow it is to let others in."""
+        self._silent_since, self._answered_at, self.reason = None, time.monotonic(), ""
+
+    def give_up(self, silence: float) -> None:
+        """It was silent for too long; in seconds."""
+        self.reason = f"{self} has not answered for {silence:.0f} s and was given up"
+        self.lost_at = time.monotonic()
 
     def silence(self) -> float:
         """Seconds since it was first found silent; 0 while it answers."""
@@ -114,7 +124,10 @@ class _Watchdog:
         self._look_now = threading.Event()
         self._interrupted = False
         self._stopped = False
+        self._newcomer = False
+        self._hearing = False
         self._heard_at = 0.0
+        self.users = 0
         self._subscribers: list[socket.socket] = []
 
     def watch(self, connection: Watchable) -> None:
@@ -124,8 +137,17 @@ class _Watchdog:
         except OSError:
             # It has ended already, and who uses it is told.
             return
+        info = getattr(connection, "info", None)
+        if family == socket.AF_UNIX and info is not None:
+            # The peer's name is the path as the server knows it, in a container perhaps.
+            address = f"{info.host}/.s.PGSQL.{info.port}"
         with self._lock:
-            server = self._servers.setdefault(address, _Server(family, address))
+            if address not in self._servers:
+                self._servers[address] = _Server(family, address)
+                self._newcomer = True
+                self._look_now.set()
+            server = self._servers[address]
+            server.has_answered()
             self._connections[connection] = server
             if self._asking is None:
                 self._asking = threading.Thread(target=self._ask, name="pgops-watchdog", daemon=True)
@@ -138,18 +160,25 @@ class _Watchdog:
     def reason(self, connection: Watchable) -> str:
         return self._reasons.get(connection, "")
 
-    def lost(self) -> str:
-        return next((each.reason for each in list(self._servers.values()) if each.reason), "")
+    def lost(self, since: float) -> str:
+        found = (
+            each.reason for each in list(self._servers.values()) if each.reason and each.lost_at >= since
+        )
+        return next(found, "")
 
     def stop(self) -> None:
         self._stopped = True
         self._look_now.set()
 
     def _ask(self) -> None:
-        pause = min(_FIRST_LOOK, self._every)
+        pause = self._every
         while not self._stopped:
             self._look_now.wait(pause)
             self._look_now.clear()
+            if self._newcomer and not self._interrupted:
+                self._newcomer = False
+                pause = min(_FIRST_LOOK, self._every)
+                continue
             pause = self._every
             for server in self._in_use():
                 server.ask(min(_ANSWER_WITHIN, self._grace))
@@ -157,7 +186,7 @@ class _Watchdog:
                     continue
                 pause = min(_ANSWER_WITHIN, self._every)
                 if self._is_too_long(server, silence):
-                    server.reason = f"{server} has not answered for {silence:.0f} s and was given up"
+                    server.give_up(silence)
                     self._hang_up(self._open(server), server.reason)
 
     def _is_too_long(self, server: _Server, silence: float) -> bool:
@@ -183,7 +212,10 @@ class _Watchdog:
 
     @contextlib.contextmanager
     def hearing(self) -> Iterator[None]:
-        """Be woken by signals for the block; only in the main thread."""
+        """Be woken by signals for the block; only in the main thread, where a block inside another adds nothing."""
+        if self._hearing:
+            yield
+            return
         reader, writer = socket.socketpair()
         writer.settimeout(0)
         thread = threading.Thread(
@@ -191,12 +223,13 @@ class _Watchdog:
         )
         with reader, writer, self._handling():
             before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            self._hearing = True
             thread.start()
             try:
                 yield
             finally:
+                self._hearing = False
                 signal.set_wakeup_fd(before)
-                self.stop()
                 writer.close()
                 thread.join()
 
@@ -240,11 +273,11 @@ class _Watchdog:
 
     def _is_heard(self, since: float) -> bool:
         """Whether the main thread ran its handler; waits for that as long as it may take."""
-        while not self._stopped and time.monotonic() < since + self._grace:
+        while self._hearing and time.monotonic() < since + self._grace:
             if self._heard_at > since - _JUST_BEFORE:
                 return True
             time.sleep(_TICK)
-        return self._stopped
+        return not self._hearing
 
     @contextlib.contextmanager
     def subscribed(self) -> Iterator[socket.socket]:
@@ -260,6 +293,7 @@ class _Watchdog:
 
 # At most one: the signals are the process's.
 _current: list[_Watchdog] = []
+_turn = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -272,19 +306,22 @@ def watching(*, every: float = 15.0, patience: float = 60.0, grace: float = 5.0)
     :param patience: seconds of silence after which a server is given up.
     :param grace: seconds that the main thread has to hear a signal, and a server to answer after one.
     """
-    if _current:
-        yield
-        return
-    watchdog = _Watchdog(every=every, patience=patience, grace=grace)
-    _current.append(watchdog)
+    with _turn:
+        if not _current:
+            _current.append(_Watchdog(every=every, patience=patience, grace=grace))
+        watchdog = _current[0]
+        watchdog.users += 1
     try:
         with contextlib.ExitStack() as stack:
-            stack.callback(watchdog.stop)
             if threading.current_thread() is threading.main_thread():
                 stack.enter_context(watchdog.hearing())
             yield
     finally:
-        _current.remove(watchdog)
+        with _turn:
+            watchdog.users -= 1
+            if not watchdog.users:
+                _current.remove(watchdog)
+                watchdog.stop()
 
 
 def watch(connection: Watchable) -> None:
@@ -304,17 +341,20 @@ def reason(connection: Watchable) -> str:
     return next((why for each in _current if (why := each.reason(connection))), "")
 
 
-def lost() -> str:
-    """Why a server of our connections is given up; empty while all answer."""
-    return next((why for each in _current if (why := each.lost())), "")
+def lost(*, since: float = 0.0) -> str:
+    """Why a server of our connections was given up, and not heard of again; empty where none was.
+
+    :param since: ``time.monotonic()`` of then; what was lost before is somebody else's.
+    """
+    return next((why for each in _current if (why := each.lost(since))), "")
 
 
-def raise_if_lost() -> None:
+def raise_if_lost(*, since: float) -> None:
     """For whoever waits for something that uses a server without being a connection of ours: a program.
 
-    :raises UnreachableError: a server of our connections is given up.
+    :raises UnreachableError: a server of our connections was given up.
     """
-    if why := lost():
+    if why := lost(since=since):
         raise UnreachableError(why, kind="timeout", hint="when it answers again: invoke status")
 
 

@@ -239,7 +239,8 @@ def named_roles(connection: Connection) -> tuple[str, ...]:
 
 _TABLESPACES = """
 SELECT spcname::text FROM pg_tablespace
- WHERE oid IN (SELECT reltablespace FROM pg_class WHERE relkind IN ('r', 'i', 'm', 'p', 'I') AND relisshared IS FALSE)
+ WHERE oid IN (SELECT reltablespace FROM pg_class WHERE relkind IN ('r', 'i', 'm', 'p', 'I') AND NOT relisshared
+                  AND relpersistence <> 't')
  ORDER BY 1
 """
 

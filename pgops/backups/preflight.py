@@ -328,7 +328,9 @@ def _named_role_obstacles(found: Surroundings, manifest: Manifest) -> list[Obsta
 
 
 def _tablespace_obstacles(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
-    missing = sorted(set(manifest.tablespaces) - found.tablespaces)
+    # Its own is a database's to use.
+    own = found.here.tablespace if found.here else None
+    missing = sorted(set(manifest.tablespaces) - found.tablespaces - {own})
     if not missing:
         return []
     return [

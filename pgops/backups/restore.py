@@ -118,83 +118,130 @@ def restore(
     target = looked.target
     untouched = f"{target.place} is wholly what it was before"
     with explained(target, untouched=untouched), contextlib.ExitStack() as stack:
-        with interruptible(untouched=untouched):
-            admin = stack.enter_context(locked(looked.admin, target, wait=lock_wait))
-            inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
-            _unchanged(admin, looked)
-            hooks.step(Step.CHECKING)
-            directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
-            problems = check_files(directory, looked.backup.manifest, hooks.progress)
-            if problems:
-                raise VerificationError(
-                    f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
-                    hint=f"use another backup: invoke backup.list --env={repository.environment}",
+        with contextlib.ExitStack() as making:
+            with interruptible(untouched=untouched):
+                ready = _made_ready(
+                    looked, repository, hooks, stack, making, now=now, jobs=jobs, lock_wait=lock_wait
                 )
-            removed = remove_leftovers(admin, target.dbname)
-            safety = None if looked.empty else back_up(hooks)
-            attributes = _attributes(looked, looked.around.here)
-            restore_id = siblings.new_restore_id(now)
-            marker = Marker(
-                kind="new",
-                of=target.dbname,
-                environment=target.environment,
-                backup=looked.backup.id,
-                restore=restore_id,
-                at=now.astimezone(dt.UTC).isoformat(),
-            )
-            new = target.with_database(sibling_name(target.dbname, "new", restore_id))
-            making = made(admin, new, attributes, marker, hooks, major=looked.around.facts.major)
-            new_oid = stack.enter_context(making)
-            roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
-            # Before the data: what a materialised view computes may depend on them (a time zone).
-            for statement in setting_statements(new.dbname, attributes, roles=roles):
-                execute(admin, statement)
-            hooks.step(Step.LOADING)
-            load_archive(
-                looked.tools.toolset,
-                directory,
-                looked.backup.manifest,
-                target=new,
-                admin=looked.admin,
-                options=looked.options,
-                jobs=jobs,
-                extra=_restore_arguments(looked, attributes),
-                progress=hooks.progress,
-            )
-            hooks.step(Step.COMPARING)
-            comparison = compare(new, looked.backup.manifest, jobs=jobs)
-            if comparison.problems:
-                raise VerificationError(
-                    f"what was restored from {looked.backup.id} is not what its manifest says: "
-                    + "; ".join(comparison.problems),
-                    hint=f"use another backup: invoke backup.list --env={repository.environment}",
-                )
-            hooks.step(Step.SETTING)
-            hooks.restamp(new, target.dbname)
-            _no_backup(inside, stack, looked, wait=lock_wait)
-            _still_ours(admin, looked)
-            # Loading takes long: what was changed about the target meanwhile must not be undone by the swap.
-            here = read_attributes(admin, target.dbname)
-            final = _attributes(looked, here)
-            roles = existing_roles(admin, [role for role in _roles_of(final) | _roles_of(attributes) if role])
-            for statement in [
-                *changing_statements(new.dbname, attributes, final, roles=roles),
-                *grant_statements(new.dbname, final, roles=roles),
-            ]:
-                execute(admin, statement)
-            hooks.step(Step.SWAPPING)
-        previous, swapped = _swap_in(looked, new.dbname, new_oid, final, here, marker)
+                hooks.step(Step.SWAPPING)
+            previous, swapped = _swap_in(looked, ready)
         hooks.step(Step.LOOKING)
-        look_again(target, expected_oid=new_oid, previous=previous)
+        look_again(target, expected_oid=ready.oid, previous=previous)
     return Restored(
         backup=looked.backup,
         database=target.dbname,
         previous_database=previous,
-        safety_backup=safety,
+        safety_backup=ready.safety,
         seconds=time.monotonic() - started,
-        comparison=comparison,
+        comparison=ready.comparison,
         ended_sessions=swapped.ended_sessions,
-        removed_leftovers=tuple(removed),
+        removed_leftovers=ready.removed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A new database that only lacks the target's name. ``here`` are the attributes of what has it, if anything."""
+
+    name: str
+    oid: int
+    final: Attributes
+    here: Attributes | None
+    marker: Marker
+    comparison: Comparison
+    safety: str | None
+    removed: tuple[str, ...]
+
+
+def _made_ready(
+    looked: Look,
+    repository: Repository,
+    hooks: Hooks,
+    stack: contextlib.ExitStack,
+    making: contextlib.ExitStack,
+    *,
+    now: dt.datetime,
+    jobs: int,
+    lock_wait: float,
+) -> _Ready:
+    """Everything before the swap: the target stays as it is.
+
+    :param stack: gets the locks; ``making`` what drops the new database where it is not swapped in.
+    """
+    target = looked.target
+    admin = stack.enter_context(locked(looked.admin, target, wait=lock_wait))
+    inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
+    _unchanged(admin, looked)
+    hooks.step(Step.CHECKING)
+    directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
+    problems = check_files(directory, looked.backup.manifest, hooks.progress)
+    if problems:
+        raise VerificationError(
+            f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
+            hint=f"use another backup: invoke backup.list --env={repository.environment}",
+        )
+    removed = remove_leftovers(admin, target.dbname)
+    safety = None if looked.empty else back_up(hooks)
+    attributes = _attributes(looked, looked.around.here)
+    restore_id = siblings.new_restore_id(now)
+    marker = Marker(
+        kind="new",
+        of=target.dbname,
+        environment=target.environment,
+        backup=looked.backup.id,
+        restore=restore_id,
+        at=now.astimezone(dt.UTC).isoformat(),
+    )
+    new = target.with_database(sibling_name(target.dbname, "new", restore_id))
+    new_oid = making.enter_context(
+        made(admin, new, attributes, marker, hooks, major=looked.around.facts.major)
+    )
+    roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
+    # Before the data: what a materialised view computes may depend on them (a time zone).
+    for statement in setting_statements(new.dbname, attributes, roles=roles):
+        execute(admin, statement)
+    hooks.step(Step.LOADING)
+    load_archive(
+        looked.tools.toolset,
+        directory,
+        looked.backup.manifest,
+        target=new,
+        admin=looked.admin,
+        options=looked.options,
+        jobs=jobs,
+        extra=_restore_arguments(looked, attributes),
+        progress=hooks.progress,
+    )
+    hooks.step(Step.COMPARING)
+    comparison = compare(new, looked.backup.manifest, jobs=jobs)
+    if comparison.problems:
+        raise VerificationError(
+            f"what was restored from {looked.backup.id} is not what its manifest says: "
+            + "; ".join(comparison.problems),
+            hint=f"use another backup: invoke backup.list --env={repository.environment}",
+        )
+    hooks.step(Step.SETTING)
+    hooks.restamp(new, target.dbname)
+    _no_backup(inside, stack, looked, wait=lock_wait)
+    _still_ours(admin, looked)
+    # Loading takes long: what was changed about the target meanwhile must not be undone by the swap.
+    here = read_attributes(admin, target.dbname)
+    final = _attributes(looked, here)
+    roles = existing_roles(admin, [role for role in _roles_of(final) | _roles_of(attributes) if role])
+    for statement in [
+        *changing_statements(new.dbname, attributes, final, roles=roles),
+        *grant_statements(new.dbname, final, roles=roles),
+    ]:
+        execute(admin, statement)
+    return _Ready(
+        name=new.dbname,
+        oid=new_oid,
+        final=final,
+        here=here,
+        marker=marker,
+        comparison=comparison,
+        safety=safety,
+        removed=tuple(removed),
     )
 
 
@@ -333,28 +380,23 @@ def _drop_half_made(new: Target, oid: int | None, error: BaseException) -> None:
             error.message += f"; the half-made {new.dbname} is still there, the next restore removes it"
 
 
-def _swap_in(
-    looked: Look, new: str, new_oid: int, attributes: Attributes, here: Attributes | None, marker: Marker
-) -> tuple[str | None, Swapped]:
-    """Give the new database the target's name; the old one keeps its data under a name of its own.
-
-    :param here: the old one's attributes; ``None`` when there is none.
-    """
+def _swap_in(looked: Look, ready: _Ready) -> tuple[str | None, Swapped]:
+    """Give the new database the target's name; the old one keeps its data under a name of its own."""
     name = looked.target.dbname
-    renames = [Rename(new, name)]
+    renames = [Rename(ready.name, name)]
     statements = [
-        f"ALTER DATABASE {identifier(name)} CONNECTION LIMIT {attributes.connection_limit}",
-        comment_statement(name, attributes.comment),
+        f"ALTER DATABASE {identifier(name)} CONNECTION LIMIT {ready.final.connection_limit}",
+        comment_statement(name, ready.final.comment),
     ]
     previous: str | None = None
-    if here is not None:
-        previous = sibling_name(name, "previous", marker.restore)
-        kept = replace(marker, kind="previous", comment=here.comment, replaced_by=new_oid)
+    if ready.here is not None:
+        previous = sibling_name(name, "previous", ready.marker.restore)
+        kept = replace(ready.marker, kind="previous", comment=ready.here.comment, replaced_by=ready.oid)
         renames.insert(0, Rename(name, previous))
         statements.append(comment_statement(previous, kept.text()))
-        if here.is_template:
+        if ready.here.is_template:
             statements += handing_over_template(name, previous)
-    swapped = settle(looked.admin, looked.target, new_oid, lambda: swap(looked.admin, renames, statements))
+    swapped = settle(looked.admin, looked.target, ready.oid, lambda: swap(looked.admin, renames, statements))
     return previous, swapped
 
 
@@ -368,11 +410,9 @@ def look_again(target: Target, *, expected_oid: int, previous: str | None) -> No
     :raises VerificationError: it is another one.
     """
     kept = f"what was there before is kept as {previous}" if previous else "there was nothing before"
-    with explained(
-        target,
-        untouched=f"the swap is done: {target.place} is the restored database, and {kept}",
-        hint=f"invoke restore.status --env={target.environment}",
-    ):
+    done = f"the swap is done: {target.place} is the restored database, and {kept}"
+    status = f"invoke restore.status --env={target.environment}"
+    with interruptible(untouched=done), explained(target, untouched=done, hint=status):
         with contextlib.closing(_let_in(target)) as connection:
             oid = database_oid(connection, target.dbname)
         if oid != expected_oid:

@@ -100,7 +100,7 @@ class S3Repository:
                 try:
                     staged.settle()
                 except PgopsError as second:
-                    error.add_note(f"what went up is removed by the next backup: {second}")
+                    error.add_note(f"the next backup looks after what went up: {second}")
                 raise
             # A backup that is published is whole, claim or not; a claim that stays is cleared by the next one.
             with contextlib.suppress(PgopsError):
@@ -300,9 +300,9 @@ class _Staged:
             so everything stays for the next backup to look after.
         """
         if self._on_its_way:
-            raise UnreachableError(
-                f"{self._repository.url} has not answered to {', '.join(sorted(self._on_its_way))}"
-            )
+            sent = ", ".join(sorted(self._on_its_way))
+            may = "; the backup may be there: invoke backup.list" if MANIFEST_NAME in self._on_its_way else ""
+            raise UnreachableError(f"{self._repository.url} has not answered to {sent}{may}")
         if self._committed:
             self._repository._settle(self._id)
         elif self._begun:

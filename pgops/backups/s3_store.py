@@ -78,7 +78,7 @@ class Bucket:
         return path.removeprefix(f"{self._prefix}/") if self._prefix else path
 
     def _explain(self, error: Exception) -> PgopsError:
-        """Why the bucket did not do what it was asked, as an expected failure."""
+        """Why the bucket did not do what it was asked, as an expected failure; it may have done it all the same."""
         said = redact(_first_line(error))
         found = self._exceptions
         refused = isinstance(error, found.PermissionDeniedError | found.UnauthenticatedError)
@@ -87,7 +87,6 @@ class Bucket:
             return UnreachableError(
                 f"{self.url} does not let us in: {said}",
                 kind="password",
-                untouched="nothing there was changed",
                 hint="check access_key and secret_key of the store, and what they may do",
             )
         if isinstance(error, FileNotFoundError | found.NotFoundError) or "NoSuchBucket" in str(error):
@@ -96,21 +95,19 @@ class Bucket:
             )
         return UnreachableError(
             f"{self.url} does not answer as it should: {said}",
-            untouched="nothing there was changed",
             hint="check the store's endpoint and the network, and try again",
         )
 
     def _asked(self, request: Callable[[], Any]) -> Any:
         """What a small request gives. The caller waits where Ctrl-C is heard: obstore waits outside of Python.
 
-        :raises UnreachableError: no answer in time, retries included.
+        :raises UnreachableError: no answer in time, retries included. What was to be written may arrive yet.
         """
         (found,) = each_within(_ANSWER_WITHIN, [request], lambda each: each())
         if isinstance(found, TooLateError):
             raise UnreachableError(
                 f"{self.url} does not answer",
                 kind="timeout",
-                untouched="nothing there was changed",
                 hint="check the store's endpoint and the network, and try again",
             )
         if isinstance(found, Exception):
@@ -133,7 +130,8 @@ class Bucket:
         :raises FileNotFoundError: it is not there.
         """
         try:
-            return bytes(self._asked(lambda: self._obstore.get(self._store, self._path(key)).bytes()))
+            found = self._asked(lambda: self._obstore.get(self._store, self._path(key)).bytes())
+            return bytes(found)
         except (FileNotFoundError, self._exceptions.NotFoundError) as error:
             raise FileNotFoundError(key) from error
         except self._exceptions.BaseError as error:

@@ -10,6 +10,7 @@ any moment the target is either wholly the old database or wholly the new one.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from pgops.postgres import (
 )
 
 _POLL = 0.02
+_END_WITHIN = 10.0
 _IN_USE = "55006"
 _LOCK_NOT_AVAILABLE = "55P03"
 _DEADLOCK = "40P01"
@@ -69,13 +71,14 @@ def swap(
     """Do all renames and then all statements in one transaction, ending the sessions in the renamed databases.
 
     :param admin: a database on the server that is none of the renamed ones.
+    :param renames: the last one gives the name that all of it is about.
     :param statements: further SQL of the same transaction: markers, connection limits.
     :param wait: seconds to go on trying while sessions hold out.
     :raises LockedError: sessions could not be ended in time; nothing was renamed.
     """
     started = time.monotonic()
     deadline = started + wait
-    with connected(admin, application_name="pgops swap") as connection:
+    with connected(admin, application_name=_session_name(renames[-1].new)) as connection:
         oids = [oid for each in renames if (oid := database_oid(connection, each.old)) is not None]
         while True:
             with _ending_sessions(admin, oids) as ended:
@@ -180,13 +183,18 @@ def _held_up(
     )
 
 
+def _session_name(database: str) -> str:
+    """The application_name of who swaps another one in under this name; short and plain whatever the name is."""
+    return f"pgops swap {hashlib.sha256(database.encode()).hexdigest()[:12]}"
+
+
 def settle(admin: Target, target: Target, new_oid: int, act: Callable[[], Swapped]) -> Swapped:
     """Swap, and find out how it ended if it was cut off: its COMMIT may have reached the server or not.
 
     A lost answer after a done swap is no failure.
 
     :param new_oid: the database that has the target's name once the swap is done.
-    :raises InterruptedRunError: interrupted, and the swap was done.
+    :raises InterruptedRunError: interrupted; says on which side of the swap.
     :raises UnreachableError: the server does not answer, so nobody knows now.
     """
     try:
@@ -194,20 +202,41 @@ def settle(admin: Target, target: Target, new_oid: int, act: Callable[[], Swappe
     except (DatabaseError, KeyboardInterrupt) as error:
         try:
             with connected(admin, application_name="pgops restore: settling") as connection:
+                over = _ended(connection, _session_name(target.dbname))
                 done = database_oid(connection, target.dbname) == new_oid
         except (PgopsError, DatabaseError) as second:
-            raise UnreachableError(
-                f"the server was lost during the swap of {target.place}: {second}",
-                kind="closed",
-                untouched=f"{target.place} is either wholly the old or wholly the new database, both are kept",
-                hint=f"when the server is back: invoke restore.status --env={target.environment}",
+            raise _unsettled(target, str(second)) from error
+        if not over:
+            raise _unsettled(target, "its session can't be ended, and may yet commit") from error
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedRunError(
+                f"interrupted {'after' if done else 'before'} the swap: {target.place} is wholly the "
+                f"{'new' if done else 'old'} database",
+                untouched="the database that was there before is kept"
+                if done
+                else f"{target.place} is untouched",
+                hint=f"invoke restore.status --env={target.environment}",
             ) from error
         if not done:
             raise
-        if isinstance(error, KeyboardInterrupt):
-            raise InterruptedRunError(
-                f"interrupted after the swap: {target.place} is wholly the new database",
-                untouched="the database that was there before is kept",
-                hint=f"invoke restore.status --env={target.environment}",
-            ) from error
         return Swapped(0.0, 0)
+
+
+def _ended(connection: Connection, session: str) -> bool:
+    """End the swap's session, whose COMMIT may be waiting (for a disk, or a standby); whether it is gone."""
+    deadline = time.monotonic() + _END_WITHIN
+    sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+    while fetch_all(connection, sql, (session,)):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def _unsettled(target: Target, why: str) -> UnreachableError:
+    return UnreachableError(
+        f"nobody knows now how the swap of {target.place} ended: {why}",
+        kind="closed",
+        untouched=f"{target.place} is either wholly the old or wholly the new database, both are kept",
+        hint=f"when the server is well: invoke restore.status --env={target.environment}",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,14 +13,12 @@ from pgops.backups.inventory import Relation
 from pgops.postgres import (
     Blocker,
     Connection,
-    DatabaseError,
     blockers_of_application,
     fetch_all,
     fetch_value,
 )
 
 _LOOK_EVERY = 0.5
-_REACT_WITHIN = 5.0
 _T = TypeVar("_T")
 
 
@@ -149,22 +146,14 @@ class Reader:
         return self.finish(self.start(query))
 
     def cancel(self) -> None:
-        """End the query under way, if there is one. Where the server does not react, its connection ends."""
-        canceller = threading.Thread(target=self._cancel, name="pgops-cancel", daemon=True)
-        canceller.start()
-        canceller.join(_REACT_WITHIN)
-        if self._under_way():
+        """End the query under way, if there is one, by ending its connection.
+
+        Not by the driver's cancel: that waits for the server without a limit, and keeps every thread of ours
+        waiting with it. The session that is left on the server is known by its name.
+        """
+        while any(not each.done() and not each.cancel() for each in self._started):
+            # Again and again: the query may not have been sent yet.
             watchdog.hang_up(self._connection)
-
-    def _under_way(self) -> bool:
-        return any(not each.done() and not each.cancel() for each in self._started)
-
-    def _cancel(self) -> None:
-        """Asked again and again: the query may not have reached the server yet."""
-        while self._under_way():
-            with contextlib.suppress(DatabaseError):
-                # Fails only where the connection has ended, and the query with it.
-                self._connection.cancel()
             time.sleep(0.02)
 
 

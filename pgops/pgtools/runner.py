@@ -259,10 +259,10 @@ def wait(child: Child, on_poll: Callable[[], None] = lambda: None) -> Finished:
 
     :raises UnreachableError: a server has stopped answering, which the child might never notice.
     """
-    pause = 0.002
+    pause, began = 0.002, time.monotonic()
     while child.poll() is None:
         on_poll()
-        watchdog.raise_if_lost()
+        watchdog.raise_if_lost(since=began)
         time.sleep(pause)
         pause = min(pause * 2, _POLL)
     return child.finished()

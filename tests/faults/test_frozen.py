@@ -20,7 +20,7 @@ from pgops.backups.restore import Hooks, Step
 from pgops.errors import UnreachableError
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory
-from tests.freezing import frozen, postmaster
+from tests.freezing import frozen, postmaster, stopped
 from tests.migrating import AlembicProject
 from tests.restoring import (
     back_up,
@@ -90,6 +90,23 @@ def test_ctrl_c_ends_a_backup(project: ProjectDirectory, database: Target) -> No
     assert list((project.path / "backups/staging").glob("*/manifest.json")) == []
     assert list((project.path / "backups/staging/.partial").iterdir()) == []
     assert project.run("backup").code == 0
+
+
+def test_ctrl_c_ends_a_backup_whose_server_lets_nobody_in(
+    project: ProjectDirectory, database: Target
+) -> None:
+    """The driver's own cancel would wait for the postmaster, with all of our threads."""
+    small_data(database)
+    project.environment_yaml(staging=database)
+    with locked_table(database), started(project, "backup") as process:
+        wait_for_line(process.stdout, "dumping ")
+        with stopped(postmaster(database)):
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert said.startswith("error: interrupted")
+    nobody_of_ours(database)
 
 
 def test_ctrl_c_ends_a_migration_and_the_next_run_completes(

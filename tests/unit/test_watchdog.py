@@ -57,10 +57,11 @@ def test_a_silent_server_is_given_up_and_may_come_back(database: Target) -> None
             with pytest.raises(DatabaseError, match=GIVEN_UP):
                 execute(connection, "SELECT 1")
             with pytest.raises(UnreachableError, match=GIVEN_UP):
-                watchdog.raise_if_lost()
-        with connected(database) as again:
-            known(again)
-            watchdog.raise_if_lost()
+                watchdog.raise_if_lost(since=0)
+            # What began later is no business of this.
+            watchdog.raise_if_lost(since=time.monotonic())
+        with connected(database):
+            watchdog.raise_if_lost(since=0)
 
 
 def test_a_copy_is_ended_too(database: Target) -> None:
@@ -83,7 +84,7 @@ def test_a_server_that_lets_nobody_in_but_answers_is_slow_and_not_silent(databas
             end = time.monotonic() + 3 * QUICK["patience"]
             while time.monotonic() < end:
                 execute(connection, "SELECT pg_sleep(0.05)")
-        watchdog.raise_if_lost()
+        watchdog.raise_if_lost(since=0)
 
 
 @contextlib.contextmanager
@@ -177,6 +178,29 @@ def test_a_signal_that_was_ignored_from_the_start_stays_so() -> None:
     assert (done.returncode, done.stdout) == (0, "lives\n")
 
 
+class Plain(socket.socket):
+    """A connection of no driver: all that a watch needs to know of one."""
+
+    closed = False
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__()
+        self.connect(address)
+
+
+def test_a_server_that_comes_later_is_looked_at_as_soon() -> None:
+    with watchdog.watching(every=3600, patience=3600, grace=0.5), contextlib.ExitStack() as stack:
+        for _ in range(2):
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                server.settimeout(20)
+                plain = stack.enter_context(Plain(server.getsockname()))
+                watchdog.watch(plain)
+                stack.enter_context(server.accept()[0])
+                asking, _address = server.accept()
+                with asking:
+                    assert asking.recv(8) == bytes.fromhex("0000000804d2162f")
+
+
 def test_all_who_want_to_know_are_told_of_a_signal() -> None:
     with watchdog.watching():
         with watchdog.watching(), watchdog.signals() as one, watchdog.signals() as other:
@@ -195,4 +219,4 @@ def test_all_who_want_to_know_are_told_of_a_signal() -> None:
 def test_without_a_watch_nothing_is_given_up(database: Target) -> None:
     with connected(database) as connection:
         assert watchdog.reason(connection) == watchdog.lost() == ""
-        watchdog.raise_if_lost()
+        watchdog.raise_if_lost(since=0)

@@ -309,7 +309,7 @@ def test_a_failure_is_told_as_what_it_was_even_where_nothing_can_be_removed_any_
         patch.setattr(Bucket, "delete", lost)
         with pytest.raises(VerificationError) as error:
             back_up_to(repository, database, tmp_path)
-    assert error.value.__notes__ == ["what went up is removed by the next backup: the bucket is gone"]
+    assert error.value.__notes__ == ["the next backup looks after what went up: the bucket is gone"]
     assert repository.ids() == []
     assert len(repository.clear_leftovers()) == 1
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pgops import watchdog
 from pgops.backups import siblings, undo
 from pgops.backups.restore import Hooks, Step
 from pgops.backups.swap import Rename, Swapped, settle, swap
 from pgops.errors import InterruptedRunError, LockedError, UnreachableError
-from pgops.postgres import DatabaseError, Target, connected, execute
+from pgops.postgres import Connection, DatabaseError, Target, connected, execute, fetch_value
 from pgops.secrets import LiteralSecret, Secret
 from tests.conftest import fresh_database
 from tests.restoring import (
@@ -116,6 +120,43 @@ def test_an_answer_that_got_lost_is_found_out(server: Target, pair: tuple[Target
         settle(server, old, kept_oid, interrupted)
     assert "interrupted after the swap" in caught.value.message
     assert word(old) == "old"
+
+
+def test_a_commit_that_waits_is_ended_before_anybody_says_how_it_ended(
+    server: Target, pair: tuple[Target, Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off from a COMMIT that waits for a standby: it is done on this server, and only its answer never came."""
+    old, new = pair
+    new_oid = oid(new)
+    with synchronous_standby_missing(server):
+
+        def cut_off() -> Swapped:
+            def cut(connection: Connection, sql: str, *_: object) -> None:
+                if sql == "COMMIT":
+                    threading.Timer(0.5, watchdog.hang_up, [connection]).start()
+                execute(connection, sql)
+
+            monkeypatch.setattr("pgops.backups.swap.execute", cut)
+            return swap(server, renames(old, new), [])
+
+        assert settle(server, old, new_oid, cut_off) == Swapped(0.0, 0)
+        with connected(server) as connection:
+            named = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^pgops swap [0-9a-f]+$'"
+            assert fetch_value(connection, named) == 0
+    assert word(old) == "new"
+
+
+@contextlib.contextmanager
+def synchronous_standby_missing(server: Target) -> Iterator[None]:
+    """Every COMMIT that is to be durable waits for one that never comes."""
+    run_sql(server, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+    try:
+        with connected(server) as connection:
+            while not fetch_value(connection, "SHOW synchronous_standby_names"):
+                time.sleep(0.01)
+        yield
+    finally:
+        run_sql(server, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
 
 
 def test_a_server_that_is_gone_leaves_the_question_open_and_says_so(server: Target) -> None:
