@@ -40,9 +40,11 @@ for _name in [name for name in os.environ if _is_leak(name)]:
     del os.environ[_name]
 os.environ["NO_COLOR"] = "1"
 
-# A shell that starts us in the background lets us ignore Ctrl-C, and so would every process that a test starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts us in the background lets us ignore Ctrl-C, nohup a lost terminal, and so would every process
+# that a test starts.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 @pytest.fixture(scope="session")
