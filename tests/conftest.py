@@ -236,6 +236,18 @@ class ProjectDirectory:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin ``invoke ARGUMENTS`` here, in a process group of its own: to be looked at and disturbed."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("invoke")), *arguments],
+            cwd=self.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
 
 @pytest.fixture
 def project(tmp_path: Path, server: Target, monkeypatch: pytest.MonkeyPatch) -> ProjectDirectory:

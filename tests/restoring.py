@@ -11,8 +11,9 @@ from pathlib import Path
 from pgops.backups import create as backups_create
 from pgops.backups import open_repository
 from pgops.backups.repository import Backup, Repository
-from pgops.backups.restore import Hooks, Restored, restore
+from pgops.backups.restore import Restored, restore
 from pgops.backups.restore_look import look
+from pgops.backups.restoring import Hooks
 from pgops.environments import (
     AlembicSettings,
     BackupPolicy,

@@ -86,7 +86,7 @@ def test_the_project_speaks_of_itself_alone() -> None:
     files = subprocess.run(
         ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    wrong = re.compile(r"index-url|https?://[^\s]+/(?:simple|packages)/|/root/\.pyenv")
+    wrong = re.compile(r"index-url|https?://[^\s]+/(?:simple|packages)/|/root/")
     for name in files.split("\0"):
         path = REPOSITORY / name
         if name and path.is_file() and path.name != "test_docs.py":

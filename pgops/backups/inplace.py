@@ -15,8 +15,9 @@ from pgops.backups.failures import explained
 from pgops.backups.loading import with_options
 from pgops.backups.manifest import DUMP_DIRECTORY
 from pgops.backups.repository import Repository
-from pgops.backups.restore import Hooks, Restored, Step, back_up
+from pgops.backups.restore import Restored
 from pgops.backups.restore_look import Look
+from pgops.backups.restoring import Hooks, Step, back_up
 from pgops.backups.verify import check_files
 from pgops.backups.watching import Pace
 from pgops.errors import LockedError, RefusedError, VerificationError

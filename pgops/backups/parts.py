@@ -23,8 +23,8 @@ from pgops.backups.fetched import private_directory
 from pgops.backups.loading import APPLICATION, load_archive, with_options
 from pgops.backups.manifest import DUMP_DIRECTORY, Manifest, Table
 from pgops.backups.repository import Repository
-from pgops.backups.restore import Hooks, Step, locked, made, remove_leftovers
 from pgops.backups.restore_look import Look
+from pgops.backups.restoring import Hooks, Step, locked, made, remove_leftovers
 from pgops.backups.siblings import Marker, sibling_name
 from pgops.backups.verify import check_files
 from pgops.errors import RefusedError, UsageError, VerificationError

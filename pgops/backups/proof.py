@@ -22,7 +22,7 @@ from pgops.backups.loading import lighter_compression, load_archive, session_opt
 from pgops.backups.manifest import Locale, Manifest, Proof
 from pgops.backups.preflight import obstacles, refuse, survey
 from pgops.backups.repository import Backup, Progress, Repository, no_progress, proof_name
-from pgops.backups.restore import locked, remove_leftovers
+from pgops.backups.restoring import locked, remove_leftovers
 from pgops.backups.siblings import Marker, sibling_name
 from pgops.backups.verify import check_files
 from pgops.pgtools import DEFAULT_SOURCES, ToolError, ToolSource, choose_for_restore

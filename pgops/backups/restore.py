@@ -11,16 +11,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from pgops.backups import siblings
 from pgops.backups.attributes import (
     Attributes,
     attributes_of,
     changing_statements,
-    create_statement,
     existing_roles,
     grant_statements,
     merged,
@@ -30,52 +28,23 @@ from pgops.backups.attributes import (
 from pgops.backups.compare import Comparison, compare
 from pgops.backups.failures import explained, interruptible
 from pgops.backups.loading import load_archive
-from pgops.backups.repository import Backup, Progress, Repository, no_progress
+from pgops.backups.repository import Backup, Repository
 from pgops.backups.restore_look import Look
+from pgops.backups.restoring import Hooks, Step, back_up, locked, made, remove_leftovers
 from pgops.backups.siblings import Marker, comment_statement, database_oid, sibling_name
 from pgops.backups.swap import Rename, Swapped, handing_over_template, settle, swap
 from pgops.backups.verify import check_files
 from pgops.errors import (
     LockedError,
-    PgopsError,
     RefusedError,
     UnreachableError,
     VerificationError,
 )
-from pgops.postgres import WORKING, Connection, DatabaseError, Target, connect, connected, execute, identifier
+from pgops.postgres import Connection, Target, connect, connected, execute, identifier
 from pgops.postgres.locks import Mode, held, still_held
 
 _LET_IN = 10.0
 _POLL = 0.1
-
-
-class Step(Enum):
-    """Where a restore is; the value is what a person reads."""
-
-    CHECKING = "checking every hash of the backup"
-    SAFETY = "backing up what is there now"
-    CREATING = "making the new database"
-    MARKING = "marking the new database"
-    LOADING = "restoring into the new database"
-    COMPARING = "comparing it with the manifest"
-    SETTING = "applying privileges"
-    SWAPPING = "swapping the names"
-    LOOKING = "looking again"
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a restore needs from others. ``step`` and ``progress`` are for whoever watches.
-
-    :param safety: backs the target up and gives the backup's id; ``None``: it is not wanted.
-    :param restamp: makes the migrations' journal inside the new database say where it lives now; it is
-        given the new database and the name that it will have.
-    """
-
-    safety: Callable[[], str] | None = None
-    restamp: Callable[[Target, str], None] = lambda _target, _name: None
-    step: Callable[[Step], None] = lambda _step: None
-    progress: Progress = no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,34 +214,6 @@ def _made_ready(
     )
 
 
-def back_up(hooks: Hooks) -> str | None:
-    """The safety backup, where it is wanted."""
-    if hooks.safety is None:
-        return None
-    hooks.step(Step.SAFETY)
-    return hooks.safety()
-
-
-@contextlib.contextmanager
-def locked(admin: Target, target: Target, *, wait: float) -> Iterator[Connection]:
-    """A connection to the maintenance database that holds the lock of restores of this target.
-
-    :raises LockedError: another restore of it is under way.
-    """
-    with (
-        connected(
-            admin, application_name=f"pgops restore of {target.dbname}"[:63], settings=WORKING
-        ) as connection,
-        held(
-            connection,
-            siblings.restore_lock(target.dbname),
-            wait=wait,
-            what=f"a restore of {target.place}",
-        ),
-    ):
-        yield connection
-
-
 @contextlib.contextmanager
 def _no_migration(looked: Look, *, wait: float) -> Iterator[Connection | None]:
     """Keep migrations of the target away until the swap: what they did would be swapped away.
@@ -310,19 +251,6 @@ def _still_ours(admin: Connection, looked: Look) -> None:
     _unchanged(admin, looked)
 
 
-def remove_leftovers(admin: Connection, database: str) -> list[str]:
-    """Drop what dead restores of ``database`` left half made; only under the restore lock.
-
-    Whoever holds the lock knows that no other restore of this database is alive, so every marked
-    ``new`` sibling is a leftover.
-    """
-    names = [each.name for each in siblings.list_siblings(admin, database) if each.marker.kind == "new"]
-    names += siblings.list_unmarked(admin, database)
-    for name in names:
-        siblings.drop(admin, name)
-    return names
-
-
 def _attributes(looked: Look, here: Attributes | None) -> Attributes:
     found = looked.around.settable(merged(here, attributes_of(looked.backup.manifest)))
     if here is None and not looked.with_owners:
@@ -338,46 +266,6 @@ def _restore_arguments(looked: Look, attributes: Attributes) -> list[str]:
     """Whatever is made without its owner belongs to the database's."""
     owned = looked.with_owners or attributes.owner == looked.target.user
     return looked.left_out if owned else [*looked.left_out, f"--role={attributes.owner}"]
-
-
-@contextlib.contextmanager
-def made(
-    admin: Connection, new: Target, attributes: Attributes, marker: Marker, hooks: Hooks, *, major: int
-) -> Iterator[int]:
-    """A new, marked database for the block; dropped when the block fails, unless it was swapped in."""
-    statement = create_statement(
-        new.dbname, attributes, server_major=major, connection_limit=siblings.UNFINISHED_LIMIT
-    )
-    oid: int | None = None
-    try:
-        hooks.step(Step.CREATING)
-        execute(admin, statement)
-        hooks.step(Step.MARKING)
-        siblings.mark(admin, new.dbname, marker)
-        oid = database_oid(admin, new.dbname)
-        assert oid is not None
-        yield oid
-    except BaseException as error:
-        _drop_half_made(new, oid, error)
-        raise
-
-
-def _drop_half_made(new: Target, oid: int | None, error: BaseException) -> None:
-    """Drop the database that this restore made, over a new connection: the old one may be what failed.
-
-    If the server is gone, the next restore finds it by its marker.
-    """
-    try:
-        with connected(
-            siblings.maintenance(new), application_name="pgops restore: cleaning", settings=WORKING
-        ) as connection:
-            there = database_oid(connection, new.dbname)
-            if there is not None and oid in (None, there):
-                siblings.drop(connection, new.dbname)
-    except (PgopsError, DatabaseError) as second:
-        error.add_note(f"{new.dbname} is still there: {second}")
-        if isinstance(error, PgopsError):
-            error.message += f"; the half-made {new.dbname} is still there, the next restore removes it"
 
 
 def _swap_in(looked: Look, ready: _Ready) -> tuple[str | None, Swapped]:

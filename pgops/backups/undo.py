@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pgops.backups import siblings
 from pgops.backups.attributes import read_attributes
 from pgops.backups.failures import explained
-from pgops.backups.restore import locked, look_again, remove_leftovers
+from pgops.backups.restore import look_again
+from pgops.backups.restoring import locked, remove_leftovers
 from pgops.backups.siblings import (
     Marker,
     Sibling,

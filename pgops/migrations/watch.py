@@ -1,8 +1,8 @@
 """A second pair of eyes during a run: who blocks it, how far an index build is, and Ctrl-C while a statement runs.
 
 PostgreSQL tells who blocks whom only while the waiting lasts, so it is sampled from a connection of
-its own. And a driver that waits inside libpq sees no signal: this thread does, through the wakeup
-descriptor, and cancels the run's statements so that the waiting ends.
+its own. And a driver that waits inside libpq sees no signal: this thread does (:mod:`pgops.watchdog`), and
+cancels the run's statements so that the waiting ends.
 """
 
 from __future__ import annotations

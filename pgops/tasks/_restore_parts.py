@@ -35,7 +35,7 @@ def restore_some(
     :raises RefusedError: not confirmed.
     """
     from pgops.backups.parts import choose_parts, restore_parts
-    from pgops.backups.restore import Hooks
+    from pgops.backups.restoring import Hooks
     from pgops.backups.siblings import new_restore_id
     from pgops.confirmation import Effect, required_answer
     from pgops.console import human_seconds

@@ -52,9 +52,11 @@ def run(
     import datetime as dt
 
     from pgops.backups import open_repository
+    from pgops.backups.create import jobs_of
     from pgops.backups.inplace import restore_in_place
-    from pgops.backups.restore import Hooks, restore
+    from pgops.backups.restore import restore
     from pgops.backups.restore_look import look
+    from pgops.backups.restoring import Hooks
     from pgops.confirmation import Effect, required_answer
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
@@ -86,7 +88,7 @@ def run(
             tables=table or [],
             schemas=schema or [],
             now=now,
-            jobs=jobs or _jobs(environment),
+            jobs=jobs or jobs_of(environment),
             lock_wait=lock_wait,
             dry_run=dry_run,
             yes=yes,
@@ -115,7 +117,7 @@ def run(
             step=lambda step: shown.step(step.value),
             progress=lambda done, total: shown.progress(done, total, ""),
         )
-        workers = jobs or _jobs(environment)
+        workers = jobs or jobs_of(environment)
         if in_place:
             done = restore_in_place(looked, repository, hooks, jobs=workers, lock_wait=lock_wait)
         else:
@@ -256,12 +258,6 @@ def discard(
     removed = undoing.discard(target, chosen, lock_wait=lock_wait)
     console.say(f"dropped: {', '.join(removed)}")
     console.result({"discarded": removed})
-
-
-def _jobs(environment: Environment) -> int:
-    import os
-
-    return environment.backups.jobs or min(4, len(os.sched_getaffinity(0)))
 
 
 def _safety_is_wanted(environment: Environment, without: bool, *, in_place: bool) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from pgops.backups import find
 from pgops.backups.directory import DirectoryRepository
-from pgops.backups.restore import Hooks, Step, restore
+from pgops.backups.restore import restore
 from pgops.backups.restore_look import look
+from pgops.backups.restoring import Hooks, Step
 from pgops.postgres import Target
 from pgops.secrets import EnvSecret
 

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,6 @@ from tests.conftest import ProjectDirectory
 from tests.migrating import AlembicProject, heads, tables, value
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "2"))
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 
 
 def five_revisions(path: Path) -> AlembicProject:
@@ -45,22 +43,8 @@ def five_revisions(path: Path) -> AlembicProject:
 
 
 def start(project: ProjectDirectory, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            INVOKE,
-            "migrate",
-            "--yes",
-            "--accept-hazard=adding-not-nullable-field",
-            "--reason=test",
-            *arguments,
-        ],
-        cwd=project.path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    accepted = ("--yes", "--accept-hazard=adding-not-nullable-field", "--reason=test")
+    return project.start("migrate", *accepted, *arguments)
 
 
 @pytest.mark.soak

@@ -15,7 +15,7 @@ import pytest
 
 from pgops.backups import undo
 from pgops.backups.repository import Backup, Repository
-from pgops.backups.restore import Step
+from pgops.backups.restoring import Step
 from pgops.errors import UnreachableError
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_value
 from tests.conftest import REPOSITORY, fresh_database

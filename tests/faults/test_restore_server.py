@@ -18,8 +18,9 @@ import pytest
 
 from pgops.backups import undo
 from pgops.backups.repository import Backup, Repository
-from pgops.backups.restore import Hooks, Step, restore
+from pgops.backups.restore import restore
 from pgops.backups.restore_look import look
+from pgops.backups.restoring import Hooks, Step
 from pgops.errors import PgopsError
 from pgops.local import embedded
 from pgops.postgres import Target

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -287,14 +285,7 @@ def test_an_interrupted_backup_ends_with_130_and_leaves_nothing(
     with connected(database) as blocker:
         execute(blocker, "BEGIN")
         execute(blocker, "LOCK TABLE knowledge IN ACCESS EXCLUSIVE MODE")
-        with subprocess.Popen(
-            [str(Path(sys.executable).with_name("invoke")), "backup"],
-            cwd=staging.path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with staging.start("backup") as process:
             assert process.stdout is not None
             while not process.stdout.readline().startswith("dumping "):
                 assert process.poll() is None

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pgops.backups import siblings, undo
-from pgops.backups.restore import Hooks, Step, restore
+from pgops.backups.restore import restore
 from pgops.backups.restore_look import look
+from pgops.backups.restoring import Hooks, Step
 from pgops.errors import BlockedError, LockedError, RefusedError, VerificationError
 from pgops.local import embedded
 from pgops.postgres import Target, connected, execute, identifier

@@ -14,8 +14,9 @@ from pgops.backups import undo
 from pgops.backups.inplace import restore_in_place
 from pgops.backups.parts import choose_parts, restore_parts
 from pgops.backups.proof import prove
-from pgops.backups.restore import Hooks, Step, restore
+from pgops.backups.restore import restore
 from pgops.backups.restore_look import look
+from pgops.backups.restoring import Hooks, Step
 from pgops.errors import BlockedError, LockedError, UnreachableError
 from pgops.pgtools import embedded_tools
 from pgops.postgres import Target, connected, execute, fetch_value, identifier

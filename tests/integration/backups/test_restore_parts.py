@@ -8,8 +8,8 @@ import pytest
 
 from pgops.backups.inplace import restore_in_place
 from pgops.backups.parts import choose_parts, restore_parts
-from pgops.backups.restore import Hooks
 from pgops.backups.restore_look import look
+from pgops.backups.restoring import Hooks
 from pgops.errors import UsageError
 from pgops.pgtools import ToolError
 from pgops.postgres import Target

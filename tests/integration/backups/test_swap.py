@@ -13,7 +13,7 @@ import pytest
 
 from pgops import watchdog
 from pgops.backups import siblings, undo
-from pgops.backups.restore import Hooks, Step
+from pgops.backups.restoring import Hooks, Step
 from pgops.backups.swap import Rename, Swapped, settle, swap
 from pgops.errors import InterruptedRunError, LockedError, UnreachableError
 from pgops.postgres import Connection, DatabaseError, Target, connected, execute, fetch_value
