@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pgops import postgres
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 IMAGE = "postgres:17"
 _LABEL = "pgops.benchmark"

@@ -27,7 +27,7 @@ from pgops.errors import UnreachableError, UsageError
 from pgops.postgres import Target, connected
 
 if TYPE_CHECKING:
-    from pgops.migrations.scratch.trial import Base, Step, Trial
+    from pgops.migrations.round_trip.round_trip import Base, RoundTrip, Step
 
 ServerChoice = Literal["auto", "embedded", "local"]
 SERVER_CHOICES: tuple[ServerChoice, ...] = ("auto", "embedded", "local")
@@ -44,7 +44,7 @@ def scratch_database(
         where it runs, else the embedded one.
     :raises PgopsError: neither can be had.
     """
-    from pgops.migrations.scratch.database import scratch_database as made
+    from pgops.migrations.round_trip.database import scratch_database as made
 
     with scratch_server(_environment(environment, root), server) as admin, made(admin) as target:
         yield target
@@ -52,8 +52,8 @@ def scratch_database(
 
 def assert_single_head(environment: str | None = None, *, root: Path | None = None) -> None:
     """The revisions have exactly one head: nobody forgot to merge."""
-    from pgops.migrations.history import NotPlainError, read_history
-    from pgops.migrations.location import locate
+    from pgops.migrations.revisions.history import NotPlainError, read_history
+    from pgops.migrations.revisions.location import locate
 
     found = _environment(environment, root)
     try:
@@ -103,7 +103,7 @@ def rehearse(
     since: str | None = None,
     on_step: Callable[[Step], None] = lambda _step: None,
     on_server: Callable[[Target], None] = lambda _target: None,
-) -> Trial:
+) -> RoundTrip:
     """Try a project's whole history out; what ``migrate.test`` does, as a value.
 
     :param data: as for :func:`assert_up_down_up`, and ``since`` too.
@@ -112,16 +112,16 @@ def rehearse(
     :param on_server: told which server was chosen.
     :raises PgopsError: it could not be tried at all.
     """
-    from pgops.migrations.scratch.data import DEFAULT_FILE
-    from pgops.migrations.scratch.database import scratch_database as made
-    from pgops.migrations.scratch.trial import try_out
+    from pgops.migrations.round_trip.data import DEFAULT_FILE
+    from pgops.migrations.round_trip.database import scratch_database as made
+    from pgops.migrations.round_trip.round_trip import run_round_trip
 
     usual = environment.project / DEFAULT_FILE
     if data is None and usual.is_file():
         data = usual
     with scratch_server(environment, server) as admin, made(admin) as scratch:
         on_server(scratch)
-        return try_out(
+        return run_round_trip(
             environment,
             scratch,
             data=data,
@@ -184,7 +184,7 @@ def _environment(name: str | None, root: Path | None) -> Environment:
     return load(root=root).environment(name)
 
 
-def _of_steps(trial: Trial) -> list[str]:
+def _of_steps(trial: RoundTrip) -> list[str]:
     found = [f"revision {step.revision}: {problem}" for step in trial.steps for problem in step.problems]
     return [*found, *(line for line in trial.remarks if "not tried" in line)]
 

@@ -25,7 +25,7 @@ import pytest
 
 from pgops import postgres
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _SCRUBBED = ("PG", "PGOPS_ENVIRONMENTS", "DATABASE_URL", "COMPOSE_", "INVOKE_", "ALEMBIC_")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgops import errors
-from tests import recording
+from tests.support import recorded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
@@ -40,9 +40,11 @@ def test_the_menu_fits() -> None:
 
 
 def test_the_reference_of_tasks_is_the_one_the_code_would_write() -> None:
-    from tests.task_reference import reference
+    from tests.support.task_reference import reference
 
-    assert read("docs/tasks.md") == reference(), "python -m tests.task_reference writes docs/tasks.md anew"
+    assert read("docs/tasks.md") == reference(), (
+        "python -m tests.support.task_reference writes docs/tasks.md anew"
+    )
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -73,11 +75,11 @@ def test_commands_in_the_documents_exist(document: Path) -> None:
         assert not named or named[0] in known, line
 
 
-@pytest.mark.parametrize("tasks", recording.recorded())
+@pytest.mark.parametrize("tasks", recorded.recorded())
 def test_the_recorded_run_is_what_happens(tasks: str, tmp_path: Path) -> None:
-    shown = recording.recorded()[tasks].split("\n", 1)[1]
-    assert recording.same(recording.run(tasks, tmp_path)) == recording.same(shown), (
-        "python -m tests.recording records it anew"
+    shown = recorded.recorded()[tasks].split("\n", 1)[1]
+    assert recorded.same(recorded.run(tasks, tmp_path)) == recorded.same(shown), (
+        "python -m tests.support.recorded records it anew"
     )
 
 

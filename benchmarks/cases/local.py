@@ -16,7 +16,7 @@ from benchmarks.servers import free_port, why_no_image
 from benchmarks.workbench import Workbench
 from pgops import postgres
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 _PUBLISHED = "127.0.0.1:5432:5432"
 _UP = ["docker-compose", "up", "--detach", "--wait"]

@@ -1,56 +1,6 @@
-"""Backups: made, proven, kept, restored. :func:`open_repository` is where an environment's backups are."""
+"""Backups: taken, proven, kept, restored.
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from pgops.backups.manifest import Manifest, Proof
-from pgops.backups.repository import Backup, Listing, Repository, find, listing, load, newest_first
-from pgops.environments import Environment, Store
-from pgops.errors import ConfigurationError
-
-__all__ = [
-    "Backup",
-    "Listing",
-    "Manifest",
-    "Proof",
-    "Repository",
-    "find",
-    "listing",
-    "load",
-    "newest_first",
-    "open_repository",
-]
-
-
-def open_repository(environment: Environment) -> Repository:
-    """The repository that ``backups.store`` of this environment names.
-
-    :raises ConfigurationError: the store's URL is of a kind pgops does not know.
-    :raises UsageError: the store needs an extra that is not installed.
-    """
-    store = environment.backups.store
-    repository = _plain(store, environment.name)
-    if store.encrypt is None:
-        return repository
-    from pgops.backups.encryption import EncryptedRepository
-
-    return EncryptedRepository(repository, store.encrypt, store=store.name)
-
-
-def _plain(store: Store, environment: str) -> Repository:
-    scheme, _, rest = store.url.partition(":")
-    if scheme == "file":
-        from pgops.backups.directory import DirectoryRepository
-
-        return DirectoryRepository(Path(rest.removeprefix("//")), environment)
-    if scheme == "s3":
-        from pgops.backups.s3 import S3Repository, staging_directory
-        from pgops.backups.s3_store import Bucket
-
-        return S3Repository(Bucket(store), environment, staging_directory(store.url))
-    raise ConfigurationError(
-        f"stores.{store.name}.url: {scheme}: is not a kind of store pgops knows",
-        untouched="nothing was touched",
-        hint="file:./backups or s3://bucket/prefix",
-    )
+Floors, each importing only those below it: ``manifest`` (what a backup says of itself), ``repository`` (where
+backups lie), ``database`` (what is in a database), ``retention`` (what is kept and why), ``load`` (a database
+beside its target), ``verify`` (by reading, by restoring), ``dump`` (taking one), ``restore``.
+"""

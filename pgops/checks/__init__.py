@@ -8,7 +8,6 @@ from pgops.checks.privileges import may_back_up, may_migrate
 from pgops.checks.report import Check, FailedChecksError, Finding, fail, failed, ok, warn
 from pgops.environments import Environment
 from pgops.errors import ExitCode, PgopsError, UnreachableError
-from pgops.parallel import TooLateError, each_within
 from pgops.pgtools import NoToolsError, ToolSource, choose_for_dump
 from pgops.postgres import (
     Connection,
@@ -21,7 +20,8 @@ from pgops.postgres import (
     transaction_pooled,
 )
 from pgops.postgres.facts import behind_proxy
-from pgops.secrets import PassfileSecret, check_private
+from pgops.runtime.deadline import TooLateError, each_within
+from pgops.secrets.references import PassfileSecret, check_private
 from pgops.targets import target_for
 
 __all__ = ["Check", "FailedChecksError", "Finding", "check", "check_all"]
@@ -90,7 +90,7 @@ def _files(environment: Environment) -> Iterator[Finding]:
 
 
 def _store(environment: Environment) -> Iterator[Finding]:
-    from pgops.backups import open_repository
+    from pgops.backups.repository import open_repository
 
     try:
         repository = open_repository(environment)

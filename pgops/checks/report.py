@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pgops.errors import ExitCode, PgopsError
-from pgops.redaction import redact
+from pgops.secrets.redaction import redact
 
 Level = Literal["ok", "warn", "fail"]
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pgops.errors import UsageError
-from pgops.secrets import SecretRef
+from pgops.secrets.references import SecretRef
 
 ServerKind = Literal["docker", "embedded", "auto"]
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")

@@ -7,7 +7,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pgops.environments.model import Environment, Origin
-from pgops.secrets import CommandSecret, EnvSecret, FileSecret, KeyringSecret, LiteralSecret, PassfileSecret
+from pgops.secrets.references import (
+    CommandSecret,
+    EnvSecret,
+    FileSecret,
+    KeyringSecret,
+    LiteralSecret,
+    PassfileSecret,
+)
 
 BUILT_IN = "built in"
 _SECRETS = (EnvSecret, FileSecret, CommandSecret, KeyringSecret, PassfileSecret, LiteralSecret)

@@ -11,7 +11,7 @@ from pgops.environments.scalars import is_null, read_scalar, what_is
 from pgops.environments.spec import SECRET_SOURCES, Items, Kind, Record, SecretKind, Table
 from pgops.environments.tree import Mapping, Node, Place, Scalar, Sequence
 from pgops.environments.words import did_you_mean, join, listed, shown
-from pgops.secrets import (
+from pgops.secrets.references import (
     CommandSecret,
     EnvSecret,
     FileSecret,

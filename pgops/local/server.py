@@ -15,7 +15,7 @@ from pgops.errors import ConfigurationError, UnreachableError, UsageError
 from pgops.local import embedded
 from pgops.local.compose import ServiceSpec, connection_facts, image_major, load
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 Report = Callable[[str, float, float], None]
 """Called with what is being done, and how many bytes of how many where that is known (else 0, 0)."""

@@ -1,12 +1,6 @@
 """PostgreSQL's client programs: which to use, what to say to them, and running them."""
 
-from pgops.pgtools.choice import (
-    Choice,
-    NoToolsError,
-    choose_for_dump,
-    choose_for_reading,
-    choose_for_restore,
-)
+from pgops.pgtools.choice import Choice, NoToolsError, choose_for_dump, choose_for_reading, choose_for_restore
 from pgops.pgtools.commands import (
     conninfo_database,
     dump_command,
@@ -16,17 +10,7 @@ from pgops.pgtools.commands import (
     read_command,
     restore_command,
 )
-from pgops.pgtools.runner import (
-    Child,
-    Finished,
-    HostRunner,
-    Runner,
-    ToolError,
-    check,
-    run,
-    running,
-    wait,
-)
+from pgops.pgtools.runner import Child, Finished, HostRunner, Runner, ToolError, check, run, running, wait
 from pgops.pgtools.toolset import (
     DEFAULT_SOURCES,
     Toolset,

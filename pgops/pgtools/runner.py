@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from pgops import watchdog
 from pgops.errors import PgopsError
 from pgops.postgres import Target, child_environment, passfile, service_file
-from pgops.redaction import redact
+from pgops.runtime import watchdog
+from pgops.secrets.redaction import redact
 
 _GRACE = 5.0
 _POLL = 0.02

@@ -34,7 +34,7 @@ from pgops.postgres.facts import (
 from pgops.postgres.passfile import passfile
 from pgops.postgres.recreate import maintenance_connection, recreate_database
 from pgops.postgres.servicefile import service_file
-from pgops.postgres.session import UNHURRIED, WORKING, patience
+from pgops.postgres.settings import UNHURRIED, WORKING, no_session_timeouts
 from pgops.postgres.target import (
     Target,
     child_environment,
@@ -44,7 +44,7 @@ from pgops.postgres.target import (
     libpq_url,
     sqlalchemy_url,
 )
-from pgops.redaction import redact
+from pgops.secrets.redaction import redact
 
 __all__ = [
     "IDENTITY_SQL",
@@ -77,8 +77,8 @@ __all__ = [
     "literal",
     "maintenance_connection",
     "major_version",
+    "no_session_timeouts",
     "passfile",
-    "patience",
     "recreate_database",
     "redact",
     "server_facts",

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-from pgops import watchdog
 from pgops.errors import UNTOUCHED, UnreachableError
 from pgops.postgres.target import Target, connection_keywords
-from pgops.redaction import redact
+from pgops.runtime import watchdog
+from pgops.secrets.redaction import redact
 
 Connection = psycopg2.extensions.connection
 DatabaseError = psycopg2.Error

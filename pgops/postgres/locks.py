@@ -32,7 +32,7 @@ from pgops.postgres.connection import (
     set_settings,
 )
 from pgops.postgres.facts import Blocker, sessions
-from pgops.postgres.session import patience
+from pgops.postgres.settings import no_session_timeouts
 
 _NAMESPACE = int.from_bytes(hashlib.sha256(b"pgops").digest()[:4], "big", signed=True)
 
@@ -89,7 +89,7 @@ def held(
     :param on_wait: called once when it has to wait, with those who hold it.
     :raises LockedError: not given in time; the message names the holder.
     """
-    set_settings(connection, patience(major_version(connection)))
+    set_settings(connection, no_session_timeouts(major_version(connection)))
     deadline = time.monotonic() + wait
     told = False
     while not try_lock(connection, name, mode):

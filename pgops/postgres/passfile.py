@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pgops.errors import SecretError
-from pgops.momentary import abandoned, own_directory, turn
 from pgops.postgres.target import Target
-from pgops.secrets import PassfileSecret, check_private
+from pgops.runtime.temporary import abandoned, own_directory, turn
+from pgops.secrets.references import PassfileSecret, check_private
 
 
 @contextlib.contextmanager

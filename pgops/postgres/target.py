@@ -17,7 +17,7 @@ from psycopg2.extensions import parse_dsn
 
 from pgops.environments import HostConnection, ServiceConnection, UrlConnection
 from pgops.errors import ConfigurationError, SecretError
-from pgops.secrets import (
+from pgops.secrets.references import (
     LiteralSecret,
     PassfileSecret,
     Secret,

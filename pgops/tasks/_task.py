@@ -100,7 +100,7 @@ def task(
     """Make a task of a function ``(context, console, *, flags…)``.
 
     ``help`` explains the flags that :data:`SHARED_HELP` does not. The function gets a
-    :class:`pgops.console.Console` as its second argument and prints through nothing else; it raises
+    :class:`pgops.terminal.console.Console` as its second argument and prints through nothing else; it raises
     :class:`PgopsError` for expected failures.
     """
 
@@ -138,8 +138,8 @@ def task(
 
 
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
-    from pgops import watchdog
-    from pgops.console import Console
+    from pgops.runtime import watchdog
+    from pgops.terminal.console import Console
 
     console = Console(json_output=bool(given.get("json")))
     if context.config.run.dry and "dry_run" in given:
@@ -160,7 +160,7 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
     except Exception as error:
         # A defect keeps its traceback, on stderr; who reads JSON gets an object all the same.
         if console.json_output:
-            from pgops.redaction import redact
+            from pgops.secrets.redaction import redact
 
             message = f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
             console.fail(DefectError(message, hint="a defect of pgops; the traceback is on stderr"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pgops.tasks._task import Context, task
 
 if TYPE_CHECKING:
-    from pgops.console import Console
+    from pgops.terminal.console import Console
 
 
 @task(

@@ -9,10 +9,10 @@ from pgops.tasks._task import Context, load_environment, task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgops.console import Console
     from pgops.environments import Environment
     from pgops.local.server import LocalServer, LocalStatus
     from pgops.postgres import Connection
+    from pgops.terminal.console import Console
 
 
 def _server(context: Context, env: str | None) -> tuple[Environment, LocalServer]:
@@ -75,7 +75,7 @@ class _progress:  # noqa: N801 - used as a context manager, like contextlib's ow
         self._context = console.progress(title, None)
 
     def __enter__(self) -> Callable[[str, float, float], None]:
-        from pgops.console import human_bytes
+        from pgops.units import human_bytes
 
         ticker = self._context.__enter__()
         return lambda text, done, total: ticker.update(
@@ -98,7 +98,7 @@ def down(
     json: bool = False,
 ) -> None:
     """Stop the local server; its data stays unless --volumes says otherwise."""
-    from pgops.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect, required_answer
 
     environment, server = _server(context, env)
     before = server.status()
@@ -169,9 +169,9 @@ def psql(
     """
     from invoke.exceptions import Exit
 
-    from pgops.confirmation import Effect, required_answer
     from pgops.pgtools.shell import run_psql
     from pgops.targets import target_for
+    from pgops.terminal.confirmation import Effect, required_answer
 
     environment = load_environment(context, env)
     target = target_for(environment)
@@ -207,10 +207,10 @@ def reset(
 ) -> None:
     """Drop the database, create it empty and migrate it; never on a protected environment."""
     from pgops import postgres
-    from pgops.confirmation import Effect, required_answer
     from pgops.errors import RefusedError
     from pgops.targets import target_for
-    from pgops.tasks._migrate_run import bring_up
+    from pgops.tasks.migrate.run import bring_up
+    from pgops.terminal.confirmation import Effect, required_answer
 
     environment = load_environment(context, env)
     target = target_for(environment)
@@ -222,7 +222,7 @@ def reset(
         )
     with postgres.connected(target) as connection:
         tables, size = _what_is_there(connection)
-    from pgops.console import human_bytes
+    from pgops.units import human_bytes
 
     console.say(
         f"{environment.name}: {target.place} has {tables} table{'' if tables == 1 else 's'}, {human_bytes(size)}"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pgops.tasks._task import Context, load_project, task
 
 if TYPE_CHECKING:
-    from pgops.console import Console
     from pgops.environments import Environment
+    from pgops.terminal.console import Console
 
 
 @task(name="list")

@@ -9,8 +9,8 @@ from pgops.tasks._task import Context, load_project, task
 if TYPE_CHECKING:
     import datetime as dt
 
-    from pgops.console import Console
-    from pgops.overview import Row
+    from pgops.overview.overview import Row
+    from pgops.terminal.console import Console
 
 _PATIENCE = 20.0
 # Comparing with the models imports the application, once for each environment.
@@ -29,9 +29,9 @@ def status(
     """Show every environment: server, revision, pending, drift, last run, last backup."""
     import datetime as dt
 
-    from pgops.overview import overview
-    from pgops.tasks._migrate_status import looker
-    from pgops.tasks._status_drift import drift_in_a_process
+    from pgops.overview.drift_process import drift_in_a_process
+    from pgops.overview.overview import overview
+    from pgops.tasks.migrate.statuses import looker
 
     project = load_project(context)
     environments = [project.environment(env)] if env else list(project.environments.values())
@@ -53,7 +53,7 @@ def status(
 
 
 def _line(row: Row, now: dt.datetime) -> list[object]:
-    from pgops.console import human_age
+    from pgops.units import human_age
 
     backup = None
     if row.backup is not None:

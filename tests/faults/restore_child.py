@@ -14,13 +14,13 @@ import threading
 import time
 from pathlib import Path
 
-from pgops.backups import find
-from pgops.backups.directory import DirectoryRepository
-from pgops.backups.restore import restore
-from pgops.backups.restore_look import look
-from pgops.backups.restoring import Hooks, Step
+from pgops.backups.load.side_database import Hooks, Step
+from pgops.backups.repository import find
+from pgops.backups.repository.directory import DirectoryRepository
+from pgops.backups.restore.plan import plan_restore
+from pgops.backups.restore.restore import restore
 from pgops.postgres import Target
-from pgops.secrets import EnvSecret
+from pgops.secrets.references import EnvSecret
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             threading.Thread(target=die, daemon=True).start()
 
-    looked = look(target, find(repository, backup_id))
+    looked = plan_restore(target, find(repository, backup_id))
     restore(
         looked,
         repository,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import listing, open_repository
-from pgops.backups.create import create
+from pgops.backups.dump.create import create
+from pgops.backups.repository import listing, open_repository
 from pgops.errors import PgopsError
 from pgops.postgres import Target
-from tests.backing_up import environment_for
-from tests.restoring import run_sql
+from tests.support.backups import environment_for
+from tests.support.restores import run_sql
 
 
 @pytest.fixture

@@ -15,24 +15,24 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import listing, open_repository
-from pgops.backups.create import create
-from pgops.backups.dump import SESSION_PREFIX
-from pgops.backups.verify import check_files
+from pgops.backups.dump.create import create
+from pgops.backups.dump.dump import SESSION_PREFIX
+from pgops.backups.repository import listing, open_repository
+from pgops.backups.verify.reading import check_files
 from pgops.errors import PgopsError, UnreachableError
 from pgops.local import embedded
 from pgops.postgres import Target, connected, fetch_all, wait_until_ready
-from tests.backing_up import environment_for
-from tests.restoring import run_sql, small_data
+from tests.support.backups import environment_for
+from tests.support.restores import run_sql, small_data
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 _CHILD = """
 import sys
 from pathlib import Path
-from pgops.backups.create import create
+from pgops.backups.dump.create import create
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
-from tests.backing_up import environment_for
+from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.backups import environment_for
 host, port, dbname, user, root = sys.argv[1:6]
 target = Target("test", host, int(port), dbname, user, LiteralSecret(Secret(sys.stdin.readline().strip())))
 print("begun", flush=True)

@@ -12,15 +12,15 @@ from typing import IO
 
 import pytest
 
-from pgops import watchdog
-from pgops.backups import create as backups_create
-from pgops.backups.restoring import Hooks, Step
+from pgops.backups.dump import create as backups_create
+from pgops.backups.load.side_database import Hooks, Step
 from pgops.errors import UnreachableError
 from pgops.postgres import Target, connected, execute, fetch_value
+from pgops.runtime import watchdog
 from tests.conftest import ProjectDirectory
-from tests.freezing import frozen, postmaster, stopped
-from tests.migrating import AlembicProject
-from tests.restoring import (
+from tests.support.frozen_server import frozen, postmaster, stopped
+from tests.support.projects import AlembicProject
+from tests.support.restores import (
     back_up,
     databases,
     environment_for,

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import undo
-from pgops.backups.repository import Backup, Repository
-from pgops.backups.restoring import Step
+from pgops.backups.load.side_database import Step
+from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.restore import undo
 from pgops.errors import UnreachableError
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_value
 from tests.conftest import REPOSITORY, fresh_database
-from tests.restoring import back_up, databases, drop_all, put_back, run_sql, small_data, table_hashes
+from tests.support.restores import back_up, databases, drop_all, put_back, run_sql, small_data, table_hashes
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 LOST = "DELETE FROM knowledge WHERE id > 10"

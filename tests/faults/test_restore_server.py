@@ -16,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import undo
-from pgops.backups.repository import Backup, Repository
-from pgops.backups.restore import restore
-from pgops.backups.restore_look import look
-from pgops.backups.restoring import Hooks, Step
+from pgops.backups.load.side_database import Hooks, Step
+from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.restore import undo
+from pgops.backups.restore.plan import plan_restore
+from pgops.backups.restore.restore import restore
 from pgops.errors import PgopsError
 from pgops.local import embedded
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import fresh_database
-from tests.restoring import back_up, databases, put_back, run_sql, small_data, table_hashes, value
+from tests.support.restores import back_up, databases, put_back, run_sql, small_data, table_hashes, value
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 LOST = "DELETE FROM knowledge WHERE id > 10"
@@ -61,7 +61,9 @@ def restored_or_failed(
 ) -> PgopsError | None:
     """Restore; gives the expected failure. Anything else is a defect and gets out."""
     try:
-        restore(look(target, backup), repository, hooks, now=dt.datetime.now(dt.UTC), jobs=2, lock_wait=10)
+        restore(
+            plan_restore(target, backup), repository, hooks, now=dt.datetime.now(dt.UTC), jobs=2, lock_wait=10
+        )
     except PgopsError as error:
         return error
     return None

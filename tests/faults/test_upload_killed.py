@@ -18,18 +18,25 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from pgops.backups import Repository, listing, open_repository
-from pgops.backups.claims import CLAIM_NAME
-from pgops.backups.create import create
-from pgops.backups.manifest import MANIFEST_NAME
-from pgops.backups.s3_store import Bucket, UnwantedError
-from pgops.backups.verify import check_files
+from pgops.backups.dump.create import create
+from pgops.backups.manifest.manifest import MANIFEST_NAME
+from pgops.backups.repository import Repository, listing, open_repository
+from pgops.backups.repository.bucket import Bucket, UnwantedError
+from pgops.backups.repository.locks import CLAIM_NAME
+from pgops.backups.verify.reading import check_files
 from pgops.environments import Environment
 from pgops.postgres import Target
-from pgops.secrets import EnvSecret
-from tests.restoring import run_sql, small_data
-from tests.s3_gate import Gate, Moment, gate_before
-from tests.s3_servers import ACCESS_KEY, PREFIX, SECRET_KEY, S3Server, bucket_environment, signing_server
+from pgops.secrets.references import EnvSecret
+from tests.support.restores import run_sql, small_data
+from tests.support.s3_gate import Gate, Moment, gate_before
+from tests.support.s3_servers import (
+    ACCESS_KEY,
+    PREFIX,
+    SECRET_KEY,
+    S3Server,
+    bucket_environment,
+    signing_server,
+)
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 _CLAIM = rf"PUT .*/{CLAIM_NAME}$"
@@ -42,11 +49,11 @@ _REMOVAL = r"POST .*\?delete"
 _CHILD = """
 import sys
 from pathlib import Path
-from pgops.backups import open_repository
-from pgops.backups.create import create
+from pgops.backups.repository import open_repository
+from pgops.backups.dump.create import create
 from pgops.postgres import Target
-from pgops.secrets import EnvSecret
-from tests.s3_servers import bucket_environment
+from pgops.secrets.references import EnvSecret
+from tests.support.s3_servers import bucket_environment
 
 class Told:
     def step(self, text):

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pgops.backups.directory import DirectoryRepository
+from pgops.backups.repository.directory import DirectoryRepository
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory, Ran
-from tests.restoring import run_sql, small_data
+from tests.support.restores import run_sql, small_data
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory, Ran
-from tests.migrating import STOCK_ENV
+from tests.support.projects import STOCK_ENV
 
 HEADER = "revision = 'cccc'\ndown_revision = 'bbbb'\n"
 FUNCTIONS = "def upgrade(): pass\ndef downgrade(): pass\n"

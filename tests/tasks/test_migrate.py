@@ -11,7 +11,7 @@ import pytest
 
 from pgops.postgres import Target, connected, execute, identifier
 from tests.conftest import ProjectDirectory, Ran
-from tests.migrating import AlembicProject, heads, tables, value
+from tests.support.projects import AlembicProject, heads, tables, value
 
 
 def parsed(ran: Ran) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def test_json_carries_the_run_and_nothing_else(
 
 def test_noise_of_env_py_stays_out_of_stdout(project: ProjectDirectory, database: Target) -> None:
     project.environment_yaml(staging=database)
-    from tests.migrating import STOCK_ENV
+    from tests.support.projects import STOCK_ENV
 
     noisy = AlembicProject.make(
         project.path,
@@ -338,7 +338,7 @@ def test_status_asks_alembic_where_files_are_not_plain(
 ) -> None:
     targets = {"one": make_database(), "two": make_database()}
     project.environment_yaml(**targets)
-    from tests.migrating import STOCK_ENV
+    from tests.support.projects import STOCK_ENV
 
     alembic = AlembicProject.make(
         project.path,
@@ -394,7 +394,7 @@ def test_history(project: ProjectDirectory, database: Target, alembic: AlembicPr
 
 
 def test_revision_needs_the_head_and_says_to_review(project: ProjectDirectory, database: Target) -> None:
-    from tests.migrating import STOCK_ENV
+    from tests.support.projects import STOCK_ENV
 
     project.environment_yaml(staging=database)
     models = (
@@ -513,7 +513,7 @@ def test_hazards_block_until_accepted_with_a_reason(
 def test_alembic_sees_nothing_of_the_journal(
     project: ProjectDirectory, database: Target, tmp_path: Path
 ) -> None:
-    from tests.migrating import STOCK_ENV
+    from tests.support.projects import STOCK_ENV
 
     project.environment_yaml(staging=database)
     AlembicProject.make(

@@ -10,7 +10,7 @@ import pytest
 
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
-from tests.migrating import AlembicProject, heads, tables
+from tests.support.projects import AlembicProject, heads, tables
 
 INVOKE = str(Path(sys.executable).with_name("invoke"))
 

@@ -12,8 +12,8 @@ import pytest
 from pgops.migrations import journal
 from pgops.postgres import Target, connected, identity
 from tests.conftest import ProjectDirectory
-from tests.restoring import back_up, databases, restorable, run_sql, small_data, value
-from tests.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, signing_server
+from tests.support.restores import back_up, databases, restorable, run_sql, small_data, value
+from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, signing_server
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 The fields carry compose's own names and are complete enough to be written back as the text that compose
 hashes (:mod:`pgops.local.compose.confighash`) and as what the engine is asked for
-(:mod:`pgops.local.engine.body`). ``None`` and empty mean "not said". Sizes are bytes, durations nanoseconds.
+(:mod:`pgops.local.engine.request`). ``None`` and empty mean "not said". Sizes are bytes, durations nanoseconds.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 (an :class:`EmbeddedSpec`); :func:`scratch_server` is one for a moment.
 """
 
-from pgops.local.embedded.place import available, bindir, version
+from pgops.local.embedded.installation import available, bindir, version
 from pgops.local.embedded.scratch import scratch_server
 from pgops.local.embedded.server import EmbeddedSpec, destroy, logs, status, stop, up
 from pgops.local.embedded.state import EmbeddedState

@@ -23,8 +23,8 @@ from typing import Any, Literal
 
 from pgops.errors import LockedError, PgopsError, UnreachableError
 from pgops.local.embedded import log
-from pgops.local.embedded.members import leads, led_elsewhere, members
-from pgops.local.embedded.place import Cluster, give, programs_for
+from pgops.local.embedded.installation import Cluster, give, programs_for
+from pgops.local.embedded.processes import leads, led_elsewhere, members
 
 State = Literal["absent", "stopped", "starting", "running", "stopping", "orphaned"]
 

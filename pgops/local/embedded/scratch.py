@@ -16,10 +16,10 @@ from types import MappingProxyType
 
 from pgops.errors import LockedError, UnreachableError
 from pgops.local.embedded import process
-from pgops.local.embedded.place import Cluster, read_marker, server_user, version, write_marker
+from pgops.local.embedded.installation import Cluster, read_marker, server_user, version, write_marker
 from pgops.local.embedded.state import EmbeddedState
 from pgops.postgres import Target, wait_until_ready
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 PREFIX = "pgops-scratch-"
 _HOST = "127.0.0.1"

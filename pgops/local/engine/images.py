@@ -12,8 +12,8 @@ import requests
 
 from pgops.errors import UnreachableError
 from pgops.local.compose import ServiceSpec, image_major
-from pgops.local.engine.body import image_name
 from pgops.local.engine.client import Engine, Event, Report, explanation, speaking
+from pgops.local.engine.request import image_name
 
 _UNTOUCHED = "no container was touched"
 

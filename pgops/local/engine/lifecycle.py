@@ -14,7 +14,7 @@ import docker.errors
 
 from pgops.errors import ConfigurationError, RefusedError, UnreachableError
 from pgops.local.compose import ServiceSpec
-from pgops.local.engine import body, ports
+from pgops.local.engine import ports, request
 from pgops.local.engine.client import Engine, Event, Report, explanation, speaking
 from pgops.local.engine.containers import (
     Container,
@@ -178,10 +178,10 @@ def _create(
     try:
         ensure_networks(engine, spec, networks, report)
         ensure_volumes(engine, spec, report)
-        request = body.container_body(spec, image_id=image.id, inherited=_inherited(spec, replaced))
+        body = request.container_body(spec, image_id=image.id, inherited=_inherited(spec, replaced))
         with _set_aside(engine, spec, replaced):
             report(Event("container", f"creating {spec.name_of_container}"))
-            container = _make_and_start(engine, spec, request)
+            container = _make_and_start(engine, spec, body)
     except BaseException:
         for network in networks:
             remove_network_again(engine, network)
@@ -189,9 +189,9 @@ def _create(
     return Started(_now(engine, container), "recreated" if replaced else "created", image, place)
 
 
-def _make_and_start(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) -> str:
+def _make_and_start(engine: Engine, spec: ServiceSpec, body: dict[str, Any]) -> str:
     """The new container's id; one that does not start is removed."""
-    container = _create_container(engine, spec, request)
+    container = _create_container(engine, spec, body)
     try:
         _join_networks(engine, spec, container)
         _start_container(engine, spec, container, spec.name_of_container)
@@ -209,7 +209,7 @@ def _set_aside(engine: Engine, spec: ServiceSpec, old: Container | None) -> Iter
         yield
         return
     with speaking(f"stop {old.name}"):
-        engine.api.stop(old.id, timeout=body.stop_seconds(spec))
+        engine.api.stop(old.id, timeout=request.stop_seconds(spec))
         engine.api.rename(old.id, set_aside_name(old.id, spec.name_of_container))
     try:
         yield
@@ -246,11 +246,11 @@ def _check_start_interval(engine: Engine, spec: ServiceSpec) -> None:
         )
 
 
-def _create_container(engine: Engine, spec: ServiceSpec, request: dict[str, Any]) -> str:
+def _create_container(engine: Engine, spec: ServiceSpec, body: dict[str, Any]) -> str:
     name = spec.name_of_container
     with speaking(f"create container {name}"):
         try:
-            found = engine.untyped.create_container_from_config(request, name, spec.platform or None)
+            found = engine.untyped.create_container_from_config(body, name, spec.platform or None)
         except docker.errors.APIError as error:
             if error.status_code == 409 and "already in use" in explanation(error):
                 _tell_who_has_the_name(engine, spec)
@@ -263,14 +263,16 @@ def _tell_who_has_the_name(engine: Engine, spec: ServiceSpec) -> NoReturn:
         labels = engine.api.inspect_container(spec.name_of_container)["Config"].get("Labels") or {}
     except docker.errors.NotFound as error:
         raise RaceError from error  # the name is reserved, the container not there yet
-    if labels.get(body.PROJECT) == spec.project.name and labels.get(body.SERVICE) == spec.service:
+    if labels.get(request.PROJECT) == spec.project.name and labels.get(request.SERVICE) == spec.service:
         raise RaceError
     raise _name_taken(spec, labels)
 
 
 def _name_taken(spec: ServiceSpec, labels: Mapping[str, str]) -> RefusedError:
     name = spec.name_of_container
-    owner = f"project {labels[body.PROJECT]}" if body.PROJECT in labels else "something other than compose"
+    owner = (
+        f"project {labels[request.PROJECT]}" if request.PROJECT in labels else "something other than compose"
+    )
     return RefusedError(
         f"the name {name} is taken by a container that belongs to {owner}",
         untouched="that container was not touched",
@@ -280,8 +282,8 @@ def _name_taken(spec: ServiceSpec, labels: Mapping[str, str]) -> RefusedError:
 
 def _join_networks(engine: Engine, spec: ServiceSpec, container: str) -> None:
     """The networks after the first; older engines take only one when a container is made."""
-    for key in body.networks_by_priority(spec)[1:]:
-        network, endpoint = spec.declared_networks[key].name, body.network_endpoint(spec, key)
+    for key in request.networks_by_priority(spec)[1:]:
+        network, endpoint = spec.declared_networks[key].name, request.network_endpoint(spec, key)
         addresses = endpoint.get("IPAMConfig", {})
         with speaking(f"join network {network}"):
             engine.api.connect_container_to_network(
@@ -328,7 +330,7 @@ def _owner_of_port(engine: Engine, port: int, container: str) -> str:
         if port in taken and other["Id"] != container:
             labels = other.get("Labels") or {}
             name = str(other["Names"][0]).lstrip("/")
-            where = labels.get(body.WORKING_DIR)
+            where = labels.get(request.WORKING_DIR)
             return f"container {name}" + (f" (compose project in {where})" if where else "")
     found = ports.strangers(port)
     return " and ".join(map(str, found)) or f"another program (sudo ss -ltnp 'sport = :{port}' names it)"

@@ -12,7 +12,7 @@ from docker.types import IPAMConfig, IPAMPool
 from pgops.errors import ConfigurationError
 from pgops.local.compose import ServiceSpec
 from pgops.local.compose.spec import Network
-from pgops.local.engine import body
+from pgops.local.engine import request
 from pgops.local.engine.client import Engine, Event, Report, explanation, speaking
 
 
@@ -37,7 +37,7 @@ def ensure_networks(engine: Engine, spec: ServiceSpec, made: list[str], report: 
 
 
 def _create_network(engine: Engine, spec: ServiceSpec, key: str, network: Network) -> str:
-    ipam = body.network_ipam(network)
+    ipam = request.network_ipam(network)
     pools = [
         IPAMPool(
             subnet=pool["Subnet"],
@@ -57,7 +57,7 @@ def _create_network(engine: Engine, spec: ServiceSpec, key: str, network: Networ
             internal=network.internal,
             attachable=network.attachable or None,
             enable_ipv6=bool(network.enable_ipv6),
-            labels=body.network_labels(spec, key, network),
+            labels=request.network_labels(spec, key, network),
         )
     return str(found["Id"])
 
@@ -93,7 +93,7 @@ def ensure_volumes(engine: Engine, spec: ServiceSpec, report: Report) -> None:
                 volume.name,
                 driver=volume.driver or "local",
                 driver_opts=dict(volume.driver_opts) or None,
-                labels=body.volume_labels(spec, key, volume),
+                labels=request.volume_labels(spec, key, volume),
             )
 
 

@@ -12,7 +12,7 @@ import docker.errors
 from pgops import postgres
 from pgops.errors import RefusedError, UnreachableError
 from pgops.local.compose import ServiceSpec, config_hash
-from pgops.local.engine import body, ports
+from pgops.local.engine import ports, request
 from pgops.local.engine.client import Engine, Event, Report, quiet, speaking
 from pgops.local.engine.containers import (
     Container,
@@ -226,7 +226,7 @@ def status(engine: Engine, spec: ServiceSpec) -> ServerStatus:
     image = find_image(engine, spec)
     place = str(data_place(spec, image)) if image is not None else ""
     if container is None:
-        return ServerStatus("absent", image=body.image_name(spec), data=place)
+        return ServerStatus("absent", image=request.image_name(spec), data=place)
     check_checkout(spec, container)
     state = {"exited": "stopped", "created": "stopped"}.get(container.state, container.state)
     return ServerStatus(
@@ -235,7 +235,7 @@ def status(engine: Engine, spec: ServiceSpec) -> ServerStatus:
         container_id=container.id,
         health=container.health if container.running else "",
         started_at=container.started_at if container.running else "",
-        image=body.image_name(spec),
+        image=request.image_name(spec),
         data=place,
         changed=container.config_hash != config_hash(spec),
     )
@@ -248,7 +248,7 @@ def stop(engine: Engine, spec: ServiceSpec, *, report: Report = quiet) -> str:
         return ""
     report(Event("container", f"stopping {container.name}"))
     with speaking(f"stop {container.name}"):
-        engine.api.stop(container.id, timeout=body.stop_seconds(spec))
+        engine.api.stop(container.id, timeout=request.stop_seconds(spec))
     return container.name
 
 
@@ -291,7 +291,7 @@ def _remove_network(engine: Engine, spec: ServiceSpec, name: str) -> bool:
     with speaking(f"remove network {name}"):
         for found in engine.api.networks(names=[name]):
             labels: Mapping[str, str] = found.get("Labels") or {}
-            if found["Name"] != name or labels.get(body.PROJECT) != spec.project.name:
+            if found["Name"] != name or labels.get(request.PROJECT) != spec.project.name:
                 continue
             if _network_in_use(engine, found["Id"]):
                 continue
@@ -326,7 +326,7 @@ def remove_data(engine: Engine, spec: ServiceSpec, *, report: Report = quiet) ->
                 labels = engine.api.inspect_volume(volume.name).get("Labels") or {}
             except docker.errors.NotFound:
                 continue
-            if volume.external or labels.get(body.PROJECT) != spec.project.name:
+            if volume.external or labels.get(request.PROJECT) != spec.project.name:
                 continue
             report(Event("volume", f"deleting volume {volume.name}"))
             engine.api.remove_volume(volume.name)

@@ -24,10 +24,10 @@ from docker.types import Mount
 from docker.utils.socket import frames_iter
 
 from pgops.errors import ConfigurationError, UnreachableError
-from pgops.local.engine import remembered
+from pgops.local.engine import cache
 from pgops.local.engine.client import Engine, EngineFacts, connect, explanation, reconnect, speaking
 from pgops.pgtools import Child, Finished, Toolset, ability_probe, run, toolset_of
-from pgops.redaction import redact
+from pgops.secrets.redaction import redact
 
 LABEL = "pgops.tool"
 _END = "pgops: the program ended with "
@@ -99,8 +99,8 @@ def _inspect(facts: EngineFacts, image: str, name: str) -> Toolset | None:
     """Ask an image's programs everything in one container, and whether it sees our files at all; once."""
     runner = ContainerRunner(facts, image)
     script = f'cat "$0" && {ability_probe()}'
-    question = remembered.key(facts.endpoint.url, image, script)
-    answer = remembered.recall(question, os.environ)
+    question = cache.key(facts.endpoint.url, image, script)
+    answer = cache.recall(question, os.environ)
     if answer is None:
         with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
             token = Path(directory) / "token"
@@ -114,7 +114,7 @@ def _inspect(facts: EngineFacts, image: str, name: str) -> Toolset | None:
         answer = said.stdout.removeprefix(_SEEN)
     found = toolset_of(answer, runner=runner, origin=f"image {name}")
     if found is not None:
-        remembered.remember(question, answer, os.environ)
+        cache.remember(question, answer, os.environ)
     return found
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgops.console import human_bytes
 from pgops.migrations.hazards import inherited, live, partitions, sql
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.partitions import Attachment
 from pgops.migrations.hazards.plan import Plan
 from pgops.migrations.hazards.sql import Name, Statement
 from pgops.postgres import Connection
+from pgops.units import human_bytes
 
 _MAKE_IT_FIRST = """\
 # in a revision before, on the partition: an index CONCURRENTLY (a constraint USING INDEX after it),

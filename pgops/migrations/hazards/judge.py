@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from pgops.console import human_bytes, human_seconds
 from pgops.environments import HazardSettings
 from pgops.migrations.hazards import attaching, live, partitions, sql, squawk
 from pgops.migrations.hazards.columns import only_widens, planned_type, proven_not_null
@@ -22,6 +21,7 @@ from pgops.migrations.hazards.rules import (
 )
 from pgops.migrations.hazards.sql import Name, Statement
 from pgops.postgres import Connection
+from pgops.units import human_bytes, human_seconds
 
 _FROM_SQUAWK_ON_ITS_OWN = "constraint-missing-not-valid"
 _MORE_EXACT = frozenset(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgops.console import human_bytes, human_seconds
 from pgops.migrations.hazards import live, sql
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.plan import Plan
 from pgops.migrations.hazards.sql import Statement
 from pgops.postgres import Connection
+from pgops.units import human_bytes, human_seconds
 
 # https://www.postgresql.org/docs/current/explicit-locking.html, table "Conflicting Lock Modes".
 _CONFLICTS = {

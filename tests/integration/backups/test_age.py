@@ -10,17 +10,17 @@ from typing import Any
 import pyrage
 import pytest
 
-from pgops.backups import create as backups_create
-from pgops.backups import find
-from pgops.backups.directory import DirectoryRepository
-from pgops.backups.encryption import EncryptedRepository
-from pgops.backups.verify import check_files, verify
+from pgops.backups.dump import create as backups_create
+from pgops.backups.repository import find
+from pgops.backups.repository.directory import DirectoryRepository
+from pgops.backups.repository.encryption import EncryptedRepository
+from pgops.backups.verify.reading import check_files, verify
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, SecretError, VerificationError
 from pgops.postgres import Target
-from pgops.secrets import CommandSecret, EnvSecret, FileSecret, known_secrets
-from tests.backing_up import made_up_contents, manifest_for, write_files
-from tests.restoring import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
+from pgops.secrets.references import CommandSecret, EnvSecret, FileSecret, known_secrets
+from tests.support.backups import made_up_contents, manifest_for, write_files
+from tests.support.restores import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from pgops.local.engine.client import connect
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.integration.local.engine_project import EngineProject, engine_project
-from tests.odd_database import make_odd
-from tests.restoring import databases, run_sql, schema_text, table_hashes, value
+from tests.support.odd_database import make_odd
+from tests.support.restores import databases, run_sql, schema_text, table_hashes, value
 
 pytestmark = pytest.mark.docker
 IMAGE = "postgres:17"

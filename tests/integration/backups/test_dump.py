@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from pgops.backups import Backup, listing, open_repository
-from pgops.backups import dump as dump_module
-from pgops.backups.create import create, intent
-from pgops.backups.dump import SESSION_PREFIX
-from pgops.backups.manifest import InvalidIndex
-from pgops.backups.proof import prove
-from pgops.backups.verify import ProblemsError
+from pgops.backups.dump import dump as dump_module
+from pgops.backups.dump.create import create, plan_backup
+from pgops.backups.dump.dump import SESSION_PREFIX
+from pgops.backups.manifest.manifest import InvalidIndex
+from pgops.backups.repository import Backup, listing, open_repository
+from pgops.backups.verify.proof import prove
+from pgops.backups.verify.reading import ProblemsError
 from pgops.errors import InterruptedRunError, LockedError, PgopsError, RefusedError
 from pgops.pgtools import Child, HostRunner, NoToolsError, Runner, ToolError, Toolset, embedded_tools
 from pgops.postgres import (
@@ -35,10 +35,10 @@ from pgops.postgres import (
     server_facts,
 )
 from pgops.postgres.locks import Mode, held
-from pgops.secrets import LiteralSecret, Secret
-from tests import restoring
-from tests.backing_up import ODD_SQL, environment_for
-from tests.restoring import run_sql, schema_text, small_data, table_hashes, value
+from pgops.secrets.references import LiteralSecret, Secret
+from tests.support import restores
+from tests.support.backups import ODD_SQL, environment_for
+from tests.support.restores import run_sql, schema_text, small_data, table_hashes, value
 
 
 class Steps:
@@ -274,12 +274,12 @@ def test_no_more_is_asked_of_a_sequence_than_the_archive_may_hold(
         return before(*arguments, **more) if at_once else done
 
     monkeypatch.setattr(dump_module, moment, moving)
-    environment = restoring.environment_for(database, tmp_path)
+    environment = restores.environment_for(database, tmp_path)
     backup = create(environment, database)
     values = {each.name: (each.last_value, each.is_called) for each in backup.manifest.sequences}
     assert (*values["s"], *values["down"]) == kept
     repository = open_repository(environment)
-    assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
+    assert prove(repository, backup, database, now=restores.NOW, jobs=1).problems == ()
 
 
 def test_who_wants_a_sequence_for_himself_does_not_wait_for_the_dump(
@@ -306,10 +306,10 @@ def test_who_wants_a_sequence_for_himself_does_not_wait_for_the_dump(
 
     monkeypatch.setattr(dump_module, "running", truncate_first)
     monkeypatch.setattr(dump_module, "wait", drop_then)
-    repository, backup = restoring.back_up(database, tmp_path)
+    repository, backup = restores.back_up(database, tmp_path)
     assert begun == ["truncated", "dropped"]
     assert [each.name for each in backup.manifest.sequences] == ["dropped", "owner_id_seq"]
-    assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
+    assert prove(repository, backup, database, now=restores.NOW, jobs=1).problems == ()
 
 
 def test_invalid_indexes_are_told_of_and_restored_as_they_were(database: Target, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_invalid_indexes_are_told_of_and_restored_as_they_were(database: Target,
     )
     with pytest.raises(DatabaseError):
         run_sql(database, "CREATE UNIQUE INDEX CONCURRENTLY given_up ON twice (v)")
-    repository, backup = restoring.back_up(database, tmp_path)
+    repository, backup = restores.back_up(database, tmp_path)
     assert backup.manifest.invalid_indexes == (
         InvalidIndex("public", "Parts v", True),
         InvalidIndex("public", "given_up", False),
@@ -340,11 +340,11 @@ def test_invalid_indexes_are_told_of_and_restored_as_they_were(database: Target,
             (backup, " here, as it was where it was backed up"),
             (older, ": a partition lacks an index of its own"),
         ):
-            restored = restoring.put_back(database, repository, each)
+            restored = restores.put_back(database, repository, each)
             assert restored.comparison.notes == (f'index "public"."Parts v" is invalid{why}',)
-        assert prove(repository, backup, database, now=restoring.NOW, jobs=1).problems == ()
+        assert prove(repository, backup, database, now=restores.NOW, jobs=1).problems == ()
     finally:
-        restoring.drop_all(database)
+        restores.drop_all(database)
 
 
 def test_an_empty_database_is_a_backup_too(database: Target, tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_a_database_with_an_odd_name(server: Target, tmp_path: Path) -> None:
 def test_progress_names_rows_and_bytes(
     database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgops.backups.watching._LOOK_EVERY", 0.0)
+    monkeypatch.setattr("pgops.backups.database.progress._LOOK_EVERY", 0.0)
     run_sql(
         database, "CREATE TABLE large AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 60000) g"
     )
@@ -377,7 +377,7 @@ def test_progress_names_rows_and_bytes(
 
 
 def test_what_would_be_done_is_told_without_doing_it(database: Target, tmp_path: Path) -> None:
-    found = intent(environment_for(database, tmp_path), database)
+    found = plan_backup(environment_for(database, tmp_path), database)
     assert (found.environment, found.place, found.destination) == (
         "staging",
         database.place,
@@ -422,7 +422,7 @@ def test_a_backup_waits_for_a_migration_and_two_dumps_share(database: Target, tm
 def test_a_locked_table_names_who_holds_it(
     database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgops.backups.watching._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("pgops.backups.database.progress._LOOK_EVERY", 0.05)
     small_data(database)
     with contextlib.closing(connect(database, application_name="nightly job")) as blocker:
         execute(blocker, "BEGIN")
@@ -625,7 +625,7 @@ def test_no_password_is_in_argv_or_in_anything_written(database: Target, tmp_pat
 def test_ctrl_c_in_the_middle_leaves_nothing(
     database: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgops.backups.watching._LOOK_EVERY", 0.0)
+    monkeypatch.setattr("pgops.backups.database.progress._LOOK_EVERY", 0.0)
     run_sql(
         database, "CREATE TABLE large AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 60000) g"
     )
@@ -645,11 +645,11 @@ def test_over_tls_no_programs_without_it_are_chosen(
 ) -> None:
     """Whether it was asked for or not (sslmode=prefer): they would go on in the clear."""
     environment = environment_for(database, tmp_path)
-    assert "wheel" in intent(environment, database, sources=[embedded_tools]).tools
+    assert "wheel" in plan_backup(environment, database, sources=[embedded_tools]).tools
     monkeypatch.setattr(
-        "pgops.backups.create.server_facts",
+        "pgops.backups.dump.create.server_facts",
         lambda connection: dataclasses.replace(server_facts(connection), tls=True),
     )
-    for act in (intent, create):
+    for act in (plan_backup, create):
         with pytest.raises(NoToolsError, match="TLS"):
             act(environment, database, sources=[embedded_tools])

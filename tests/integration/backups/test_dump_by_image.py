@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import open_repository
-from pgops.backups.create import create
-from pgops.backups.manifest import parse_manifest
-from pgops.backups.verify import verify
+from pgops.backups.dump.create import create
+from pgops.backups.manifest.manifest import parse_manifest
+from pgops.backups.repository import open_repository
+from pgops.backups.verify.reading import verify
 from pgops.errors import UnreachableError
 from pgops.local.engine import tools as tools_of_images
 from pgops.local.engine.client import Engine, connect
@@ -27,9 +27,9 @@ from pgops.local.engine.tools import LABEL, image_tools
 from pgops.local.tools import tool_sources
 from pgops.pgtools import ToolError, check, run
 from pgops.postgres import Target, wait_until_ready
-from pgops.secrets import LiteralSecret, Secret
-from tests.backing_up import MOMENT, environment_for
-from tests.restoring import small_data
+from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.backups import MOMENT, environment_for
+from tests.support.restores import small_data
 
 pytestmark = pytest.mark.docker
 IMAGE = "postgres:17"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups.create import create
+from pgops.backups.dump.create import create
 from pgops.local import embedded
 from pgops.local.embedded import process
-from pgops.local.embedded.place import Cluster, programs_for, server_user
+from pgops.local.embedded.installation import Cluster, programs_for, server_user
 from pgops.postgres import Target, wait_until_ready
-from tests.backing_up import environment_for
-from tests.restoring import run_sql, small_data, value
+from tests.support.backups import environment_for
+from tests.support.restores import run_sql, small_data, value
 
 
 @pytest.fixture

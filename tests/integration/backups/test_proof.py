@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import load
-from pgops.backups.proof import SCRATCH, prove
+from pgops.backups.repository import load
+from pgops.backups.verify.proof import SCRATCH, prove
 from pgops.errors import BlockedError
 from pgops.postgres import Target
 from tests.conftest import fresh_database
-from tests.odd_database import make_odd
-from tests.restoring import back_up, databases, restorable, run_sql, small_data, value
+from tests.support.odd_database import make_odd
+from tests.support.restores import back_up, databases, restorable, run_sql, small_data, value
 
 LATER = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
 COMPARING_CONTENT = "comparing the content of every table"
@@ -182,7 +182,7 @@ def test_a_server_without_the_extension_is_refused_and_the_backup_not_blamed(
 ) -> None:
     import dataclasses
 
-    from pgops.backups.manifest import Extension
+    from pgops.backups.manifest.manifest import Extension
 
     small_data(database)
     repository, backup = back_up(database, tmp_path)

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import siblings, undo
-from pgops.backups.restore import restore
-from pgops.backups.restore_look import look
-from pgops.backups.restoring import Hooks, Step
+from pgops.backups.load import side_databases
+from pgops.backups.load.side_database import Hooks, Step
+from pgops.backups.restore import undo
+from pgops.backups.restore.plan import plan_restore
+from pgops.backups.restore.restore import restore
 from pgops.errors import BlockedError, LockedError, RefusedError, VerificationError
 from pgops.local import embedded
 from pgops.postgres import Target, connected, execute, identifier
 from pgops.postgres.locks import held
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import fresh_database
-from tests.odd_database import make_odd
-from tests.restoring import (
+from tests.support.odd_database import make_odd
+from tests.support.restores import (
     NOW,
     back_up,
     databases,
@@ -127,7 +128,7 @@ def test_a_failure_before_the_swap_leaves_the_target_alone_and_nothing_behind(
 def test_the_look_says_what_is_there(target: Target, tmp_path: Path) -> None:
     _, backup = back_up(target, tmp_path)
     run_sql(target, "ANALYZE")
-    looked = look(target, backup)
+    looked = plan_restore(target, backup)
     assert (looked.tables, looked.rows, looked.empty, looked.obstacles) == (2, 501, False, ())
     assert looked.around.free is not None
 
@@ -207,11 +208,13 @@ def test_settings_that_the_user_may_not_set_are_left_out_and_named_in_the_look(
             return [each.removeprefix("-") for each in value(target, query)]
 
         before = settings(name)
-        warnings = [each for each in look(owner, backup).warnings if "goes without" in each]
+        warnings = [each for each in plan_restore(owner, backup).warnings if "goes without" in each]
         statements = [each.partition("afterwards: ")[2] for each in warnings]
         assert len(statements) == 3
-        assert not [each for each in look(target, backup).warnings if "goes without" in each]
-        assert not [each for each in look(owner, backup, beside=False).warnings if "goes without" in each]
+        assert not [each for each in plan_restore(target, backup).warnings if "goes without" in each]
+        assert not [
+            each for each in plan_restore(owner, backup, beside=False).warnings if "goes without" in each
+        ]
 
         put_back(owner, repository, backup)
 
@@ -283,7 +286,7 @@ def test_a_backup_goes_into_another_environment_and_keeps_that_ones_settings(
         )
         repository, backup = back_up(prod, tmp_path, name="prod")
 
-        looked = look(dev, backup)
+        looked = plan_restore(dev, backup)
         assert looked.warnings == ("setting work_mem stays '5MB'; the backup has '9MB'",)
         put_back(dev, repository, backup)
 
@@ -301,29 +304,30 @@ def test_missing_roles_are_named_and_no_owner_goes_on_without_them(server: Targe
         with pytest.raises(BlockedError) as caught:
             put_back(target, repository, backup)
         assert "roles that this server lacks: gone_owner" in caught.value.message
-        looked = look(target, backup, with_owners=False)
+        looked = plan_restore(target, backup, with_owners=False)
         restore(looked, repository, Hooks(), now=NOW, jobs=2)
         assert value(target, "SELECT count(*) FROM knowledge") == 500
 
 
 def test_only_what_a_restore_made_and_could_not_mark_is_a_leftover(server: Target) -> None:
     with fresh_database(server, "unmarked") as target:
-        ours = siblings.sibling_name(target.dbname, "new", siblings.new_restore_id(NOW))
+        ours = side_databases.side_database_name(target.dbname, "new", side_databases.new_restore_id(NOW))
         people_made = [
             f"{target.dbname}__new_feature",
-            siblings.sibling_name(target.dbname, "previous", siblings.new_restore_id(NOW)),
-            siblings.sibling_name("another", "new", siblings.new_restore_id(NOW)),
+            side_databases.side_database_name(target.dbname, "previous", side_databases.new_restore_id(NOW)),
+            side_databases.side_database_name("another", "new", side_databases.new_restore_id(NOW)),
             f"{ours[:-1]}x",
         ]
         with contextlib.ExitStack() as made, connected(server) as admin:
             for name in (ours, *people_made):
                 execute(
-                    admin, f"CREATE DATABASE {identifier(name)} CONNECTION LIMIT {siblings.UNFINISHED_LIMIT}"
+                    admin,
+                    f"CREATE DATABASE {identifier(name)} CONNECTION LIMIT {side_databases.UNFINISHED_LIMIT}",
                 )
                 made.callback(run_sql, server, f"DROP DATABASE {identifier(name)}")
-            assert siblings.list_unmarked(admin, target.dbname) == [ours]
-            execute(admin, siblings.comment_statement(ours, "mine now"))
-            assert siblings.list_unmarked(admin, target.dbname) == []
+            assert side_databases.list_unmarked(admin, target.dbname) == [ours]
+            execute(admin, side_databases.comment_statement(ours, "mine now"))
+            assert side_databases.list_unmarked(admin, target.dbname) == []
 
 
 def test_odd_and_long_database_names(server: Target, tmp_path: Path) -> None:
@@ -350,14 +354,14 @@ def test_two_restores_at_once_and_a_migration_keep_out_of_each_others_way(
         held(migrating, "schema", wait=0, what="x"),
         pytest.raises(LockedError) as caught,
     ):
-        restore(look(target, backup), repository, Hooks(), now=NOW, jobs=2, lock_wait=0)
+        restore(plan_restore(target, backup), repository, Hooks(), now=NOW, jobs=2, lock_wait=0)
     assert "a migration of" in caught.value.message
     assert "pgops run x" in caught.value.message
 
     def second(step: Step) -> None:
         if step is Step.LOADING:
             with pytest.raises(LockedError) as busy:
-                restore(look(target, backup), repository, Hooks(), now=NOW, jobs=2, lock_wait=0)
+                restore(plan_restore(target, backup), repository, Hooks(), now=NOW, jobs=2, lock_wait=0)
             assert "a restore of" in busy.value.message
             assert "is under way" in busy.value.message
             said = undo.state(target).sentences()
@@ -371,7 +375,7 @@ def test_behind_a_transaction_pool_it_is_refused_and_behind_a_session_pool_it_wo
 ) -> None:
     repository, backup = back_up(target, tmp_path)
     with pytest.raises(RefusedError) as caught:
-        look(pgbouncer("transaction").with_database(target.dbname), backup)
+        plan_restore(pgbouncer("transaction").with_database(target.dbname), backup)
     assert "transaction-pooling proxy" in caught.value.message
     run_sql(target, "DELETE FROM knowledge")
     put_back(pgbouncer("session").with_database(target.dbname), repository, backup)

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import undo
-from pgops.backups.inplace import restore_in_place
-from pgops.backups.parts import choose_parts, restore_parts
-from pgops.backups.proof import prove
-from pgops.backups.restore import restore
-from pgops.backups.restore_look import look
-from pgops.backups.restoring import Hooks, Step
+from pgops.backups.load.side_database import Hooks, Step
+from pgops.backups.restore import undo
+from pgops.backups.restore.in_place import restore_in_place
+from pgops.backups.restore.partial import choose_parts, restore_parts
+from pgops.backups.restore.plan import plan_restore
+from pgops.backups.restore.restore import restore
+from pgops.backups.verify.proof import prove
 from pgops.errors import BlockedError, LockedError, UnreachableError
 from pgops.pgtools import embedded_tools
 from pgops.postgres import Target, connected, execute, fetch_value, identifier
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import fresh_database
-from tests.restoring import (
+from tests.support.restores import (
     NOW,
     back_up,
     databases,
@@ -92,7 +92,7 @@ def test_what_is_changed_about_the_target_while_it_loads_stays(target: Target, t
 def test_who_is_not_let_in_after_the_swap_is_told_that_it_is_done(
     owner: Target, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgops.backups.restore._LET_IN", 0.5)
+    monkeypatch.setattr("pgops.backups.restore.restore._LET_IN", 0.5)
     repository, backup = back_up(owner, tmp_path)
     shut = f"ALTER DATABASE {identifier(target.dbname)} CONNECTION LIMIT 0"
 
@@ -145,7 +145,9 @@ def test_settings_of_the_database_stop_no_restore_of_a_part(
     run_sql(target, f"ALTER DATABASE {identifier(target.dbname)} SET {setting}")
     parts = choose_parts(backup.manifest, ["knowledge"], [], "20261122t171500_ab12cd")
 
-    done = restore_parts(look(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5)
+    done = restore_parts(
+        plan_restore(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5
+    )
 
     assert done.rows == {"public.knowledge": 60500}
     assert databases(target) == {target.dbname}
@@ -158,7 +160,9 @@ def test_a_part_whose_name_is_not_ascii_comes_out_of_a_database_that_is_not_utf8
         run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
         repository, backup = back_up(target, tmp_path)
         parts = choose_parts(backup.manifest, ["grün"], [], "20261122t171500_ab12cd")
-        done = restore_parts(look(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5)
+        done = restore_parts(
+            plan_restore(target, backup), repository, parts, Hooks(), now=NOW, jobs=2, lock_wait=5
+        )
         assert done.rows == {"public.grün": 1}
 
 
@@ -172,7 +176,9 @@ def test_in_place_a_backup_comes_first_even_where_there_is_no_table(server: Targ
             taken.append(NOW)
             return "safety"
 
-        done = restore_in_place(look(target, backup, beside=False), repository, Hooks(safety=safety), jobs=1)
+        done = restore_in_place(
+            plan_restore(target, backup, beside=False), repository, Hooks(safety=safety), jobs=1
+        )
 
         assert (done.safety_backup, len(taken)) == ("safety", 1)
 
@@ -183,7 +189,9 @@ def test_in_place_does_not_wait_for_a_table_for_ever(target: Target, tmp_path: P
         execute(reader, "BEGIN")
         fetch_value(reader, "SELECT count(*) FROM knowledge")
         with pytest.raises(LockedError) as caught:
-            restore_in_place(look(target, backup, beside=False), repository, Hooks(), jobs=1, lock_wait=1.0)
+            restore_in_place(
+                plan_restore(target, backup, beside=False), repository, Hooks(), jobs=1, lock_wait=1.0
+            )
         assert "a reader" in caught.value.message
         assert "rolled back" in caught.value.untouched
         # Nobody is left in the queue with an exclusive lock.
@@ -197,7 +205,7 @@ def test_in_place_who_writes_as_soon_as_it_is_done_makes_it_no_failure(
     repository, backup = back_up(target, tmp_path)
     writes = at(Step.COMPARING, "INSERT INTO knowledge (content) VALUES ('new')", on=target)
 
-    done = restore_in_place(look(target, backup, beside=False), repository, writes, jobs=1)
+    done = restore_in_place(plan_restore(target, backup, beside=False), repository, writes, jobs=1)
 
     assert done.comparison.notes == (
         "table public.knowledge has 501 rows, the backup has 500; somebody may have written since",
@@ -216,7 +224,7 @@ def test_a_server_older_than_the_backup_is_named_before_missing_tools(target: Ta
         ),
     )
     with pytest.raises(BlockedError) as caught:
-        look(target, newer, sources=[embedded_tools])
+        plan_restore(target, newer, sources=[embedded_tools])
     assert "comes from PostgreSQL 99" in caught.value.message
 
 
@@ -225,7 +233,7 @@ def test_names_beyond_ascii_in_a_database_without_an_encoding(server: Target, tm
         run_sql(target, 'CREATE TABLE "grün" (a int)', 'INSERT INTO "grün" VALUES (1)')
         repository, backup = back_up(target, tmp_path)
         assert [each.name for each in backup.manifest.tables] == ["grün"]
-        restore(look(target, backup), repository, Hooks(), now=NOW, jobs=1, lock_wait=5)
+        restore(plan_restore(target, backup), repository, Hooks(), now=NOW, jobs=1, lock_wait=5)
         assert value(target, 'SELECT a FROM "grün"') == 1
 
 
@@ -252,10 +260,17 @@ def test_tablespaces_that_are_missing_are_said_and_can_be_left_out(
         run_sql(server, f"DROP TABLESPACE {fast}")
 
     with pytest.raises(BlockedError) as caught:
-        look(target, backup).refuse()
+        plan_restore(target, backup).refuse()
     assert fast in caught.value.message
     assert "--no-tablespaces" in caught.value.hint
-    restore(look(target, backup, with_tablespaces=False), repository, Hooks(), now=NOW, jobs=2, lock_wait=5)
+    restore(
+        plan_restore(target, backup, with_tablespaces=False),
+        repository,
+        Hooks(),
+        now=NOW,
+        jobs=2,
+        lock_wait=5,
+    )
     assert value(target, "SELECT count(*) FROM quick") == 2
     assert value(target, "SELECT count(*) FROM pg_indexes WHERE indexname = 'quick_knowledge'") == 1
     assert prove(repository, backup, server, now=NOW, jobs=2).problems == ()
@@ -275,11 +290,13 @@ def test_roles_of_policies_are_needed_without_owners_too(
         assert backup.manifest.named_roles == (reader,)
         run_sql(target, "DROP TABLE knowledge", f"DROP ROLE {reader}")
         with pytest.raises(BlockedError) as caught:
-            look(target, backup, with_owners=False).refuse()
+            plan_restore(target, backup, with_owners=False).refuse()
         assert f"name roles that this server lacks: {reader}" in caught.value.message
         assert prove(repository, backup, server, now=NOW, jobs=2).problems == ()
         run_sql(server, f"CREATE ROLE {reader} NOLOGIN")
-        restore(look(target, backup, with_owners=False), repository, Hooks(), now=NOW, jobs=2, lock_wait=5)
+        restore(
+            plan_restore(target, backup, with_owners=False), repository, Hooks(), now=NOW, jobs=2, lock_wait=5
+        )
         assert value(target, "SELECT roles[1] FROM pg_policies") == reader
     finally:
         drop_all(target)

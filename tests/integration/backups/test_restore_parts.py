@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups.inplace import restore_in_place
-from pgops.backups.parts import choose_parts, restore_parts
-from pgops.backups.restore_look import look
-from pgops.backups.restoring import Hooks
+from pgops.backups.load.side_database import Hooks
+from pgops.backups.restore.in_place import restore_in_place
+from pgops.backups.restore.partial import choose_parts, restore_parts
+from pgops.backups.restore.plan import plan_restore
 from pgops.errors import UsageError
 from pgops.pgtools import ToolError
 from pgops.postgres import Target
-from tests.odd_database import ODD, make_odd
-from tests.restoring import (
+from tests.support.odd_database import ODD, make_odd
+from tests.support.restores import (
     NOW,
     back_up,
     databases,
@@ -42,7 +42,7 @@ def test_odd_tables_come_back_beside_the_live_ones_and_nothing_else_changes(
     words = ["accounts.people", "events_2026_a", "child", ODD, "Ta ble", "moments"]
     parts = choose_parts(backup.manifest, words, [], "x1")
 
-    done = restore_parts(look(database, backup), repository, parts, Hooks(), now=NOW, jobs=2)
+    done = restore_parts(plan_restore(database, backup), repository, parts, Hooks(), now=NOW, jobs=2)
 
     assert done.schema == "restored_x1"
     assert done.rows == {
@@ -101,7 +101,7 @@ def test_in_place_replaces_what_the_backup_knows_and_keeps_strangers(
         safety.append("taken")
         return "id"
 
-    looked = look(database, backup, beside=False)
+    looked = plan_restore(database, backup, beside=False)
     done = restore_in_place(looked, repository, Hooks(safety=back_up_first), jobs=2)
 
     found = table_hashes(database)
@@ -118,7 +118,7 @@ def test_a_failure_in_place_rolls_everything_back(database: Target, tmp_path: Pa
     before = (table_hashes(database), schema_text(database))
 
     with pytest.raises(ToolError) as caught:
-        restore_in_place(look(database, backup, beside=False), repository, Hooks(), jobs=2)
+        restore_in_place(plan_restore(database, backup, beside=False), repository, Hooks(), jobs=2)
 
     assert "in_the_way" in caught.value.message
     assert "rolled back" in caught.value.untouched

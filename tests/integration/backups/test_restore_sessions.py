@@ -8,10 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from pgops.backups.loading import accepted_options, impatience, session_options, with_options
+from pgops.backups.load.pg_restore import (
+    accepted_options,
+    session_options,
+    short_deadlock_timeout,
+    with_options,
+)
 from pgops.local import embedded
 from pgops.postgres import Connection, Target, connected, execute, fetch_value
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 # Autovacuum starts at once and takes for ever; nobody else's wait makes it give way within an hour.
 _GREEDY = {
@@ -56,7 +61,9 @@ def test_autovacuum_gives_way_to_a_restore(greedy: Target, vacuumed: Connection)
 
 
 def test_autovacuum_gives_way_to_the_statistics(greedy: Target, vacuumed: Connection) -> None:
-    with connected(greedy, settings={"statement_timeout": "60s", **impatience(vacuumed)}) as session:
+    with connected(
+        greedy, settings={"statement_timeout": "60s", **short_deadlock_timeout(vacuumed)}
+    ) as session:
         execute(session, "ANALYZE fresh")
 
 

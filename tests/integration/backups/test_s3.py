@@ -12,22 +12,29 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import create as backups_create
-from pgops.backups import find, listing
-from pgops.backups.claims import CLAIM_NAME
-from pgops.backups.manifest import MANIFEST_NAME, Manifest
-from pgops.backups.repository import Progress, Repository, no_progress
-from pgops.backups.s3 import S3Repository
-from pgops.backups.s3_store import Bucket
-from pgops.backups.verify import check_files, verify
+from pgops.backups.dump import create as backups_create
+from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest
+from pgops.backups.repository import find, listing
+from pgops.backups.repository.bucket import Bucket
+from pgops.backups.repository.locks import CLAIM_NAME
+from pgops.backups.repository.repository import Progress, Repository, no_progress
+from pgops.backups.repository.s3 import S3Repository
+from pgops.backups.verify.reading import check_files, verify
 from pgops.environments import S3Settings, Store
 from pgops.errors import UnreachableError, VerificationError
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
-from tests.backing_up import made_up_contents, manifest_for, write_files
-from tests.restoring import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
-from tests.s3_gate import Moment, gate_before
-from tests.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, conditional_server, signing_server
+from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.backups import made_up_contents, manifest_for, write_files
+from tests.support.restores import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
+from tests.support.s3_gate import Moment, gate_before
+from tests.support.s3_servers import (
+    ACCESS_KEY,
+    BUCKET,
+    SECRET_KEY,
+    S3Server,
+    conditional_server,
+    signing_server,
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from pgops import watchdog
-from pgops.backups import siblings, undo
-from pgops.backups.restoring import Hooks, Step
-from pgops.backups.swap import Rename, Swapped, settle, swap
+from pgops.backups.load import side_databases
+from pgops.backups.load.side_database import Hooks, Step
+from pgops.backups.restore import undo
+from pgops.backups.restore.swap import Rename, Swapped, settle, swap
 from pgops.errors import InterruptedRunError, LockedError, UnreachableError
 from pgops.postgres import Connection, DatabaseError, Target, connected, execute, fetch_value
-from pgops.secrets import LiteralSecret, Secret
+from pgops.runtime import watchdog
+from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import fresh_database
-from tests.restoring import (
+from tests.support.restores import (
     NOW,
     back_up,
     databases,
@@ -54,7 +55,7 @@ def word(target: Target) -> object:
 
 def oid(target: Target) -> int:
     with connected(target) as connection:
-        found = siblings.database_oid(connection, target.dbname)
+        found = side_databases.database_oid(connection, target.dbname)
     assert found is not None
     return found
 
@@ -136,7 +137,7 @@ def test_a_commit_that_waits_is_ended_before_anybody_says_how_it_ended(
                     threading.Timer(0.5, watchdog.hang_up, [connection]).start()
                 execute(connection, sql)
 
-            monkeypatch.setattr("pgops.backups.swap.execute", cut)
+            monkeypatch.setattr("pgops.backups.restore.swap.execute", cut)
             return swap(server, renames(old, new), [])
 
         assert settle(server, old, new_oid, cut_off) == Swapped(0.0, 0)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups import Backup, Repository, find, open_repository
-from pgops.backups import create as making
-from pgops.backups.verify import read_archive, verify
+from pgops.backups.dump import create as making
+from pgops.backups.repository import Backup, Repository, find, open_repository
+from pgops.backups.verify.reading import read_archive, verify
 from pgops.pgtools import Toolset, embedded_tools, list_command, run
 from pgops.postgres import Target
-from tests.backing_up import MOMENT, ODD_SQL, environment_for
 from tests.conftest import fresh_database
-from tests.restoring import run_sql
+from tests.support.backups import MOMENT, ODD_SQL, environment_for
+from tests.support.restores import run_sql
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "12"))
 
@@ -142,7 +142,7 @@ def test_a_listing_proves_nothing_and_a_full_read_does(
 def test_a_read_in_shares_reads_everything(
     made: tuple[Repository, Backup], tools: Toolset, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgops.backups.verify._SPLIT_FROM", 0)
+    monkeypatch.setattr("pgops.backups.verify.reading._SPLIT_FROM", 0)
     _repository, backup = made
     assert read_archive(tools, Path(backup.path), jobs=jobs) == []
     for victim in files_of(backup):

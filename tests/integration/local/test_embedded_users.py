@@ -21,8 +21,8 @@ import pytest
 from pgops import postgres
 from pgops.errors import PgopsError
 from pgops.local import embedded
-from pgops.local.embedded import EmbeddedSpec, place, process
-from pgops.secrets import LiteralSecret, Secret
+from pgops.local.embedded import EmbeddedSpec, installation, process
+from pgops.secrets.references import LiteralSecret, Secret
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="changing the user needs root")
 
@@ -34,12 +34,12 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Stands in for /var/lib/pgops."""
     directory = Path(tempfile.mkdtemp(prefix="pgops-test-shared-", dir="/var/tmp"))
     directory.chmod(0o755)
-    monkeypatch.setattr(place, "SHARED_ROOTS", (directory / "pgops",))
+    monkeypatch.setattr(installation, "SHARED_ROOTS", (directory / "pgops",))
     try:
         yield directory / "pgops"
     finally:
-        for marker in directory.rglob(place.MARKER):
-            process.stop(place.Cluster(marker.parent, place.server_user()), 5)
+        for marker in directory.rglob(installation.MARKER):
+            process.stop(installation.Cluster(marker.parent, installation.server_user()), 5)
         shutil.rmtree(directory)
 
 
@@ -98,7 +98,7 @@ def test_in_a_private_home_roots_server_lies_elsewhere_and_the_home_stays_privat
     state = embedded.up(spec)
 
     assert state.home.parent == shared
-    assert (project / ".pgops" / place.POINTER).read_text().strip() == str(state.home)
+    assert (project / ".pgops" / installation.POINTER).read_text().strip() == str(state.home)
     assert owner_of(state.pid) == state.data_directory.stat().st_uid == NOBODY.pw_uid
     assert state.data_directory.stat().st_mode & 0o777 == 0o700
     assert state.home.stat().st_uid == shared.stat().st_uid == 0
@@ -125,38 +125,38 @@ def test_programs_in_a_private_home_are_copied_once_and_work(
     for part in (package, package.with_name(package.name + ".libs")):
         shutil.copytree(part, private / "site-packages" / part.name)
     monkeypatch.setattr(
-        place, "bindir", lambda: private / "site-packages" / package.name / "pginstall" / "bin"
+        installation, "bindir", lambda: private / "site-packages" / package.name / "pginstall" / "bin"
     )
     project = private / "project"
     project.mkdir()
 
     state = embedded.up(a_spec(project))
 
-    programs = place.programs_for(place.server_user())
+    programs = installation.programs_for(installation.server_user())
     assert programs.is_relative_to(shared / "servers")
     assert Path(f"/proc/{state.pid}/exe").readlink() == programs / "postgres"
     for path in (programs / "postgres", *programs.parents):
         assert not path.stat().st_mode & 0o002 or path in (Path("/var/tmp"), Path("/tmp")), path
     assert subprocess.run([programs / "psql", "--version"], capture_output=True).returncode == 0
     made = programs.stat().st_ctime_ns
-    assert place.programs_for(place.server_user()).stat().st_ctime_ns == made
+    assert installation.programs_for(installation.server_user()).stat().st_ctime_ns == made
     embedded.stop(a_spec(project))
 
 
 def test_a_shared_root_that_others_may_write_to_is_not_used(shared: Path) -> None:
-    user = place.server_user()
+    user = installation.server_user()
     assert user is not None
     shared.mkdir()
     shared.chmod(0o777)
     with pytest.raises(PgopsError, match="is not root's alone"):
-        place.shared_root(user)
+        installation.shared_root(user)
 
     shared.rmdir()
     elsewhere = shared.with_name("elsewhere")
     elsewhere.mkdir()
     shared.symlink_to(elsewhere)
     with pytest.raises(PgopsError, match="is not root's alone"):
-        place.shared_root(user)
+        installation.shared_root(user)
 
 
 def test_an_ordinary_user_runs_it_as_itself_and_root_goes_on_as_that_user(
@@ -171,7 +171,7 @@ def test_an_ordinary_user_runs_it_as_itself_and_root_goes_on_as_that_user(
         assert as_nobody(lambda: embedded.up(spec).action) == "initialised"
         home = project / ".pgops" / "embedded"
         assert home.stat().st_mode & 0o777 == 0o700
-        assert json.loads((home / place.MARKER).read_text())["project"] == str(project)
+        assert json.loads((home / installation.MARKER).read_text())["project"] == str(project)
         with postgres.connected(spec.target) as connection:
             assert postgres.fetch_value(connection, "SELECT 1") == 1
         assert as_nobody(lambda: embedded.stop(spec).state) == "stopped"
@@ -212,7 +212,7 @@ def test_roots_server_is_seen_with_the_few_capabilities_of_a_container() -> None
 import os, signal
 from pathlib import Path
 from pgops.local import embedded
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 spec = embedded.EmbeddedSpec(Path({name!r}), {spec.port}, "postgres", LiteralSecret(Secret("postgres")), "app")
 try:
     Path("/proc/1/cwd").readlink()

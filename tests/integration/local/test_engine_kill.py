@@ -24,7 +24,7 @@ from pgops.local.compose import connection_facts, load
 from pgops.local.engine import server
 from pgops.local.engine.client import connect
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 spec = load(Path(sys.argv[1]), service="db", environ={})
 facts = connection_facts(spec)

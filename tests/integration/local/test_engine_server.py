@@ -17,10 +17,10 @@ import pytest
 from pgops import postgres
 from pgops.errors import ConfigurationError, PgopsError, RefusedError, UnreachableError
 from pgops.local.engine import server
-from pgops.local.engine.body import container_body
 from pgops.local.engine.client import Engine, Event, connect
 from pgops.local.engine.data import system_identifier
 from pgops.local.engine.images import ensure_image
+from pgops.local.engine.request import container_body
 from pgops.postgres import Target
 
 from .engine_project import EngineProject, engine_project, free_port, wait_for_port

@@ -20,8 +20,8 @@ from pgops.environments import (
     Timeouts,
 )
 from pgops.errors import ConfigurationError
-from pgops.migrations import drift
-from pgops.migrations.standing import AheadError
+from pgops.migrations.autogenerate import drift
+from pgops.migrations.status.status import AheadError
 from pgops.postgres import Target
 
 ENV_PY = """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from pgops import postgres
-from pgops.backups.dump import session_name
+from pgops.backups.dump.dump import session_name
 from pgops.environments import HazardSettings
 from pgops.migrations import hazards
 from pgops.migrations.hazards import Hazard

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pgops.errors import PgopsError
-from pgops.migrations.failures import MigrationError
-from pgops.migrations.plan import look
-from pgops.migrations.standing import AheadError, history_of, standing
+from pgops.migrations.alembic_env.failures import MigrationError
+from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.status.status import AheadError, history_of, migration_status
 from pgops.postgres import Target, connected, execute, fetch_all
-from tests.migrating import STOCK_ENV, AlembicProject, migrate, online_env, tables, value
+from tests.support.projects import STOCK_ENV, AlembicProject, migrate, online_env, tables, value
 
 
 def objects(target: Target) -> list[tuple[object, ...]]:
@@ -38,7 +38,7 @@ def test_leaves_no_trace_even_of_an_env_py_that_writes_when_loaded(tmp_path: Pat
     project.chain("aa01")
     environment = project.environment(database)
     before = objects(database)
-    plan = look(environment, database)
+    plan = make_plan(environment, database)
     assert objects(database) == before
     assert plan.notes == (
         "env.py itself runs, each time it is loaded: CREATE SCHEMA IF NOT EXISTS extra",
@@ -55,7 +55,7 @@ def test_an_env_py_that_writes_data_is_stopped_by_the_server(tmp_path: Path, dat
     project = AlembicProject.make(tmp_path, env=online_env(body))
     project.chain("aa01")
     with pytest.raises(MigrationError, match="cannot execute INSERT in a read-only transaction"):
-        look(project.environment(database), database)
+        make_plan(project.environment(database), database)
     assert value(database, "SELECT count(*) FROM visits") == 0
 
 
@@ -77,7 +77,7 @@ def test_the_sql_is_what_runs(tmp_path: Path, database: Target) -> None:
             op.create_index("ix", "t", ["id"], postgresql_concurrently=True)
         """,
     )
-    plan = look(project.environment(database), database)
+    plan = make_plan(project.environment(database), database)
     first, second = (each.sql for each in plan.pending)
     assert "DEFAULT '100%'" in first
     assert r"'a\b 50%'" in first
@@ -92,7 +92,7 @@ def test_one_unreadable_revision_does_not_spoil_the_others(tmp_path: Path, datab
         "read", "aa01", "rows = op.get_bind().execute(sa.text('SELECT 1')).fetchall()\nassert rows"
     )
     project.revision("aa03", "read", "op.execute('COMMENT ON TABLE t_aa01 IS $$after$$')")
-    plan = look(project.environment(database), database)
+    plan = make_plan(project.environment(database), database)
     assert [each.reads_data is None for each in plan.pending] == [True, False, True]
     assert "$$after$$" in plan.pending[2].sql
     assert plan.to == ("aa03",)
@@ -110,7 +110,7 @@ def test_a_revision_may_ask_whether_it_is_rendered(tmp_path: Path, database: Tar
         """,
     )
     environment = project.environment(database)
-    assert "CREATE TABLE offline" in look(environment, database).pending[0].sql
+    assert "CREATE TABLE offline" in make_plan(environment, database).pending[0].sql
     migrate(environment, database)
     assert "online" in tables(database)
 
@@ -119,16 +119,16 @@ def test_the_hash_follows_heads_files_and_target(tmp_path: Path, database: Targe
     project = AlembicProject.make(tmp_path)
     project.chain("aa01", "aa02")
     environment = project.environment(database)
-    first = look(environment, database).hash
-    assert look(environment, database).hash == first
+    first = make_plan(environment, database).hash
+    assert make_plan(environment, database).hash == first
     file = tmp_path / "migrations" / "versions" / "aa02_.py"
     text = file.read_text()
     file.write_text(text + "# more\n")
-    assert look(environment, database).hash != first
+    assert make_plan(environment, database).hash != first
     file.write_text(text)
-    assert look(project.environment(database, "other"), database).hash != first
+    assert make_plan(project.environment(database, "other"), database).hash != first
     migrate(environment, database, to="aa01")
-    assert look(environment, database).hash != first
+    assert make_plan(environment, database).hash != first
 
 
 def test_partial_targets(tmp_path: Path, database: Target) -> None:
@@ -136,17 +136,17 @@ def test_partial_targets(tmp_path: Path, database: Target) -> None:
     project.chain("aa01", "aa02", "aa03")
     environment = project.environment(database)
     for to, pending in (("aa02", 2), ("+1", 1), ("head", 3), ("heads", 3), ("aa03-1", 2)):
-        assert len(look(environment, database, to=to).pending) == pending, to
+        assert len(make_plan(environment, database, to=to).pending) == pending, to
 
 
 def test_quick_and_thorough_looks_agree(tmp_path: Path, database: Target) -> None:
-    from pgops.migrations.standing_alembic import standing_by_alembic
+    from pgops.migrations.alembic_env.status import status_through_env_py
 
     project = AlembicProject.make(tmp_path)
     project.chain("aa01", "aa02")
     environment = project.environment(database)
     migrate(environment, database, to="aa01")
-    assert standing(environment, database, history_of(environment)) == standing_by_alembic(
+    assert migration_status(environment, database, history_of(environment)) == status_through_env_py(
         environment, database
     )
 
@@ -158,14 +158,14 @@ def test_ahead_of_this_code_names_the_run(tmp_path: Path, database: Target) -> N
     result = migrate(environment, database)
     (tmp_path / "migrations" / "versions" / "aa02_.py").unlink()
     with pytest.raises(AheadError, match=f"it stands at aa02, applied by run {result.id} by "):
-        look(environment, database)
+        make_plan(environment, database)
 
 
 def test_the_applications_own_words_are_shown_on_failure(tmp_path: Path, database: Target) -> None:
     project = AlembicProject.make(tmp_path, env="print('loading the application')\nraise SystemExit(3)\n")
     project.chain("aa01")
     with pytest.raises(PgopsError) as failure:
-        look(project.environment(database), database)
+        make_plan(project.environment(database), database)
     assert failure.value.message.startswith("env.py failed: SystemExit: 3 (")
 
 
@@ -173,14 +173,14 @@ def test_an_env_py_that_migrates_nothing(tmp_path: Path, database: Target) -> No
     project = AlembicProject.make(tmp_path, env="x = 1\n")
     project.chain("aa01")
     with pytest.raises(PgopsError, match=r"env\.py of staging ran without running migrations"):
-        look(project.environment(database), database)
+        make_plan(project.environment(database), database)
 
 
 def test_without_select_on_the_version_table(tmp_path: Path, server: Target, database: Target) -> None:
     import dataclasses
     import secrets
 
-    from pgops.secrets import LiteralSecret, Secret
+    from pgops.secrets.references import LiteralSecret, Secret
 
     project = AlembicProject.make(tmp_path, env=STOCK_ENV)
     project.chain("aa01")
@@ -192,7 +192,7 @@ def test_without_select_on_the_version_table(tmp_path: Path, server: Target, dat
     try:
         weak = dataclasses.replace(database, user=role, password=LiteralSecret(Secret("nothing-at-all")))
         with pytest.raises(PgopsError, match="permission denied for table alembic_version"):
-            standing(environment, weak, history_of(environment))
+            migration_status(environment, weak, history_of(environment))
     finally:
         with connected(server) as connection:
             execute(connection, f"DROP ROLE {role}")

@@ -11,11 +11,11 @@ import pytest
 
 from pgops.errors import LockedError, PgopsError, RefusedError, VerificationError
 from pgops.migrations import journal
-from pgops.migrations.failures import MigrationError
-from pgops.migrations.plan import look
-from pgops.migrations.run import PlanChangedError
+from pgops.migrations.alembic_env.failures import MigrationError
+from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.run.run import PlanChangedError
 from pgops.postgres import Target, connect, connected, execute, fetch_all
-from tests.migrating import (
+from tests.support.projects import (
     AlembicProject,
     Recorder,
     carry_out,
@@ -59,7 +59,7 @@ def test_nothing_pending_is_no_run(tmp_path: Path, database: Target) -> None:
     project.chain("aa01")
     environment = project.environment(database)
     migrate(environment, database)
-    assert look(environment, database).pending == ()
+    assert make_plan(environment, database).pending == ()
     assert len(runs(database)) == 1
 
 
@@ -518,7 +518,7 @@ def test_another_run_holds_the_lock(tmp_path: Path, database: Target) -> None:
 
     project = AlembicProject.make(tmp_path)
     project.chain("aa01")
-    plan = look(project.environment(database), database)
+    plan = make_plan(project.environment(database), database)
     with (
         connected(database, application_name="pgops run 20260101T000000-abcdef") as other,
         held(other, "migrate:alembic_version", wait=0, what="x"),
@@ -534,7 +534,7 @@ def test_a_dump_and_a_migration_wait_for_each_other(tmp_path: Path, database: Ta
 
     project = AlembicProject.make(tmp_path)
     project.chain("aa01")
-    plan = look(project.environment(database), database)
+    plan = make_plan(project.environment(database), database)
     with (
         connected(database, application_name="pgops backup") as other,
         held(other, "schema", wait=0, what="x", mode=Mode.SHARED),
@@ -547,11 +547,11 @@ def test_a_plan_that_no_longer_holds_stops(tmp_path: Path, database: Target) -> 
     project = AlembicProject.make(tmp_path)
     project.chain("aa01", "aa02")
     environment = project.environment(database)
-    early = look(environment, database)
+    early = make_plan(environment, database)
     migrate(environment, database, to="aa01")
     with pytest.raises(PlanChangedError, match="was at base when this was planned and is now at aa01"):
         carry_out(early)
-    now = look(environment, database)
+    now = make_plan(environment, database)
     file = tmp_path / "migrations" / "versions" / "aa02_.py"
     file.write_text(file.read_text() + "# edited\n")
     with pytest.raises(PlanChangedError, match="the file of aa02 changed"):
@@ -562,7 +562,7 @@ def test_a_plan_that_no_longer_holds_stops(tmp_path: Path, database: Target) -> 
 def test_a_second_run_of_the_same_plan_finds_it_done(tmp_path: Path, database: Target) -> None:
     project = AlembicProject.make(tmp_path)
     project.chain("aa01")
-    plan = look(project.environment(database), database)
+    plan = make_plan(project.environment(database), database)
     carry_out(plan)
     again = carry_out(plan)
     assert (again.outcome, again.applied, again.id) == ("nothing_pending", (), None)
@@ -588,11 +588,11 @@ def test_refuses_a_database_stamped_as_another_environment(tmp_path: Path, datab
     project.chain("aa01")
     migrate(project.environment(database, "production"), database)
     with pytest.raises(RefusedError) as refusal:
-        look(project.environment(database, "staging"), database)
+        make_plan(project.environment(database, "staging"), database)
     assert "is stamped as environment 'production', and this run is for 'staging'" in refusal.value.message
     # Renamed, with the old name kept as an alias: the stamp follows.
     renamed = project.environment(database, "live", aliases=("production",))
-    assert look(renamed, database).notes == ("production is now called live",)
+    assert make_plan(renamed, database).notes == ("production is now called live",)
 
 
 def test_a_copy_of_another_database_is_stamped_anew(
@@ -605,10 +605,10 @@ def test_a_copy_of_another_database_is_stamped_anew(
     with connected(server) as connection:
         execute(connection, f'DROP DATABASE "{copy.dbname}"')
         execute(connection, f'CREATE DATABASE "{copy.dbname}" TEMPLATE "{mine.dbname}"')
-    plan = look(project.environment(copy, "dev"), copy)
+    plan = make_plan(project.environment(copy, "dev"), copy)
     assert plan.notes == ("this database is a copy of production's; from now on it is stamped dev",)
     assert carry_out(plan).applied == ("aa02",)
-    assert look(project.environment(copy, "dev"), copy).notes == ()
+    assert make_plan(project.environment(copy, "dev"), copy).notes == ()
 
 
 def test_transaction_pooling_is_refused(

@@ -20,9 +20,9 @@ from pgops.environments import (
     Timeouts,
 )
 from pgops.errors import ConfigurationError, PgopsError, UsageError
-from pgops.migrations.scratch.database import PREFIX, scratch_database
-from pgops.migrations.scratch.schema import differences, read_schema
-from pgops.migrations.scratch.trial import Base, Trial, try_out
+from pgops.migrations.round_trip.database import PREFIX, scratch_database
+from pgops.migrations.round_trip.round_trip import Base, RoundTrip, run_round_trip
+from pgops.migrations.round_trip.schema import differences, read_schema
 from pgops.postgres import Target
 
 ENV_PY = """
@@ -97,9 +97,9 @@ class Project:
             position=Position(self.path / "environments.yaml", 1, 1),
         )
 
-    def try_out(self, **options: object) -> Trial:
+    def try_out(self, **options: object) -> RoundTrip:
         with scratch_database(self.server) as scratch:
-            return try_out(self.environment(), scratch, **options)  # type: ignore[arg-type]
+            return run_round_trip(self.environment(), scratch, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

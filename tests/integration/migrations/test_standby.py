@@ -18,13 +18,13 @@ from pgops import postgres
 from pgops.errors import RefusedError
 from pgops.local import embedded
 from pgops.local.embedded import process
-from pgops.local.embedded.place import Cluster, give, programs_for, server_user
+from pgops.local.embedded.installation import Cluster, give, programs_for, server_user
 from pgops.migrations.hazards.live import Replica, replicas
-from pgops.migrations.plan import Plan, look
-from pgops.migrations.standing import history_of, standing
+from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.status.status import history_of, migration_status
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
-from tests.migrating import AlembicProject, carry_out, heads, migrate, tables
+from tests.support.projects import AlembicProject, carry_out, heads, migrate, tables
 
 BIG = "ALTER TABLE big ALTER COLUMN n TYPE bigint"
 # A row of about 1 kB that TOAST leaves alone; 64 MiB is where a replica's lag and a table's size begin to matter.
@@ -150,7 +150,7 @@ def test_a_replica_that_is_really_behind_is_told_until_it_has_caught_up(
         assert (seen.name, seen.state, seen.synchronous) == ("standby_1", "streaming", False)
         assert seen.lag_bytes is not None
         assert seen.lag_bytes > 64 * 1024 * 1024
-        plan = look(environment, pair.primary)
+        plan = make_plan(environment, pair.primary)
         (told,) = lag_told(plan)
         assert told.startswith("replica standby_1 is behind by ")
         assert "; the largest table of the plan has " in told
@@ -158,7 +158,7 @@ def test_a_replica_that_is_really_behind_is_told_until_it_has_caught_up(
         assert (hazard.level, hazard.revision) == ("warning", "")
 
     eventually(pair.caught_up)
-    assert lag_told(look(environment, pair.primary)) == []
+    assert lag_told(make_plan(environment, pair.primary)) == []
 
 
 def test_a_role_that_may_not_see_replicas_is_told_nothing_and_one_that_may_is(
@@ -183,10 +183,10 @@ def test_the_replica_itself_can_be_looked_at_and_takes_no_migration(
 ) -> None:
     eventually(pair.caught_up)
     environment = alembic.environment(pair.standby)
-    plan = look(environment, pair.standby)
+    plan = make_plan(environment, pair.standby)
     assert [each.revision for each in plan.pending] == ["bbbb"]
     assert f"{pair.standby.place} is a replica in recovery: it takes no migrations" in plan.notes
-    assert standing(environment, pair.standby, history_of(environment)).pending == ("bbbb",)
+    assert migration_status(environment, pair.standby, history_of(environment)).pending == ("bbbb",)
 
     with pytest.raises(RefusedError, match="is a replica in recovery") as error:
         carry_out(plan)

@@ -13,7 +13,7 @@ import pytest
 from pgops import postgres
 from pgops.errors import UnreachableError
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 
 def failure(target: Target) -> UnreachableError:

@@ -15,7 +15,7 @@ from pgops.local import embedded
 from pgops.pgtools import Runner, ToolError, check, embedded_tools, psql_command, restore_command, run
 from pgops.pgtools.shell import run_psql
 from pgops.postgres import Target, from_connection
-from pgops.secrets import EnvSecret, LiteralSecret, Secret
+from pgops.secrets.references import EnvSecret, LiteralSecret, Secret
 
 
 @pytest.fixture(scope="module")

@@ -174,8 +174,8 @@ class Trial:
     def schema(self, url: str) -> dict[str, str]:
         """The schema of a database, in comparable lines, read by the pgops beside the project."""
         code = (
-            "import json, sys; from pgops import postgres; from pgops.migrations.scratch.schema import read_schema\n"
-            "from pgops.environments import UrlConnection; from pgops.secrets import EnvSecret\n"
+            "import json, sys; from pgops import postgres; from pgops.migrations.round_trip.schema import read_schema\n"
+            "from pgops.environments import UrlConnection; from pgops.secrets.references import EnvSecret\n"
             "target = postgres.from_connection('trial', UrlConnection(EnvSecret('LOOK_AT')), connect_timeout=5)\n"
             "with postgres.connected(target) as connection: print(json.dumps(dict(read_schema(connection))))"
         )

@@ -18,7 +18,7 @@ from pgops.environments import Environment, HostConnection, load
 from pgops.errors import ExitCode
 from pgops.pgtools import DEFAULT_SOURCES
 from pgops.postgres import Target
-from pgops.secrets import EnvSecret
+from pgops.secrets.references import EnvSecret
 
 Found = dict[str, list[tuple[str, str, str]]]
 
@@ -269,6 +269,6 @@ class _Release:
 
 
 def _as(target: Target, role: str) -> Target:
-    from pgops.secrets import LiteralSecret, Secret
+    from pgops.secrets.references import LiteralSecret, Secret
 
     return dataclasses.replace(target, user=role, password=LiteralSecret(Secret(role)))

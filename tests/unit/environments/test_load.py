@@ -22,7 +22,7 @@ from pgops.environments import (
     load,
 )
 from pgops.errors import ConfigurationError, UsageError
-from pgops.secrets import CommandSecret, EnvSecret, FileSecret, KeyringSecret, PassfileSecret
+from pgops.secrets.references import CommandSecret, EnvSecret, FileSecret, KeyringSecret, PassfileSecret
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 One = Callable[[str], Environment]

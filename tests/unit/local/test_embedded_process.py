@@ -9,7 +9,7 @@ import pytest
 
 from pgops.errors import LockedError
 from pgops.local.embedded import process
-from pgops.local.embedded.place import Cluster
+from pgops.local.embedded.installation import Cluster
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from pgops.errors import PgopsError
 from pgops.pgtools import HostRunner, ToolError, check, run, running
 from pgops.postgres import Target
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 
 PASSWORD = "S3cret:with\\colon and space"
 TARGET = Target("staging", "127.0.0.1", 5999, "app", "me", LiteralSecret(Secret(PASSWORD)))

@@ -23,7 +23,7 @@ from pgops.postgres import (
     service_file,
     sqlalchemy_url,
 )
-from pgops.secrets import EnvSecret, LiteralSecret, PassfileSecret, Secret
+from pgops.secrets.references import EnvSecret, LiteralSecret, PassfileSecret, Secret
 
 PASSWORD = "p@ss:w%rd/\\"
 
@@ -127,7 +127,7 @@ def test_passfile_is_private_escaped_and_gone_afterwards() -> None:
 KILLED = """
 import os, signal
 from pgops.postgres import Target, passfile
-from pgops.secrets import LiteralSecret, Secret
+from pgops.secrets.references import LiteralSecret, Secret
 with passfile(Target("dev", "db", 5432, "app", "me", LiteralSecret(Secret("x1y2z3")))) as environ:
     print(environ["PGPASSFILE"], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,352 @@
+"""One consistent, parallel dump: a snapshot held open, pg_dump on it, the rows counted in it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgops.backups.database import inventory
+from pgops.backups.database.inventory import DatabaseFacts, Relation
+from pgops.backups.database.progress import Monitor, Observer, reading
+from pgops.backups.manifest.manifest import (
+    DUMP_DIRECTORY,
+    GLOBALS_NAME,
+    Extension,
+    InvalidIndex,
+    SequenceValue,
+    Table,
+)
+from pgops.errors import LockedError, PgopsError
+from pgops.pgtools import Child, Finished, ToolError, Toolset, dump_command, globals_command, running, wait
+from pgops.postgres import (
+    Blocker,
+    Connection,
+    DatabaseError,
+    ServerFacts,
+    Target,
+    connect,
+    connected,
+    execute,
+    fetch_all,
+    fetch_value,
+    identifier,
+    no_session_timeouts,
+)
+
+SESSION_PREFIX = "pgops dump "
+"""How the server sessions of a dump are called: those of a dead one are found and ended by it."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+UNTOUCHED = "the database was only read; no backup was written"
+_REAP_WITHIN = 10.0
+# Text compresses to a quarter or less; indexes are not in a dump at all.
+_EXPECTED_SHARE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """What the dump's own snapshot says is in the archive."""
+
+    snapshot: str
+    heads: tuple[str, ...]
+    tables: tuple[Table, ...]
+    sequences: tuple[SequenceValue, ...]
+    large_objects: int
+    invalid_indexes: tuple[InvalidIndex, ...]
+    extensions: tuple[Extension, ...]
+    roles: tuple[str, ...]
+    named_roles: tuple[str, ...]
+    tablespaces: tuple[str, ...]
+    database: DatabaseFacts
+    warnings: tuple[str, ...]
+
+
+def session_name(backup_id: str) -> str:
+    """The application_name of every session that belongs to this dump."""
+    return SESSION_PREFIX + backup_id
+
+
+def dump(
+    control: Connection,
+    target: Target,
+    facts: ServerFacts,
+    *,
+    backup_id: str,
+    directory: Path,
+    toolset: Toolset,
+    jobs: int,
+    lock_wait: float,
+    observer: Observer,
+) -> Dumped:
+    """Write ``directory/dump`` and ``directory/globals.sql``, and say what is in them.
+
+    :param control: an open autocommit connection to the same database; it holds the advisory locks.
+    :param lock_wait: seconds to wait for the lock of a table.
+    :raises LockedError: a table's lock was not given in time; names who holds it.
+    :raises ToolError: pg_dump failed.
+    :raises PgopsError: something can't be read by this role.
+    :raises DatabaseError: the server went away, or refuses something.
+    """
+    name = session_name(backup_id)
+    monitor = Monitor(control, name, observer)
+    try:
+        with (
+            _reaped(control, target, name),
+            _snapshot(target, facts, name, lock_wait) as (connection, snapshot),
+            reading(connection, monitor) as reader,
+        ):
+            found = reader.wait_for(inventory.relations)
+            tables = [each for each in found if each.kind != "S"]
+            _refuse_unreadable(target, found, standby=facts.in_recovery)
+            countable = [each for each in tables if _is_counted(each, standby=facts.in_recovery)]
+            monitor.expect(countable)
+            _refuse_too_little_room(directory, countable)
+            sequences = [each for each in found if each.kind == "S"]
+            before = reader.wait_for(lambda through: _look_at(through, sequences))
+            warnings = _warnings(tables, facts)
+            globals_file = directory / GLOBALS_NAME
+            with _tools(toolset, target, name, directory, globals_file, snapshot, jobs, lock_wait) as (
+                dumping,
+                globals_,
+            ):
+                counting = reader.start(lambda through: inventory.count_rows(through, countable))
+                finished = wait(dumping, lambda: reader.look(counting))
+                if finished.exit_code != 0:
+                    raise _explained(finished, monitor.blockers, lock_wait)
+                counts = reader.finish(counting)
+                left = inventory.still_there(control, sequences)
+                after = reader.wait_for(lambda through: _look_at(through, left))
+                warnings += _globals_warning(wait(globals_), globals_file)
+            invalid = inventory.invalid_indexes(connection)
+            warnings += _invalid_index_warnings(invalid)
+            return Dumped(
+                snapshot=snapshot,
+                heads=inventory.alembic_heads(connection, countable),
+                tables=tuple(
+                    sorted(
+                        (inventory.table_of(each, counts.get(each.oid)) for each in tables),
+                        key=lambda each: (each.schema, each.name),
+                    )
+                ),
+                sequences=_least(before, after, inventory.descending(connection)),
+                large_objects=inventory.large_objects(connection),
+                invalid_indexes=invalid,
+                extensions=inventory.extensions(connection),
+                roles=inventory.roles(connection),
+                named_roles=inventory.named_roles(connection),
+                tablespaces=inventory.tablespaces(connection),
+                database=inventory.database_facts(connection),
+                warnings=tuple(warnings),
+            )
+    except DatabaseError as error:
+        if error.pgcode == _LOCK_NOT_AVAILABLE:
+            raise _not_locked(monitor.blockers, lock_wait) from error
+        raise
+
+
+def end_sessions(connection: Connection, pattern: str) -> int:
+    """End other sessions of this database whose application_name is LIKE ``pattern``; how many there were.
+
+    Returns when they are gone, or after ten seconds: a backend that can't be interrupted is not waited for.
+    """
+    sql = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s"
+        " AND datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
+    )
+    ended = 0
+    deadline = time.monotonic() + _REAP_WITHIN
+    while (found := len(fetch_all(connection, sql, (pattern,)))) and time.monotonic() < deadline:
+        ended = max(ended, found)
+        time.sleep(0.05)
+    return ended
+
+
+@contextlib.contextmanager
+def _reaped(control: Connection, target: Target, name: str) -> Iterator[None]:
+    """Whatever ends the block, no session of this dump stays behind on the server."""
+    try:
+        yield
+    except BaseException:
+        try:
+            if control.closed:
+                with connected(target) as fresh:
+                    end_sessions(fresh, name)
+            else:
+                end_sessions(control, name)
+        except (DatabaseError, PgopsError):
+            # The server itself is gone, and its sessions with it; what ended the block says so.
+            pass
+        raise
+
+
+@contextlib.contextmanager
+def _snapshot(
+    target: Target, facts: ServerFacts, name: str, lock_wait: float
+) -> Iterator[tuple[Connection, str]]:
+    """A transaction that exports its snapshot and lives as long as the block."""
+    settings = {
+        "statement_timeout": "0",
+        "lock_timeout": f"{max(1, round(lock_wait * 1000))}ms",
+        "idle_in_transaction_session_timeout": "0",
+        # Fail where a row-security policy would hide rows, as pg_dump does, instead of leaving them out.
+        "row_security": "off",
+        "max_parallel_workers_per_gather": "0",
+        "search_path": "pg_catalog",
+        **no_session_timeouts(facts.major),
+    }
+    connection = connect(target, application_name=name, settings=settings)
+    with contextlib.closing(connection):
+        execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection, str(fetch_value(connection, "SELECT pg_export_snapshot()"))
+
+
+@contextlib.contextmanager
+def _tools(
+    toolset: Toolset,
+    target: Target,
+    name: str,
+    directory: Path,
+    globals_file: Path,
+    snapshot: str,
+    jobs: int,
+    lock_wait: float,
+) -> Iterator[tuple[Child, Child]]:
+    """pg_dump and pg_dumpall at work for the block."""
+    argv = dump_command(
+        directory / DUMP_DIRECTORY,
+        jobs=jobs,
+        snapshot=snapshot,
+        compression=toolset.compression,
+        lock_wait=lock_wait,
+    )
+    start = {"target": target, "paths": [directory], "application_name": name}
+    with (
+        running(toolset.runner, argv, **start) as dumping,  # type: ignore[arg-type]
+        running(toolset.runner, globals_command(globals_file, target.dbname), **start) as globals_,  # type: ignore[arg-type]
+    ):
+        yield dumping, globals_
+
+
+def _not_locked(blockers: Sequence[Blocker], lock_wait: float) -> LockedError:
+    by = "; ".join(map(str, blockers)) or "a session that has gone since"
+    return LockedError(
+        f"a table could not be locked for reading within {lock_wait:g} s; in the way: {by}",
+        untouched=UNTOUCHED,
+        hint="try again when that has ended, or give it more time with --lock-wait=<seconds>",
+    )
+
+
+def _explained(finished: Finished, blockers: Sequence[Blocker], lock_wait: float) -> PgopsError:
+    said = finished.stderr
+    if "lock timeout" in said or "could not obtain lock" in said:
+        return _not_locked(blockers, lock_wait)
+    if "No space left on device" in said:
+        hint = "free some space, or point backups.store elsewhere in environments.yaml"
+    elif "permission denied" in said:
+        hint = "grant pg_read_all_data to the role, or back up as the owner"
+    else:
+        hint = "invoke env.check says whether the server is well"
+    return ToolError(finished, untouched=UNTOUCHED, hint=hint)
+
+
+def _look_at(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
+    """Where the sequences stand, none of them kept locked.
+
+    Whoever waits to drop or truncate one would wait for our transaction, and pg_dump for him: for ever.
+    """
+    execute(connection, "SAVEPOINT before_sequences")
+    values = inventory.sequences(connection, found)
+    execute(connection, "ROLLBACK TO SAVEPOINT before_sequences")
+    return values
+
+
+def _least(
+    before: Sequence[SequenceValue], after: Sequence[SequenceValue], descending: Collection[tuple[str, str]]
+) -> tuple[SequenceValue, ...]:
+    """Of two looks at the same sequences the value of each that was less far on.
+
+    Between them pg_dump looked for itself. A sequence may have been drawn from before that, or set back; one
+    that was dropped since keeps its first value.
+    """
+    later = {(each.schema, each.name): each for each in after}
+    pairs = ((each, later.get((each.schema, each.name), each)) for each in before)
+    return tuple(there if inventory.is_before(there, here, descending) else here for here, there in pairs)
+
+
+def _invalid_index_warnings(found: Sequence[InvalidIndex]) -> list[str]:
+    warnings = []
+    if kept := [identifier(each.schema, each.name) for each in found if each.partitioned]:
+        warnings.append(
+            f"these indexes are invalid, and a restored database has them so: {_some(kept)}; "
+            "a partition lacks an index of its own"
+        )
+    if left_out := [identifier(each.schema, each.name) for each in found if not each.partitioned]:
+        warnings.append(
+            f"these indexes are invalid and not in the backup: {_some(left_out)}; "
+            "REINDEX INDEX CONCURRENTLY or drop them"
+        )
+    return warnings
+
+
+def _globals_warning(finished: Finished, file: Path) -> list[str]:
+    """Roles are worth having, but their lack does not make the data worth less."""
+    if finished.exit_code == 0:
+        return []
+    file.unlink(missing_ok=True)
+    said = "; ".join(line.strip() for line in finished.stderr.splitlines()[:2])
+    return [f"roles and tablespaces were not saved: pg_dumpall ended with {finished.exit_code}: {said}"]
+
+
+def _refuse_too_little_room(directory: Path, tables: Sequence[Relation]) -> None:
+    """A dump that can't fit is not begun. What it will need nobody knows; a quarter of the tables is little."""
+    free, needed = shutil.disk_usage(directory).free, sum(each.bytes for each in tables) // _EXPECTED_SHARE
+    if free < needed:
+        raise PgopsError(
+            f"{directory.parent} has {free / 1e6:,.0f} MB free; the backup is likely to need {needed / 1e6:,.0f} MB",
+            untouched=UNTOUCHED,
+            hint="free some space, or point backups.store elsewhere in environments.yaml",
+        )
+
+
+def _is_counted(relation: Relation, *, standby: bool) -> bool:
+    """Whether the archive holds this relation's rows."""
+    return relation.kind == "r" and not (standby and relation.persistence == "u")
+
+
+def _refuse_unreadable(target: Target, found: Sequence[Relation], *, standby: bool) -> None:
+    untouched = "nothing was written"
+    # Foreign tables and materialised views are dumped as definitions.
+    data = [each for each in found if each.kind == "S" or _is_counted(each, standby=standby)]
+    if unreadable := [each.quoted for each in data if not each.readable]:
+        raise PgopsError(
+            f"{target.user} may not read {_some(unreadable)}",
+            untouched=untouched,
+            hint=f"GRANT pg_read_all_data TO {target.user}; (PostgreSQL 14 and later), or back up as the owner",
+        )
+    if hidden := [each.quoted for each in data if each.row_security]:
+        raise PgopsError(
+            f"row security would hide rows of {_some(hidden)} from {target.user}",
+            untouched=untouched,
+            hint=f"ALTER ROLE {target.user} BYPASSRLS; or back up as a role that sees every row",
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _warnings(tables: Sequence[Relation], facts: ServerFacts) -> list[str]:
+    warnings = []
+    if foreign := [each.quoted for each in tables if each.kind == "f"]:
+        warnings.append(f"rows of foreign tables are not in the backup: {_some(foreign)}")
+    unlogged = [each.quoted for each in tables if each.persistence == "u"]
+    if facts.in_recovery:
+        warnings.append("taken from a standby: a migration on the primary was not kept waiting")
+        if unlogged:
+            warnings.append(f"a standby has no rows of unlogged tables: {_some(unlogged)}")
+    return warnings

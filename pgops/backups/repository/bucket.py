@@ -1,0 +1,302 @@
+"""The S3 protocol, through obstore: objects in a bucket below a prefix. The only module that imports obstore."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pgops.environments import S3Settings, Store
+from pgops.errors import ConfigurationError, PgopsError, UnreachableError, UsageError, VerificationError
+from pgops.runtime.deadline import TooLateError, each_within
+from pgops.secrets.redaction import redact
+from pgops.secrets.references import SecretRef, resolve
+
+_PART = 5 * 1024 * 1024
+_MOST_PARTS = 9_000
+_STREAM = 1024 * 1024
+_ANSWER_WITHIN = 120.0
+# Some servers take them one by one.
+_DELETED_AT_ONCE = 200
+_REFUSALS = ("403 Forbidden", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId")
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file as it was sent. ``tag`` is the ETag that S3 gives to such an upload where it is not encrypted."""
+
+    size: int
+    sha256: str
+    tag: str
+
+
+class UnwantedError(Exception):
+    """An upload was broken off because nobody wants it any more."""
+
+
+class Bucket:
+    """Objects of one bucket below a prefix; keys are relative to it. Errors name the bucket, never a key."""
+
+    def __init__(self, store: Store) -> None:
+        try:
+            import obstore
+            import obstore.exceptions as exceptions
+            from obstore.store import S3Store
+        except ImportError as error:
+            raise UsageError(
+                f"store {store.name} is in a bucket, and this installation can't reach one",
+                untouched="nothing was touched",
+                hint="pip install obstore",
+            ) from error
+        self._obstore: Any = obstore
+        self._exceptions: Any = exceptions
+        self.url = store.url.rstrip("/")
+        parts = urlsplit(self.url)
+        if not parts.netloc:
+            raise ConfigurationError(
+                f"stores.{store.name}.url: {store.url} names no bucket", hint="s3://bucket/prefix"
+            )
+        self._prefix = parts.path.strip("/")
+        settings = _settings(store.name, store.s3 or S3Settings())
+        try:
+            # A part of a file may take long over a thin line. What is small is there soon, or never.
+            self._store = S3Store(parts.netloc, **_within("30 seconds", settings))
+            self._transfers = S3Store(parts.netloc, **_within("5 minutes", settings))
+        except exceptions.BaseError as error:
+            raise ConfigurationError(f"stores.{store.name}: {redact(_first_line(error))}") from error
+
+    def _path(self, key: str) -> str:
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+    def _key(self, path: str) -> str:
+        return path.removeprefix(f"{self._prefix}/") if self._prefix else path
+
+    def _explain(self, error: Exception) -> PgopsError:
+        """Why the bucket did not do what it was asked, as an expected failure; it may have done it all the same."""
+        said = redact(_first_line(error))
+        found = self._exceptions
+        refused = isinstance(error, found.PermissionDeniedError | found.UnauthenticatedError)
+        # A refused listing comes as a generic error; only its text says what it is.
+        if refused or any(word in said for word in _REFUSALS):
+            return UnreachableError(
+                f"{self.url} does not let us in: {said}",
+                kind="password",
+                hint="check access_key and secret_key of the store, and what they may do",
+            )
+        if isinstance(error, FileNotFoundError | found.NotFoundError) or "NoSuchBucket" in str(error):
+            return UnreachableError(
+                f"there is no bucket {self.url}", kind="database", hint="make it, or fix the store's url"
+            )
+        return UnreachableError(
+            f"{self.url} does not answer as it should: {said}",
+            hint="check the store's endpoint and the network, and try again",
+        )
+
+    def _asked(self, request: Callable[[], Any]) -> Any:
+        """What a small request gives. The caller waits where Ctrl-C is heard: obstore waits outside of Python.
+
+        :raises UnreachableError: no answer in time, retries included. What was to be written may arrive yet.
+        """
+        (found,) = each_within(_ANSWER_WITHIN, [request], lambda each: each())
+        if isinstance(found, TooLateError):
+            raise UnreachableError(
+                f"{self.url} does not answer",
+                kind="timeout",
+                hint="check the store's endpoint and the network, and try again",
+            )
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Key and size of every object whose key begins with ``prefix``, which ends with ``/``."""
+        try:
+            batches = iter(self._obstore.list(self._store, self._path(prefix)))
+            while (batch := self._asked(lambda: next(batches, None))) is not None:
+                for each in batch:
+                    yield self._key(each["path"]), int(each["size"])
+        except (self._exceptions.BaseError, FileNotFoundError) as error:
+            raise self._explain(error) from error
+
+    def get(self, key: str) -> bytes:
+        """A small object.
+
+        :raises FileNotFoundError: it is not there.
+        """
+        try:
+            found = self._asked(lambda: self._obstore.get(self._store, self._path(key)).bytes())
+            return bytes(found)
+        except (FileNotFoundError, self._exceptions.NotFoundError) as error:
+            raise FileNotFoundError(key) from error
+        except self._exceptions.BaseError as error:
+            raise self._explain(error) from error
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """A large object, in pieces; in a thread that nobody has to wait for."""
+        try:
+            found = self._obstore.get(self._transfers, self._path(key))
+            for piece in found.stream(min_chunk_size=_STREAM):
+                yield bytes(piece)
+        except (FileNotFoundError, self._exceptions.BaseError) as error:
+            raise self._explain(error) from error
+
+    def head(self, key: str) -> tuple[int, str]:
+        """Size in bytes and ETag without its quotes."""
+        try:
+            found = self._asked(lambda: self._obstore.head(self._store, self._path(key)))
+        except (FileNotFoundError, self._exceptions.BaseError) as error:
+            raise self._explain(error) from error
+        return int(found["size"]), str(found["e_tag"] or "").strip('"')
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            self._asked(lambda: self._obstore.head(self._store, self._path(key)))
+        except (FileNotFoundError, self._exceptions.NotFoundError):
+            return False
+        except self._exceptions.BaseError as error:
+            raise self._explain(error) from error
+        return True
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write a small object, or replace it."""
+        try:
+            self._asked(lambda: self._obstore.put(self._store, self._path(key), content, use_multipart=False))
+        except (FileNotFoundError, self._exceptions.BaseError) as error:
+            raise self._explain(error) from error
+
+    def create(self, key: str, content: bytes) -> None:
+        """Write a small object that must not be there yet, and read it back.
+
+        Servers that don't know ``If-None-Match`` ignore it; there the read back is what remains.
+
+        :raises FileExistsError: it was there already, with another content.
+        :raises VerificationError: it is not what was written.
+        """
+        try:
+            self._asked(
+                lambda: self._obstore.put(
+                    self._store, self._path(key), content, mode="create", use_multipart=False
+                )
+            )
+        except (self._exceptions.AlreadyExistsError, self._exceptions.PreconditionError) as error:
+            # Where an answer is lost the request is sent again, and then it is our own that is there.
+            if self.get(key) != content:
+                raise FileExistsError(key) from error
+        except (FileNotFoundError, self._exceptions.BaseError) as error:
+            raise self._explain(error) from error
+        if self.get(key) != content:
+            raise VerificationError(f"{self.url}/{key} is not what was written just now")
+
+    def upload(
+        self, key: str, path: Path, sent: Callable[[int], None], unwanted: threading.Event
+    ) -> Uploaded:
+        """Send a file in parts, two at a time: memory stays flat whatever its size.
+
+        :param unwanted: set when nobody wants it any more: what has gone up of it is given up in the bucket too.
+        :raises UnwantedError: nobody does.
+        """
+        size = path.stat().st_size
+        part = max(_PART, -(-size // _MOST_PARTS))
+        hashing = _Hashing(part)
+        try:
+            if size <= part:
+                content = path.read_bytes()
+                hashing.take(content)
+                self._obstore.put(self._transfers, self._path(key), content, use_multipart=False)
+                sent(size)
+            else:
+                self._obstore.put(
+                    self._transfers,
+                    self._path(key),
+                    hashing.pieces(path, sent, unwanted),
+                    use_multipart=True,
+                    chunk_size=part,
+                    max_concurrency=2,
+                )
+        except (FileNotFoundError, self._exceptions.BaseError) as error:
+            raise self._explain(error) from error
+        return hashing.result()
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; those that are not there are no error."""
+        for first in range(0, len(keys), _DELETED_AT_ONCE):
+            paths = [self._path(key) for key in keys[first : first + _DELETED_AT_ONCE]]
+            try:
+                self._asked(functools.partial(self._obstore.delete, self._store, paths))
+            except FileNotFoundError:
+                continue
+            except self._exceptions.BaseError as error:
+                raise self._explain(error) from error
+
+
+class _Hashing:
+    """SHA-256 of a file and the ETag of an upload in parts, computed on the way."""
+
+    def __init__(self, part: int) -> None:
+        self._part = part
+        self._size = 0
+        self._sha = hashlib.sha256()
+        # S3's ETag is an MD5 by definition; it guards against damage on the way, not against people.
+        self._parts: list[bytes] = []
+
+    def take(self, piece: bytes) -> None:
+        """One part."""
+        self._size += len(piece)
+        self._sha.update(piece)
+        self._parts.append(hashlib.md5(piece, usedforsecurity=False).digest())
+
+    def pieces(self, path: Path, sent: Callable[[int], None], unwanted: threading.Event) -> Iterator[bytes]:
+        """The file part by part."""
+        with path.open("rb") as stream:
+            while piece := stream.read(self._part):
+                if unwanted.is_set():
+                    # Out of here obstore aborts the upload in parts; a process that ends would leave them behind.
+                    raise UnwantedError
+                self.take(piece)
+                yield piece
+                sent(len(piece))
+
+    def result(self) -> Uploaded:
+        """What was sent."""
+        if len(self._parts) == 1:
+            tag = self._parts[0].hex()
+        else:
+            joined = hashlib.md5(b"".join(self._parts), usedforsecurity=False).hexdigest()
+            tag = f"{joined}-{len(self._parts)}"
+        return Uploaded(self._size, self._sha.hexdigest(), tag)
+
+
+def _within(timeout: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "client_options": {**settings["client_options"], "timeout": timeout}}
+
+
+def _settings(name: str, s3: S3Settings) -> dict[str, Any]:
+    plain = (s3.endpoint or "").startswith("http://")
+    settings: dict[str, Any] = {
+        "client_options": {"connect_timeout": "10 seconds", "allow_http": plain},
+        "retry_config": {"max_retries": 4, "retry_timeout": dt.timedelta(seconds=60)},
+        "conditional_put": "etag",
+    }
+    if s3.endpoint is not None:
+        settings["endpoint"] = s3.endpoint
+        settings["virtual_hosted_style_request"] = False
+    settings["region"] = s3.region or "us-east-1" if s3.endpoint else s3.region
+    for key, reference in (("access_key_id", s3.access_key), ("secret_access_key", s3.secret_key)):
+        if reference is not None:
+            settings[key] = _reveal(reference, f"stores.{name}.{key.removesuffix('_id')}")
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _reveal(reference: SecretRef, what: str) -> str:
+    return resolve(reference, what=what).reveal()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n\n", 1)[0].strip().replace("\n", " ")

@@ -1,0 +1,326 @@
+"""Where backups live: the protocol that a directory and a bucket share, and finding one backup in it.
+
+A repository holds the backups of one environment. A backup is there from the moment its
+``manifest.json`` is, and not a moment before; it is gone from the moment the manifest is. There is no
+index: what is listed is what is there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pgops.backups.manifest.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Proof,
+    parse_manifest,
+    parse_proof,
+    timestamp,
+)
+from pgops.errors import UsageError, VerificationError
+
+PIN_NAME = "pin.json"
+_PROOF_PREFIX = "proof-"
+# How many ids a message names, how like a name must be to one to be named, and how much less like than the best.
+_NAMED = 3
+_ALIKE = 0.8
+_AS_NEAR = 0.03
+# How far ahead of ours the clock of the machine that made a backup may be, without being called wrong.
+_SKEW = dt.timedelta(minutes=5)
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """For callers that don't show any."""
+
+
+def proof_name(proof: Proof) -> str:
+    """``proof-20261122T171500Z-read.json``."""
+    return f"{_PROOF_PREFIX}{proof.at.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{proof.method}.json"
+
+
+def is_note(path: str) -> bool:
+    """Whether a file of a backup is pgops' own note beside the manifest, not part of what was dumped."""
+    return path in (MANIFEST_NAME, PIN_NAME) or (
+        path.startswith(_PROOF_PREFIX) and path.endswith(".json") and "/" not in path
+    )
+
+
+class Staging(Protocol):
+    """A backup that is being made: files are written below ``path``, then it is committed or vanishes."""
+
+    @property
+    def path(self) -> Path:
+        """A local directory, 0700, empty at the start."""
+
+    def commit(
+        self, manifest: Manifest, notes: Sequence[tuple[str, str]] = (), progress: Progress = no_progress
+    ) -> None:
+        """Make the backup durable and visible, the manifest last; ``notes`` are (name, text) files beside it.
+
+        :raises VerificationError: what arrived is not what the manifest says, or the id is taken.
+        """
+
+
+class Repository(Protocol):
+    """The backups of one environment. Every method may raise :class:`UnreachableError`."""
+
+    @property
+    def environment(self) -> str:
+        """Whose backups these are."""
+
+    @property
+    def url(self) -> str:
+        """Where they are, for people: no secret in it."""
+
+    def location(self, backup_id: str) -> str:
+        """Path or URL of one backup, for people."""
+
+    def ids(self) -> list[str]:
+        """Every backup that has a manifest, oldest first."""
+
+    def read(self, backup_id: str, name: str) -> bytes:
+        """A small file of a backup: manifest or note.
+
+        :raises FileNotFoundError: it is not there.
+        """
+
+    def names(self, backup_id: str) -> list[str]:
+        """Every file of a backup, relative with ``/``, notes and strangers included; sorted."""
+
+    def write_note(self, backup_id: str, name: str, text: str) -> None:
+        """Add or replace a note (:func:`is_note`, never the manifest), atomically."""
+
+    def remove_note(self, backup_id: str, name: str) -> None:
+        """Remove a note if it is there."""
+
+    def stage(self, backup_id: str) -> AbstractContextManager[Staging]:
+        """Start a backup; leaving the block without a commit removes whatever was written."""
+
+    def local(self, backup_id: str, progress: Progress = no_progress) -> AbstractContextManager[Path]:
+        """The backup's files in a local directory for the block: in place, or fetched (and decrypted)."""
+
+    def delete(self, backup_id: str) -> None:
+        """Remove a backup, the manifest first: half removed, it is not a backup any more.
+
+        :raises FileNotFoundError: it is not there (any more).
+        """
+
+    def leftovers(self) -> list[str]:
+        """Ids of half-made or half-removed backups whose process is gone."""
+
+    def clear_leftovers(self) -> list[str]:
+        """Remove what :meth:`leftovers` names, and nothing that pgops did not make; the ids removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A backup that retention never removes, and why."""
+
+    at: dt.datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup in a repository: its manifest, and what is known beside it. Proofs are oldest first."""
+
+    manifest: Manifest
+    path: str
+    proofs: tuple[Proof, ...] = ()
+    pinned: bool = False
+
+    @property
+    def id(self) -> str:
+        """The manifest's id."""
+        return self.manifest.id
+
+    @property
+    def proof(self) -> Proof | None:
+        """The newest proof, good or bad."""
+        return self.proofs[-1] if self.proofs else None
+
+    @property
+    def verified(self) -> bool:
+        """Whether the newest verification found nothing wrong."""
+        return self.proof is not None and self.proof.ok
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the newest verification found something wrong."""
+        return self.proof is not None and not self.proof.ok
+
+    def as_json(self) -> dict[str, object]:
+        """The ``backup`` object of ``--json``."""
+        manifest = self.manifest
+        return {
+            "id": manifest.id,
+            "environment": manifest.environment,
+            "path": self.path,
+            "started_at": timestamp(manifest.started_at),
+            "finished_at": timestamp(manifest.finished_at),
+            "bytes": manifest.bytes,
+            "heads": list(manifest.heads),
+            "verified": self.verified,
+            "pinned": self.pinned,
+            "database": manifest.database,
+            "server_version": manifest.server_version,
+            "proofs": [
+                {"method": each.method, "at": timestamp(each.at), "ok": each.ok, "seconds": each.seconds}
+                for each in self.proofs
+            ],
+            "warnings": list(manifest.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Backups, oldest first, and those whose manifest can't be read: (id, what is wrong)."""
+
+    backups: tuple[Backup, ...]
+    damaged: tuple[tuple[str, str], ...] = ()
+
+
+def load(repository: Repository, backup_id: str) -> Backup:
+    """One backup by its whole id.
+
+    :raises VerificationError: its manifest is damaged, or is another backup's.
+    :raises FileNotFoundError: it is not there (any more).
+    """
+    where = f"{repository.environment}/{backup_id}"
+    manifest = parse_manifest(repository.read(backup_id, MANIFEST_NAME), where=where)
+    if (manifest.id, manifest.environment) != (backup_id, repository.environment):
+        raise VerificationError(
+            f"the manifest of {where} is that of {manifest.environment}/{manifest.id}",
+            untouched="nothing was changed",
+            hint="move the backup back to where it belongs, or use another: invoke backup.list",
+        )
+    names = repository.names(backup_id)
+    proofs = [
+        parse_proof(repository.read(backup_id, name), where=where)
+        for name in names
+        if is_note(name) and name.startswith(_PROOF_PREFIX)
+    ]
+    return Backup(
+        manifest=manifest,
+        path=repository.location(backup_id),
+        proofs=tuple(sorted(proofs, key=lambda each: each.at)),
+        pinned=PIN_NAME in names,
+    )
+
+
+def listing(repository: Repository) -> Listing:
+    """Every backup, oldest first. One that vanishes while we look is left out."""
+    backups: list[Backup] = []
+    damaged: list[tuple[str, str]] = []
+    for backup_id in repository.ids():
+        try:
+            backups.append(load(repository, backup_id))
+        except VerificationError as error:
+            damaged.append((backup_id, error.message))
+        except FileNotFoundError:
+            continue
+    return Listing(tuple(backups), tuple(damaged))
+
+
+def newest_first(ids: Iterable[str], now: dt.datetime) -> tuple[list[str], list[str]]:
+    """Ids in the order in which they count as the latest, and those that claim to be from the future.
+
+    One of the future was made while a clock was wrong, so it says nothing about what is newer: it comes
+    after every other one.
+    """
+    # Ids begin with the time they were made, so their texts sort as their times do.
+    border = f"{(now + _SKEW).astimezone(dt.UTC):%Y%m%dT%H%M%SZ}~"
+    ordered = sorted(ids, reverse=True)
+    future = [each for each in ordered if each > border]
+    return [each for each in ordered if each <= border] + future, future
+
+
+def find(
+    repository: Repository,
+    name: str,
+    *,
+    now: dt.datetime | None = None,
+    on_passed_over: Callable[[Sequence[str]], None] = lambda _ids: None,
+) -> Backup:
+    """The backup called ``name``: ``latest``, an id, or the beginning or end of just one id.
+
+    :param now: the time, by which a backup of the future is known; read here when not given.
+    :param on_passed_over: told the ids from the future that are not the latest, though greater than it.
+    :raises UsageError: there is none (those that may be meant are named), or more than one (the newest are named).
+    :raises VerificationError: its manifest is damaged.
+    """
+    ids = repository.ids()
+    see = f"invoke backup.list --env={repository.environment}"
+    if not ids:
+        raise UsageError(
+            f"{repository.environment} has no backup in {repository.url}",
+            untouched="nothing was touched",
+            hint=f"invoke backup --env={repository.environment}",
+        )
+    if name == "latest":
+        ordered, future = newest_first(ids, now or dt.datetime.now(dt.UTC))
+        matching = ordered[:1]
+        if future and matching != future[:1]:
+            on_passed_over(future)
+    else:
+        matching = _matching(ids, name)
+    if not matching:
+        raise UsageError(
+            f"{repository.environment} has no backup {name!r} in {repository.url}{_did_you_mean(name, ids)}",
+            untouched="nothing was touched",
+            hint=f"all of them: {see}",
+        )
+    if len(matching) > 1:
+        raise UsageError(
+            f"{name!r} could be any of {_some(matching)}",
+            untouched="nothing was touched",
+            hint=f"give more of the id; {see}",
+        )
+    try:
+        return load(repository, matching[0])
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"backup {matching[0]} was removed just now", untouched="nothing was touched", hint=see
+        ) from error
+
+
+def _matching(ids: Iterable[str], name: str) -> list[str]:
+    ids = list(ids)
+    if name in ids:
+        return [name]
+    return [each for each in ids if name and (each.startswith(name) or each.endswith(name))]
+
+
+def _did_you_mean(name: str, ids: Sequence[str]) -> str:
+    """``; did you mean A or B?``, the nearest first; nothing where nothing is near.
+
+    A part of an id is compared with that part of each: with its beginning, as long, and with its random end.
+    """
+    # Imported where a mistake was found: a listing need not pay for it.
+    from difflib import SequenceMatcher
+
+    if not name or len(name) > 2 * len(ids[0]):
+        return ""
+
+    def likeness(candidate: str) -> float:
+        parts = (candidate, candidate[: len(name)], candidate.rpartition("-")[2])
+        return max(SequenceMatcher(None, name, part, autojunk=False).ratio() for part in parts)
+
+    # The sort is stable: of two that are as near, the newer one comes first.
+    near = sorted(["latest", *reversed(ids)], key=likeness, reverse=True)[:_NAMED]
+    best = [each for each in near if likeness(each) >= max(_ALIKE, likeness(near[0]) - _AS_NEAR)]
+    return f"; did you mean {' or '.join(best)}?" if best else ""
+
+
+def _some(ids: Sequence[str]) -> str:
+    """The newest few, and how many there are besides."""
+    named = ", ".join(reversed(ids[-_NAMED:]))
+    return named if len(ids) <= _NAMED else f"{named} and {len(ids) - _NAMED} older"

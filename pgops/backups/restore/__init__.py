@@ -1,0 +1,1 @@
+"""Restoring: planned, loaded beside the target, swapped in one transaction, undone."""

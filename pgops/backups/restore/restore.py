@@ -1,0 +1,326 @@
+"""Restore a backup beside its target, check it, and swap the two in one transaction.
+
+Read from top to bottom: look (nothing is changed), then restore: locks, hashes, safety backup, a new
+database, pg_restore into it, comparison with the manifest, settings, swap, look again. Whatever fails
+before the swap leaves the target as it was; after a crash the markers of
+:mod:`pgops.backups.load.side_databases` tell on which side of the swap it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pgops.backups.database.attributes import (
+    Attributes,
+    attributes_of,
+    changing_statements,
+    existing_roles,
+    grant_statements,
+    merged,
+    read_attributes,
+    setting_statements,
+)
+from pgops.backups.database.errors import database_errors, interrupt_errors
+from pgops.backups.load import side_databases
+from pgops.backups.load.pg_restore import load_archive
+from pgops.backups.load.side_database import (
+    Hooks,
+    Step,
+    back_up,
+    remove_leftovers,
+    restore_lock,
+    side_database,
+)
+from pgops.backups.load.side_databases import Marker, comment_statement, database_oid, side_database_name
+from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.restore.plan import RestorePlan
+from pgops.backups.restore.swap import Rename, Swapped, handing_over_template, settle, swap
+from pgops.backups.verify.against_manifest import Comparison, compare
+from pgops.backups.verify.reading import check_files
+from pgops.errors import LockedError, RefusedError, UnreachableError, VerificationError
+from pgops.postgres import Connection, Target, connect, connected, execute, identifier
+from pgops.postgres.locks import Mode, held, still_held
+
+_LET_IN = 10.0
+_POLL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did. ``seconds`` is all of it; ``previous_database`` is what was there before, kept."""
+
+    backup: Backup
+    database: str
+    previous_database: str | None
+    safety_backup: str | None
+    seconds: float
+    comparison: Comparison
+    ended_sessions: int
+    removed_leftovers: tuple[str, ...]
+
+
+def restore(
+    looked: RestorePlan,
+    repository: Repository,
+    hooks: Hooks,
+    *,
+    now: dt.datetime,
+    jobs: int,
+    lock_wait: float = 30.0,
+) -> Restored:
+    """Restore what was looked at.
+
+    :param now: the time of this restore; part of the names it gives.
+    :param jobs: how many tables at once.
+    :param lock_wait: seconds to wait for another restore, or a migration, of this database to end.
+    :raises BlockedError: something stands in the way.
+    :raises VerificationError: the backup is not what its manifest says, or the restored database is not.
+    :raises LockedError: another restore or a migration is under way, or sessions could not be ended.
+    :raises ToolError: pg_restore failed.
+    :raises UnreachableError: the server was lost.
+    :raises InterruptedRunError: Ctrl-C; says whether the target is the old or the new one.
+    """
+    looked.refuse()
+    started = time.monotonic()
+    target = looked.target
+    untouched = f"{target.place} is wholly what it was before"
+    with database_errors(target, untouched=untouched), contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as making:
+            with interrupt_errors(untouched=untouched):
+                ready = _made_ready(
+                    looked, repository, hooks, stack, making, now=now, jobs=jobs, lock_wait=lock_wait
+                )
+                hooks.step(Step.SWAPPING)
+            previous, swapped = _swap_in(looked, ready)
+        hooks.step(Step.LOOKING)
+        look_again(target, expected_oid=ready.oid, previous=previous)
+    return Restored(
+        backup=looked.backup,
+        database=target.dbname,
+        previous_database=previous,
+        safety_backup=ready.safety,
+        seconds=time.monotonic() - started,
+        comparison=ready.comparison,
+        ended_sessions=swapped.ended_sessions,
+        removed_leftovers=ready.removed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A new database that only lacks the target's name. ``here`` are the attributes of what has it, if anything."""
+
+    name: str
+    oid: int
+    final: Attributes
+    here: Attributes | None
+    marker: Marker
+    comparison: Comparison
+    safety: str | None
+    removed: tuple[str, ...]
+
+
+def _made_ready(
+    looked: RestorePlan,
+    repository: Repository,
+    hooks: Hooks,
+    stack: contextlib.ExitStack,
+    making: contextlib.ExitStack,
+    *,
+    now: dt.datetime,
+    jobs: int,
+    lock_wait: float,
+) -> _Ready:
+    """Everything before the swap: the target stays as it is.
+
+    :param stack: gets the locks; ``making`` what drops the new database where it is not swapped in.
+    """
+    target = looked.target
+    admin = stack.enter_context(restore_lock(looked.admin, target, wait=lock_wait))
+    inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
+    _unchanged(admin, looked)
+    hooks.step(Step.CHECKING)
+    directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
+    problems = check_files(directory, looked.backup.manifest, hooks.progress)
+    if problems:
+        raise VerificationError(
+            f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
+            hint=f"use another backup: invoke backup.list --env={repository.environment}",
+        )
+    removed = remove_leftovers(admin, target.dbname)
+    safety = None if looked.empty else back_up(hooks)
+    attributes = _attributes(looked, looked.around.here)
+    restore_id = side_databases.new_restore_id(now)
+    marker = Marker(
+        kind="new",
+        of=target.dbname,
+        environment=target.environment,
+        backup=looked.backup.id,
+        restore=restore_id,
+        at=now.astimezone(dt.UTC).isoformat(),
+    )
+    new = target.with_database(side_database_name(target.dbname, "new", restore_id))
+    new_oid = making.enter_context(
+        side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major)
+    )
+    roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
+    # Before the data: what a materialised view computes may depend on them (a time zone).
+    for statement in setting_statements(new.dbname, attributes, roles=roles):
+        execute(admin, statement)
+    hooks.step(Step.LOADING)
+    load_archive(
+        looked.tools.toolset,
+        directory,
+        looked.backup.manifest,
+        target=new,
+        admin=looked.admin,
+        options=looked.options,
+        jobs=jobs,
+        extra=_restore_arguments(looked, attributes),
+        progress=hooks.progress,
+    )
+    hooks.step(Step.COMPARING)
+    comparison = compare(new, looked.backup.manifest, jobs=jobs)
+    if comparison.problems:
+        raise VerificationError(
+            f"what was restored from {looked.backup.id} is not what its manifest says: "
+            + "; ".join(comparison.problems),
+            hint=f"use another backup: invoke backup.list --env={repository.environment}",
+        )
+    hooks.step(Step.SETTING)
+    hooks.restamp(new, target.dbname)
+    _no_backup(inside, stack, looked, wait=lock_wait)
+    _still_ours(admin, looked)
+    # Loading takes long: what was changed about the target meanwhile must not be undone by the swap.
+    here = read_attributes(admin, target.dbname)
+    final = _attributes(looked, here)
+    roles = existing_roles(admin, [role for role in _roles_of(final) | _roles_of(attributes) if role])
+    for statement in [
+        *changing_statements(new.dbname, attributes, final, roles=roles),
+        *grant_statements(new.dbname, final, roles=roles),
+    ]:
+        execute(admin, statement)
+    return _Ready(
+        name=new.dbname,
+        oid=new_oid,
+        final=final,
+        here=here,
+        marker=marker,
+        comparison=comparison,
+        safety=safety,
+        removed=tuple(removed),
+    )
+
+
+@contextlib.contextmanager
+def _no_migration(looked: RestorePlan, *, wait: float) -> Iterator[Connection | None]:
+    """Keep migrations of the target away until the swap: what they did would be swapped away.
+
+    The lock is shared with dumps, so the safety backup is not in its own way. The swap ends this session.
+    """
+    if looked.around.oid is None:
+        yield None
+        return
+    what = f"a migration of {looked.target.place}"
+    with (
+        connected(looked.target, application_name="pgops restore: no migrations") as connection,
+        held(connection, "schema", wait=wait, what=what, mode=Mode.SHARED),
+    ):
+        yield connection
+
+
+def _no_backup(
+    inside: Connection | None, stack: contextlib.ExitStack, looked: RestorePlan, *, wait: float
+) -> None:
+    """Let a running backup of the target end first: the swap would cut it off."""
+    if inside is not None:
+        stack.enter_context(held(inside, "backup", wait=wait, what=f"a backup of {looked.target.place}"))
+
+
+def _unchanged(admin: Connection, looked: RestorePlan) -> None:
+    if database_oid(admin, looked.target.dbname) != looked.around.oid:
+        raise RefusedError(
+            f"{looked.target.place} was replaced by another database since it was looked at",
+            hint="run it again",
+        )
+
+
+def _still_ours(admin: Connection, looked: RestorePlan) -> None:
+    if not still_held(admin, side_databases.restore_lock_key(looked.target.dbname)):
+        raise LockedError("the lock of this restore was lost before the swap", hint="run it again")
+    _unchanged(admin, looked)
+
+
+def _attributes(looked: RestorePlan, here: Attributes | None) -> Attributes:
+    found = looked.around.settable(merged(here, attributes_of(looked.backup.manifest)))
+    if here is None and not looked.with_owners:
+        return replace(found, owner=looked.target.user)
+    return found
+
+
+def _roles_of(attributes: Attributes) -> set[str | None]:
+    return {each.role for each in attributes.settings} | {each.role for each in attributes.grants or ()}
+
+
+def _restore_arguments(looked: RestorePlan, attributes: Attributes) -> list[str]:
+    """Whatever is made without its owner belongs to the database's."""
+    owned = looked.with_owners or attributes.owner == looked.target.user
+    return looked.left_out if owned else [*looked.left_out, f"--role={attributes.owner}"]
+
+
+def _swap_in(looked: RestorePlan, ready: _Ready) -> tuple[str | None, Swapped]:
+    """Give the new database the target's name; the old one keeps its data under a name of its own."""
+    name = looked.target.dbname
+    renames = [Rename(ready.name, name)]
+    statements = [
+        f"ALTER DATABASE {identifier(name)} CONNECTION LIMIT {ready.final.connection_limit}",
+        comment_statement(name, ready.final.comment),
+    ]
+    previous: str | None = None
+    if ready.here is not None:
+        previous = side_database_name(name, "previous", ready.marker.restore)
+        kept = replace(ready.marker, kind="previous", comment=ready.here.comment, replaced_by=ready.oid)
+        renames.insert(0, Rename(name, previous))
+        statements.append(comment_statement(previous, kept.text()))
+        if ready.here.is_template:
+            statements += handing_over_template(name, previous)
+    swapped = settle(looked.admin, looked.target, ready.oid, lambda: swap(looked.admin, renames, statements))
+    return previous, swapped
+
+
+def look_again(target: Target, *, expected_oid: int, previous: str | None) -> None:
+    """Connect to the target as its users do and see that it is the database that was swapped in.
+
+    Its heads are not looked at again: users are back in it, and one of them may migrate at its start.
+
+    :param previous: what the database that was there before is called now.
+    :raises UnreachableError: nobody gets in within ten seconds.
+    :raises VerificationError: it is another one.
+    """
+    kept = f"what was there before is kept as {previous}" if previous else "there was nothing before"
+    done = f"the swap is done: {target.place} is the restored database, and {kept}"
+    status = f"invoke restore.status --env={target.environment}"
+    with interrupt_errors(untouched=done), database_errors(target, untouched=done, hint=status):
+        with contextlib.closing(_let_in(target)) as connection:
+            oid = database_oid(connection, target.dbname)
+        if oid != expected_oid:
+            raise VerificationError(
+                f"after the swap {target.place} is not the new database",
+                untouched=f"the restored database has oid {expected_oid}; {kept}",
+            )
+
+
+def _let_in(target: Target) -> Connection:
+    """A connection to the target, though its users all come back at once and may take every slot for a moment."""
+    deadline = time.monotonic() + _LET_IN
+    while True:
+        try:
+            return connect(target, application_name="pgops restore: looking again")
+        except UnreachableError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL)

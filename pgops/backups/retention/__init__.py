@@ -1,0 +1,1 @@
+"""Which backups are kept, with the reason for each; and removing the others."""

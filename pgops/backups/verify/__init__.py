@@ -1,0 +1,1 @@
+"""Whether a backup is what it says: by reading it whole, by restoring it, row by row."""

@@ -1,0 +1,273 @@
+"""Proof by reading: every file is what the manifest says, no more and no less, and the archive reads to its end.
+
+Both halves are needed. ``pg_restore --list`` is content with a truncated archive and a full read
+does not see a flipped bit in an uncompressed one; SHA-256 sees both, but not that what was written was
+an archive in the first place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import os
+import re
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from pgops.backups.manifest.manifest import DUMP_DIRECTORY, File, Manifest, Proof
+from pgops.backups.repository.repository import Backup, Progress, Repository, is_note, no_progress, proof_name
+from pgops.errors import VerificationError
+from pgops.pgtools import (
+    DEFAULT_SOURCES,
+    Finished,
+    Toolset,
+    ToolSource,
+    choose_for_reading,
+    list_command,
+    read_command,
+    run,
+    running,
+    wait,
+)
+
+_CHUNK = 1024 * 1024
+_THREADS = min(4, os.cpu_count() or 1)
+# Below this, starting another process takes longer than it saves.
+_SPLIT_FROM = 16 * 1024 * 1024
+_ENTRY = re.compile(r"^(\d+);", re.MULTILINE)
+_T = TypeVar("_T")
+
+
+class ProblemsError(VerificationError):
+    """A backup was read and is not what its manifest says; ``problems`` names each thing."""
+
+    code = "verification"
+
+    def __init__(self, backup_id: str, proof: Proof, *, hint: str = "") -> None:
+        self.backup_id = backup_id
+        self.proof = proof
+        shown = "; ".join(proof.problems[:5])
+        more = f"; and {len(proof.problems) - 5} more" if len(proof.problems) > 5 else ""
+        super().__init__(
+            f"backup {backup_id} is not sound: {shown}{more}",
+            untouched="the backup was left as it is",
+            hint=hint or "don't rely on it: invoke backup makes a new one, backup.list shows the others",
+        )
+
+    def beside(self) -> dict[str, object]:
+        return {
+            "backup": self.backup_id,
+            "method": self.proof.method,
+            "problems": list(self.proof.problems),
+        }
+
+
+def describe_files(root: Path, progress: Progress = no_progress) -> tuple[File, ...]:
+    """Path, size and SHA-256 of every file below ``root`` except pgops' notes; hashed in parallel.
+
+    :raises VerificationError: something in it is not a regular file, or can't be read.
+    """
+    regular, strange = _tree(root)
+    if strange:
+        raise VerificationError(f"{root} holds what is not a plain file: {', '.join(strange)}")
+    total = _Total(progress, sum(regular.values()))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = list(pool.map(lambda name: _digest(root / name, total), sorted(regular)))
+    for digest in digests:
+        if isinstance(digest, OSError):
+            raise VerificationError(f"{digest.filename} cannot be read: {digest.strerror}") from digest
+    return tuple(
+        File(name, regular[name], str(digest)) for name, digest in zip(sorted(regular), digests, strict=True)
+    )
+
+
+def check_files(root: Path, manifest: Manifest, progress: Progress = no_progress) -> list[str]:
+    """What is wrong with the files below ``root``: missing, added, another size, another content. Empty when sound."""
+    regular, strange = _tree(root)
+    expected = {each.path: each for each in manifest.files}
+    problems = [f"{name}: not a plain file" for name in strange]
+    problems += [f"{name}: not in the manifest" for name in sorted(regular.keys() - expected.keys())]
+    problems += [
+        f"{name}: missing" for name in sorted(expected.keys() - regular.keys()) if name not in strange
+    ]
+    same_size = []
+    for name in sorted(expected.keys() & regular.keys()):
+        if regular[name] == expected[name].size:
+            same_size.append(name)
+        else:
+            problems.append(f"{name}: {regular[name]} bytes instead of {expected[name].size}")
+    total = _Total(progress, sum(regular[name] for name in same_size))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = pool.map(lambda name: _digest(root / name, total), same_size)
+        for name, digest in zip(same_size, digests, strict=True):
+            if isinstance(digest, OSError):
+                problems.append(f"{name}: cannot be read: {digest.strerror}")
+            elif digest != expected[name].sha256:
+                problems.append(f"{name}: its content is not what was written (SHA-256 differs)")
+    return problems
+
+
+def read_archive(toolset: Toolset, root: Path, *, jobs: int = 1) -> list[str]:
+    """What pg_restore complains about when it reads the whole archive of the backup below ``root``.
+
+    A large archive is read by ``jobs`` processes at once, each its share of the entries.
+    """
+    archive = root / DUMP_DIRECTORY
+    sizes = _data_sizes(archive)
+    if jobs == 1 or sum(sizes.values()) < _SPLIT_FROM:
+        return _complaint(run(toolset.runner, read_command(archive), paths=[root]))
+    listed = run(toolset.runner, list_command(archive), paths=[root])
+    if listed.exit_code != 0:
+        return _complaint(listed)
+    entries = [int(found.group(1)) for found in _ENTRY.finditer(listed.stdout)]
+    with contextlib.ExitStack() as stack:
+        lists = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgops-")))
+        children = []
+        for number, share in enumerate(_shares(entries, sizes, jobs)):
+            chosen = lists / str(number)
+            chosen.write_text("".join(f"{entry};\n" for entry in share), encoding="ascii")
+            argv = [*read_command(archive), f"--use-list={chosen}"]
+            children.append(stack.enter_context(running(toolset.runner, argv, paths=[root, lists])))
+        return [problem for child in children for problem in _complaint(wait(child))]
+
+
+def _data_sizes(archive: Path) -> dict[int, int]:
+    """Sizes of the data files by the number of the entry they are named after: 3456 for ``3456.dat.zst``."""
+    if not archive.is_dir():
+        return {}
+    with os.scandir(archive) as files:
+        return {
+            int(stem): file.stat(follow_symlinks=False).st_size
+            for file in files
+            if (stem := file.name.partition(".")[0]).isdecimal()
+        }
+
+
+def _shares(entries: Sequence[int], sizes: Mapping[int, int], jobs: int) -> list[list[int]]:
+    """Every entry once, in shares of about the same size."""
+    shares: list[list[int]] = [[] for _ in range(jobs)]
+    weights = [0] * jobs
+    for entry in sorted(entries, key=lambda each: (-sizes.get(each, 0), each)):
+        lightest = weights.index(min(weights))
+        shares[lightest].append(entry)
+        weights[lightest] += sizes.get(entry, 0)
+    return [sorted(share) for share in shares if share]
+
+
+def _complaint(finished: Finished) -> list[str]:
+    if finished.exit_code == 0:
+        return []
+    said = "; ".join(line.strip() for line in finished.stderr.splitlines()[-3:] if line.strip())
+    return [f"{DUMP_DIRECTORY}: pg_restore can't read the archive to its end: {said or finished.exit_code}"]
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[Progress], _T], progress: Progress = no_progress) -> Iterator[Future[_T]]:
+    """Hash files in another thread during the block; a block that fails ends that too, at its next chunk."""
+    over = threading.Event()
+
+    def watched(done: int, total: int) -> None:
+        if over.is_set():
+            raise _OverError
+        progress(done, total)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="pgops-hash") as pool:
+        future = pool.submit(work, watched)
+        try:
+            yield future
+        except BaseException:
+            over.set()
+            raise
+
+
+class _OverError(Exception):
+    """Nobody wants the hashes any more."""
+
+
+def verify(
+    repository: Repository,
+    backup: Backup,
+    *,
+    now: dt.datetime,
+    sources: Sequence[ToolSource] = DEFAULT_SOURCES,
+    progress: Progress = no_progress,
+) -> Proof:
+    """Check one backup by reading it, and keep the outcome beside it, good or bad.
+
+    :raises NoToolsError: no pg_restore here reads this archive.
+    """
+    manifest = backup.manifest
+    choice = choose_for_reading(
+        archive_major=manifest.tools.major, compression=manifest.compression, sources=sources
+    )
+    started = time.monotonic()
+    with (
+        repository.local(backup.id, progress) as root,
+        meanwhile(lambda watched: check_files(root, manifest, watched), progress) as checking,
+    ):
+        unreadable = read_archive(choice.toolset, root, jobs=_THREADS)
+        problems = (*checking.result(), *unreadable)
+    proof = Proof(
+        "read",
+        at=now,
+        seconds=round(time.monotonic() - started, 3),
+        problems=problems,
+        tools=f"pg_restore {choice.toolset.version} ({choice.toolset.origin})",
+    )
+    repository.write_note(backup.id, proof_name(proof), proof.to_json())
+    return proof
+
+
+def _tree(root: Path) -> tuple[dict[str, int], list[str]]:
+    """Sizes of the plain files below ``root`` by relative path, and what else is there; no notes."""
+    regular: dict[str, int] = {}
+    strange: list[str] = []
+    for directory, names, files in os.walk(root):
+        here = Path(directory)
+        for name in [*files, *(each for each in names if (here / each).is_symlink())]:
+            path = here / name
+            relative = path.relative_to(root).as_posix()
+            if is_note(relative):
+                continue
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                regular[relative] = status.st_size
+            else:
+                strange.append(relative)
+    return regular, sorted(strange)
+
+
+def _digest(path: Path, total: _Total) -> str | OSError:
+    """The SHA-256 in hex. hashlib gives the interpreter's lock away, so threads really hash in parallel."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_CHUNK))
+    try:
+        with path.open("rb", buffering=0) as stream:
+            while size := stream.readinto(buffer):
+                digest.update(buffer[:size])
+                total.add(size)
+    except OSError as error:
+        return error
+    return digest.hexdigest()
+
+
+class _Total:
+    """Adds up what several threads have read."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            self._progress(self._done, self._total)

@@ -1,0 +1,1 @@
+"""Running somebody's env.py: its configuration, its surroundings, the guard on every connection that it opens."""

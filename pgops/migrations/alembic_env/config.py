@@ -1,0 +1,217 @@
+"""Alembic's Config for one environment: the URL in every form that an env.py may look for it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import inspect
+import os
+import re
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from alembic.config import Config
+from sqlalchemy.pool import NullPool
+
+from pgops.environments import AlembicSettings
+from pgops.errors import ConfigurationError
+from pgops.migrations.revisions.location import ScriptLocation
+from pgops.postgres import Target, sqlalchemy_url
+from pgops.secrets.references import PassfileSecret
+
+_PLACEHOLDER = re.compile(r"\{url(?::([a-z0-9_]+))?\}")
+_ASYNC = re.compile(r"\b(?:async_engine_from_config|create_async_engine|AsyncEngine)\b")
+_MODULES = {
+    "psycopg2": "psycopg2",
+    "psycopg": "psycopg",
+    "psycopg_async": "psycopg",
+    "asyncpg": "asyncpg",
+    "pg8000": "pg8000",
+}
+
+
+class TargetConfig(Config):
+    """A Config whose options take a URL with ``%`` in it.
+
+    ConfigParser reads ``%`` as interpolation; an env.py that sets its own unescaped URL would break
+    on every password with a special character.
+    """
+
+    lazy_connection: LazyConnection
+
+    def set_section_option(self, section: str, name: str, value: str) -> None:
+        try:
+            super().set_section_option(section, name, value)
+        except ValueError:
+            super().set_section_option(section, name, value.replace("%", "%%"))
+
+
+class LazyConnection(dict[str, Any]):
+    """``config.attributes`` with a ``connection`` that is opened only if env.py asks for it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._opened: Any = None
+
+    def _connection(self) -> Any:
+        if self._opened is None:
+            self._opened = sqlalchemy.create_engine(self._url, poolclass=NullPool).connect()
+        return self._opened
+
+    def __contains__(self, key: object) -> bool:
+        return key == "connection" or super().__contains__(key)
+
+    def __getitem__(self, key: str) -> Any:
+        return (
+            self._connection()
+            if key == "connection" and not super().__contains__(key)
+            else super().__getitem__(key)
+        )
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default  # noqa: SIM401 - it would call itself
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else super().setdefault(key, default)
+
+    def close(self) -> None:
+        """Close the connection if it was opened."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+def build_config(settings: AlembicSettings, location: ScriptLocation, target: Target) -> TargetConfig:
+    """A Config as Alembic's own command line would build it, pointed at ``target``.
+
+    :raises SecretError: the password's reference gives no value.
+    """
+    is_toml = settings.config.suffix == ".toml"
+    toml = settings.config if is_toml else settings.config.parent / "pyproject.toml"
+    files: dict[str, Any] = {} if is_toml else {"file_": str(settings.config)}
+    if "toml_file" in inspect.signature(Config.__init__).parameters:
+        if toml.is_file():
+            files["toml_file"] = str(toml)
+    elif is_toml:
+        raise ConfigurationError(
+            f"{settings.config}: Alembic reads pyproject.toml from 1.16 on",
+            untouched="nothing was touched",
+            hint="pip install 'alembic>=1.16'",
+        )
+    attributes = LazyConnection(url_for(target, "psycopg2"))
+    config = TargetConfig(
+        **files,
+        ini_section=settings.name or "alembic",
+        cmd_opts=Namespace(
+            x=[f"{key}={_filled(key, value, target)}" for key, value in settings.x.items()] or None,
+            config=str(settings.config),
+            name=settings.name or "alembic",
+            autogenerate=False,
+            quiet=False,
+            verbose=False,
+            sql=False,
+            tag=None,
+        ),
+    )
+    # Config.attributes is a memoized plain dict; ours takes its place.
+    config.__dict__["attributes"] = config.lazy_connection = attributes
+    config.set_main_option("sqlalchemy.url", url_for(target, driver_for(location)).replace("%", "%%"))
+    return config
+
+
+def driver_for(location: ScriptLocation) -> str:
+    """The driver this project's env.py expects: the one in its own URL, an async one for an async env.py."""
+    written = re.match(r"postgres(?:ql)?\+([a-z0-9_]+)://", location.url)
+    if written and _installed(written[1]):
+        return written[1]
+    if _ASYNC.search(location.env_py()):
+        for driver in ("asyncpg", "psycopg"):
+            if _installed(driver):
+                return driver
+    return "psycopg2"
+
+
+def _installed(driver: str) -> bool:
+    module = _MODULES.get(driver)
+    return module is not None and importlib.util.find_spec(module) is not None
+
+
+def url_for(target: Target, driver: str) -> str:
+    """The target's URL with its password, in the words of this driver.
+
+    A password in a passfile is not in the URL; libpq and asyncpg find it by ``PGPASSFILE``
+    (:func:`surroundings`).
+    """
+    secret = target.secret()
+    password = None if secret is None else secret.reveal()
+    if driver != "asyncpg":
+        return sqlalchemy_url(target, driver=driver, password=password)
+    # asyncpg knows no libpq keywords; certificates reach it by the variables that surroundings() sets.
+    # https://magicstack.github.io/asyncpg/current/api/index.html#asyncpg.connection.connect
+    plain = dataclasses.replace(
+        target, sslmode="prefer", sslrootcert=None, sslcert=None, sslkey=None, extra={}
+    )
+    return sqlalchemy_url(plain, driver=driver, password=password)
+
+
+@contextlib.contextmanager
+def surroundings(settings: AlembicSettings, location: ScriptLocation, target: Target) -> Iterator[None]:
+    """The process as env.py needs it, for the block: working directory and environment variables.
+
+    :raises ConfigurationError: a template in ``environ:`` names something else than ``{url}`` or ``{url:driver}``.
+    """
+    wanted = {name: _filled(name, text, target) for name, text in settings.environ.items()}
+    wanted |= _library_variables(target)
+    before = {name: os.environ.get(name) for name in wanted}
+    directory = Path.cwd()
+    os.environ.update(wanted)
+    os.chdir(location.working_directory)
+    try:
+        yield
+    finally:
+        os.chdir(directory)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _library_variables(target: Target) -> Mapping[str, str]:
+    # Both libpq and asyncpg read them. In an asyncpg URL the mode would be "ssl", which libpq refuses where an
+    # env.py turns that URL into a sync one.
+    found = {"PGSSLMODE": target.sslmode}
+    if isinstance(target.password, PassfileSecret):
+        found["PGPASSFILE"] = str(target.password.path)
+    for name, path in (
+        ("PGSSLROOTCERT", target.sslrootcert),
+        ("PGSSLCERT", target.sslcert),
+        ("PGSSLKEY", target.sslkey),
+    ):
+        if path is not None:
+            found[name] = str(path)
+    return found
+
+
+def _filled(name: str, text: str, target: Target) -> str:
+    filled = _PLACEHOLDER.sub(
+        lambda found: url_for(target, found[1]) if found[1] else _plain_url(target), text
+    )
+    return (
+        filled.replace("{host}", target.host)
+        .replace("{port}", str(target.port))
+        .replace("{user}", target.user)
+        .replace("{dbname}", target.dbname)
+    )
+
+
+def _plain_url(target: Target) -> str:
+    from pgops.postgres import libpq_url
+
+    secret = target.secret()
+    return libpq_url(target, password=None if secret is None else secret.reveal())

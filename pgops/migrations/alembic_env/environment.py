@@ -1,0 +1,323 @@
+"""Running somebody's env.py: our EnvironmentContext, in the surroundings it expects, guarded."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import alembic.context  # noqa: F401 - fills the register that GuardedContext is entered in
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+from pgops.environments import Environment
+from pgops.errors import PgopsError, RefusedError
+from pgops.migrations.alembic_env.config import TargetConfig, build_config, surroundings
+from pgops.migrations.alembic_env.failures import explain
+from pgops.migrations.alembic_env.guard import ConnectionGuard, ask, begun_explicitly, has_written
+from pgops.migrations.alembic_env.output import OutputGuard
+from pgops.migrations.revisions.history import (
+    History,
+    NotPlainError,
+    Revision,
+    duplicate,
+    file_hash,
+    read_history,
+)
+from pgops.migrations.revisions.location import ScriptLocation, locate
+from pgops.postgres import Identity, Target, literal
+
+T = TypeVar("T")
+Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
+"""What runs inside env.py's ``run_migrations()``: heads and context in, steps out (Alembic's ``fn``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionTable:
+    """Where a history keeps its heads."""
+
+    name: str = "alembic_version"
+    schema: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+class GuardedContext(EnvironmentContext):
+    """Alembic's EnvironmentContext with one transaction per revision, whatever env.py asks for."""
+
+    def __init__(
+        self, config: TargetConfig, script: ScriptDirectory, host: AlembicEnvironment, **options: Any
+    ) -> None:
+        super().__init__(config, script, **options)
+        self._host = host
+        self._own: list[Connection] = []
+        self.external = False
+        self.ran = 0
+        self.arguments: dict[str, Any] = {}
+
+    def configure(self, connection: Any = None, **options: Any) -> None:  # type: ignore[override]
+        """Alembic's ``configure``, called by env.py."""
+        options["transaction_per_migration"] = True
+        if isinstance(connection, Connection):
+            connection = self._usable(connection)
+        super().configure(connection=connection, **options)
+
+    def run_migrations(self, **arguments: Any) -> None:
+        """Alembic's ``run_migrations``, called by env.py."""
+        self.ran += 1
+        self.arguments = arguments
+        try:
+            super().run_migrations(**arguments)
+        finally:
+            # Inside env.py's own frame: an async engine's connection can be closed only there.
+            while self._own:
+                self._own.pop().close()
+
+    def _usable(self, connection: Connection) -> Connection:
+        """The connection Alembic may run transactions of its own on.
+
+        Alembic leaves a transaction that is already open alone: then nothing is committed unless
+        env.py does it, revisions share one transaction, and autocommit_block fails.
+        """
+        if connection.dialect.name != "postgresql":
+            raise RefusedError(
+                f"env.py migrates a {connection.dialect.name} database, and {self._host.target.environment} is {self._host.target.place}",
+                untouched="neither database was touched",
+            )
+        self.external = False
+        if not connection.in_transaction():
+            if _commits_each_statement(connection):
+                return connection.execution_options(isolation_level="READ COMMITTED")
+            return connection
+        if not begun_explicitly(connection) and hasattr(connection, "commit"):
+            connection.commit()
+            return connection
+        if has_written(connection):
+            # Part of the work is in env.py's own transaction; splitting it would tear it apart.
+            self.external = True
+            return connection
+        fresh = connection.engine.connect()
+        self._own.append(fresh)
+        _copy_session(connection.connection, fresh.connection)
+        return fresh
+
+
+# alembic.context hands env.py's calls to the class it was made for; a subclass has to be entered under
+# its own name. Alembic keeps that register private; a test pins it at both ends of the supported versions.
+GuardedContext._setups[GuardedContext] = EnvironmentContext._setups[EnvironmentContext]
+
+
+def _commits_each_statement(connection: Connection) -> bool:
+    """Whether the engine was made with ``isolation_level="AUTOCOMMIT"``: a failing revision would stay half done."""
+    raw = connection.connection
+    driver = getattr(raw, "dbapi_connection", None) or raw.connection
+    return bool(getattr(driver, "autocommit", False))
+
+
+def _copy_session(source: Any, destination: Any) -> None:
+    """Give a second connection the search_path, role and settings that env.py gave the first."""
+    rows = ask(source, "SELECT name, setting FROM pg_settings WHERE source = 'session'")
+    rows += ask(source, "SELECT 'role', current_setting('role')")
+    listed = ", ".join(f"set_config({literal(name)}, {literal(value)}, false)" for name, value in rows)
+    ask(destination, f"SELECT {listed}")
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """Revision files that are loaded already, and what loading them put on the import path."""
+
+    directory: ScriptDirectory
+    import_path: tuple[str, ...]
+
+
+class AlembicEnvironment:
+    """One environment's Alembic, ready to run; made by :func:`alembic_environment`."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        target: Target,
+        location: ScriptLocation,
+        guard: ConnectionGuard,
+        output: OutputGuard,
+        scripts: Scripts | None,
+    ) -> None:
+        self.environment = environment
+        self.target = target
+        self.location = location
+        self.guard = guard
+        self.output = output
+        self.config = build_config(environment.alembic, location, target)
+        self.scripts = scripts or self._translated("the revisions", self._load)
+        self.script = self.scripts.directory
+        self.running: GuardedContext | None = None
+        self.version_tables: list[VersionTable] = []
+
+    def _load(self) -> Scripts:
+        before = set(sys.path)
+        directory = ScriptDirectory.from_config(self.config)
+        return Scripts(directory, tuple(each for each in sys.path if each not in before))
+
+    def run(self, work: Work, *, destination: str = "heads", mutate: bool, **options: Any) -> None:
+        """Execute env.py once; ``work`` runs wherever it calls ``run_migrations()``.
+
+        :param mutate: whether the version table may be made.
+        :raises PgopsError: whatever env.py or a revision raised, explained.
+        """
+        self._translated("env.py", lambda: self._run(work, destination, mutate=mutate, **options))
+
+    def run_raw(self, work: Work, *, destination: str = "heads", mutate: bool, **options: Any) -> None:
+        """:meth:`run` without translating errors, for a caller that decides by them."""
+        self._run(work, destination, mutate=mutate, **options)
+
+    def _run(self, work: Work, destination: str, *, mutate: bool, **options: Any) -> None:
+        if not mutate:
+            options["dont_mutate"] = True
+        self.version_tables = []
+
+        def noted(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
+            self.version_tables.append(VersionTable(context.version_table, context.version_table_schema))
+            return work(heads, context)
+
+        self.running = GuardedContext(
+            self.config,
+            self.script,
+            self,
+            fn=noted,
+            destination_rev=destination,
+            tag=None,
+            as_sql=False,
+            **options,
+        )
+        with self.running:
+            try:
+                self.script.run_env()
+            finally:
+                self.guard.raise_if_refused()
+        if not self.running.ran:
+            raise RefusedError(
+                f"env.py of {self.environment.name} ran without running migrations",
+                untouched="nothing was applied",
+                hint="does it look at something to decide? run the same with plain Alembic to see",
+            )
+
+    def history(self) -> History:
+        """The revisions: read from the files, or as Alembic reads them where those are not plain."""
+        try:
+            return read_history(self.location)
+        except NotPlainError:
+            return self._translated("the revisions", lambda: _history(self.script))
+
+    def _translated(self, what: str, act: Callable[[], T]) -> T:
+        try:
+            return act()
+        except PgopsError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self.explained(error, what) from error
+
+    def explained(self, error: BaseException, what: str) -> PgopsError:
+        """An error of this project's code as one of ours."""
+        found = explain(error, self.own_directories(), what=what)
+        if not found.untouched:
+            found.untouched = "nothing was applied"
+        said = self.output.captured()
+        if said and not found.hint:
+            found.hint = "it said: " + " | ".join(said.splitlines()[-3:])
+        return found
+
+    def own_directories(self) -> tuple[Path, ...]:
+        """Where the project's own files are."""
+        return (*self.location.version_directories, self.location.script_directory)
+
+
+@contextlib.contextmanager
+def alembic_environment(
+    environment: Environment,
+    target: Target,
+    identity: Identity,
+    *,
+    settings: Mapping[str, str],
+    looking: bool,
+    scripts: Scripts | None = None,
+) -> Iterator[AlembicEnvironment]:
+    """An environment's Alembic with everything around it for the block: output, variables, listeners.
+
+    :param identity: the database that every connection has to reach.
+    :param settings: server settings for every connection that env.py opens.
+    :param looking: keep env.py quiet and its hands off; otherwise its words go to stderr.
+    :param scripts: what an earlier look loaded: the run carries out the very code that was planned.
+    :raises RefusedError: later, from ``run``, when it reaches another database.
+    """
+    location = locate(environment.alembic, environment.project)
+    guard = ConnectionGuard(target=target, identity=identity, settings=settings, looking=looking)
+    path = list(sys.path)
+    output = OutputGuard(keep_stderr=not looking)
+    with contextlib.ExitStack() as stack:
+        stack.callback(output.close)
+        stack.callback(sys.path.__setitem__, slice(None), path)
+        sys.path[:0] = scripts.import_path if scripts else ()
+        stack.enter_context(_quiet_warnings())
+        stack.enter_context(_without_alembics_lines())
+        stack.enter_context(surroundings(environment.alembic, location, target))
+        stack.enter_context(guard.installed())
+        stack.enter_context(output)
+        alembic = AlembicEnvironment(environment, target, location, guard, output, scripts)
+        stack.callback(alembic.config.lazy_connection.close)
+        yield alembic
+
+
+@contextlib.contextmanager
+def reading(environment: Environment, target: Target) -> Iterator[AlembicEnvironment]:
+    """:func:`alembic_environment` for what needs the revision files only: any connection is refused."""
+    nowhere = Identity(system_identifier="none", database="", database_oid=0)
+    with alembic_environment(environment, target, nowhere, settings={}, looking=True) as alembic:
+        yield alembic
+
+
+@contextlib.contextmanager
+def _quiet_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        yield
+
+
+@contextlib.contextmanager
+def _without_alembics_lines() -> Iterator[None]:
+    """Alembic's INFO lines say what we say; a filter stays on its logger even when env.py calls fileConfig."""
+    logger = logging.getLogger("alembic.runtime.migration")
+
+    def at_least_warning(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING
+
+    logger.addFilter(at_least_warning)
+    try:
+        yield
+    finally:
+        logger.removeFilter(at_least_warning)
+
+
+def _history(script: ScriptDirectory) -> History:
+    found: dict[str, Revision] = {}
+    for each in script.walk_revisions():
+        if each.revision in found:
+            raise duplicate(each.revision, found[each.revision].file, Path(each.path))
+        file = Path(each.path)
+        found[each.revision] = Revision(
+            id=each.revision,
+            down=tuple(each._versioned_down_revisions),
+            depends=tuple(each._resolved_dependencies),
+            labels=tuple(each._orig_branch_labels),
+            path=str(file),
+            hash=file_hash(file.read_bytes()),
+        )
+    return History(found)

@@ -1,0 +1,219 @@
+"""Watching every connection that somebody's env.py opens: is it the right database, with our settings.
+
+The listeners sit on SQLAlchemy's Pool class, so they reach every engine, whoever makes it, sync or
+async, and every checkout from a pool that outlived an earlier look. Nothing but looking at the
+connection itself proves which database a project's settings lead to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+from pgops.errors import PgopsError, RefusedError
+from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
+from pgops.runtime import watchdog
+
+_PLACE = "pgops_place"
+_TOKEN = "pgops_token"
+_WROTE = "pgops_wrote"
+_EXPLICIT = "pgops_explicit"
+_INDEX = re.compile(
+    r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    r"(?P<name>\"(?:[^\"]|\"\")+\"|\w+)\s+ON\s+(?:ONLY\s+)?(?P<table>(?:(?:\"(?:[^\"]|\"\")+\"|\w+)\.)?(?:\"(?:[^\"]|\"\")+\"|\w+))",
+    re.IGNORECASE,
+)
+_DDL = re.compile(r"^\s*(?:CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT)\b", re.IGNORECASE)
+_READS = re.compile(r"^\s*(?:SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
+
+
+@dataclass
+class ConnectionGuard:
+    """What to demand of connections, and what was seen of them.
+
+    :param settings: server settings put on every connection.
+    :param looking: a look must leave no trace: DDL that env.py runs by itself (CREATE SCHEMA IF NOT
+        EXISTS …) is passed over and remembered in ``skipped``.
+    :param on_index: called before a CREATE INDEX CONCURRENTLY runs, with the index's quoted name.
+    :param on_statement: called before each statement, with whether it commits by itself.
+    """
+
+    target: Target
+    identity: Identity
+    settings: Mapping[str, str]
+    looking: bool
+    on_index: Callable[[str], None] = lambda _name: None
+    on_statement: Callable[[str, bool], None] = lambda _statement, _autocommit: None
+    refused: PgopsError | None = None
+    skipped: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[ConnectionGuard]:
+        """Listen for the block."""
+        listeners: tuple[tuple[Any, str, Callable[..., Any], dict[str, bool]], ...] = (
+            (Engine, "do_connect", self._do_connect, {}),
+            (Pool, "connect", self._connect, {}),
+            (Pool, "checkout", self._checkout, {}),
+            (Engine, "before_cursor_execute", self._before_execute, {"retval": True}),
+            (Engine, "after_cursor_execute", self._after_execute, {}),
+            (Engine, "begin", self._begin, {}),
+        )
+        for where, name, listener, options in listeners:
+            event.listen(where, name, listener, **options)
+        try:
+            yield self
+        finally:
+            for where, name, listener, _options in listeners:
+                event.remove(where, name, listener)
+
+    def raise_if_refused(self) -> None:
+        """Raise what a listener raised, even when env.py caught it and went on."""
+        if self.refused is not None:
+            raise self.refused
+
+    def _do_connect(self, _dialect: Any, record: Any, _arguments: Any, keywords: dict[str, Any]) -> None:
+        # Only a name for a message: where a connection really leads is asked of the server.
+        host = keywords.get("host") or keywords.get("dsn") or ""
+        name = keywords.get("dbname") or keywords.get("database") or keywords.get("db") or ""
+        if record is not None and host:
+            record.info[_PLACE] = f"{host}:{keywords.get('port') or 5432}/{name}"
+
+    def _connect(self, connection: Any, record: Any) -> None:
+        self._prepare(connection, record)
+
+    def _checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info.get(_TOKEN) is not self:
+            self._prepare(connection, record)
+
+    def _prepare(self, connection: Any, record: Any) -> None:
+        if self.refused is not None:
+            raise self.refused
+        try:
+            rows = ask(connection, IDENTITY_SQL)
+        except Exception as error:
+            raise self._refuse(f"something that is not PostgreSQL ({type(connection).__module__})") from error
+        system, database, oid = rows[0]
+        found = Identity(system, database, int(oid))
+        if not same_database(found, self.identity):
+            raise self._refuse(self._place(connection, record, database))
+        listed = ", ".join(f"({literal(name)}, {literal(value)})" for name, value in self.settings.items())
+        if listed:
+            # A setting that this server's version does not have is passed over; every other one is set.
+            ask(
+                connection,
+                "SELECT set_config(s.name, w.value, false) FROM pg_settings AS s "
+                f"JOIN (VALUES {listed}) AS w (name, value) ON w.name = s.name",
+            )
+        if hasattr(connection, "fileno"):
+            # A driver that waits in C; one that runs in an event loop hears signals by itself.
+            watchdog.watch(connection)
+        record.info[_TOKEN] = self
+        record.info.pop(_WROTE, None)
+
+    def _place(self, connection: Any, record: Any, database: str) -> str:
+        if _PLACE in record.info:
+            return str(record.info[_PLACE])
+        found = ask(connection, "SELECT coalesce(host(inet_server_addr()), 'a socket'), inet_server_port()")[
+            0
+        ]
+        return f"{found[0]}:{found[1] or ''}/{database}"
+
+    def _refuse(self, where: str) -> PgopsError:
+        self.refused = RefusedError(
+            f"env.py connects to {where}, and {self.target.environment} is {self.target.place}",
+            untouched="neither database was touched",
+            hint='hand it the URL where it looks for it: alembic: {environ: {ITS_VARIABLE: "{url}"}} or x: in environments.yaml',
+        )
+        return self.refused
+
+    def _before_execute(
+        self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+    ) -> tuple[str, Any]:
+        if self.looking and _DDL.match(statement):
+            self.skipped.append(" ".join(statement.split()))
+            return "SELECT 1 WHERE false", ()
+        self.on_statement(statement, self._commits_by_itself(connection))
+        if (found := _INDEX.match(statement)) and self._commits_by_itself(connection):
+            schema = ask(
+                connection.connection,
+                f"SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass({literal(found['table'])})",
+            )
+            if schema:
+                self.on_index(f"{schema[0][0]}.{found['name']}")
+        return statement, parameters
+
+    def _after_execute(
+        self, connection: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+    ) -> None:
+        if changes_something(statement):
+            connection.info[_WROTE] = True
+
+    def _begin(self, connection: Any) -> None:
+        connection.info[_EXPLICIT] = not _autobegun(sys._getframe())
+
+    @staticmethod
+    def _commits_by_itself(connection: Any) -> bool:
+        return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
+
+
+def has_written(connection: Any) -> bool:
+    """Whether anything but questions and session settings ran on this SQLAlchemy connection since it was made."""
+    return bool(connection.info.get(_WROTE))
+
+
+def begun_explicitly(connection: Any) -> bool:
+    """Whether env.py called ``begin()`` for the transaction that is open on this SQLAlchemy connection.
+
+    Otherwise the first statement began it, and nobody holds it who would end it.
+    """
+    return bool(connection.info.get(_EXPLICIT))
+
+
+def _autobegun(frame: FrameType | None) -> bool:
+    """Whether SQLAlchemy itself is what calls its ``begin()``: the transaction does not tell."""
+    while frame is not None and not (
+        frame.f_code.co_name == "begin" and frame.f_globals.get("__name__") == "sqlalchemy.engine.base"
+    ):
+        frame = frame.f_back
+    # SQLAlchemy 1.4's future connection calls it through a begin() of its own.
+    while frame is not None and frame.f_code.co_name == "begin":
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_autobegin"
+
+
+def ask(connection: Any, sql: str) -> list[Any]:
+    """Run one statement on a DBAPI connection of any driver and leave no transaction open."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql)
+        rows = list(cursor.fetchall())
+    finally:
+        cursor.close()
+    connection.commit()
+    return rows
+
+
+def same_database(one: Identity, other: Identity) -> bool:
+    """Whether two looks found the same database; an identifier that a server hides can't tell them apart."""
+    if one.system_identifier and other.system_identifier and one.system_identifier != other.system_identifier:
+        return False
+    return (one.database, one.database_oid) == (other.database, other.database_oid)
+
+
+def changes_something(statement: str) -> bool:
+    """Whether a statement is anything but a question or a session setting."""
+    return not _READS.match(statement)
+
+
+def builds_index(statement: str) -> bool:
+    """Whether a statement is a CREATE INDEX CONCURRENTLY."""
+    return _INDEX.match(statement) is not None

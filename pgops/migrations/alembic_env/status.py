@@ -1,0 +1,36 @@
+"""Where a database stands, asked of the project's own env.py: for what the quick look can't be sure of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pgops.environments import Environment
+from pgops.migrations.alembic_env.environment import alembic_environment
+from pgops.migrations.alembic_env.settings import look_settings
+from pgops.migrations.status.query import database_told, query_status
+from pgops.migrations.status.status import Status, status_from_facts
+from pgops.postgres import Target, connected
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+
+
+def status_through_env_py(environment: Environment, target: Target) -> Status:
+    """Look at one database through env.py, read-only.
+
+    :raises PgopsError: env.py failed, or reached another database.
+    """
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+        found = query_status(connection)
+    heads: set[str] = set()
+
+    def work(current: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
+        heads.update(current)
+        return ()
+
+    settings = look_settings(environment)
+    with alembic_environment(environment, target, found.identity, settings=settings, looking=True) as alembic:
+        alembic.run(work, mutate=False)
+        history = alembic.history()
+    return status_from_facts(environment, target, history, found, sorted(heads))

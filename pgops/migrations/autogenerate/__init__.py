@@ -1,0 +1,1 @@
+"""Differences between models and database, and new revision files."""

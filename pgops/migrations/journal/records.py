@@ -1,0 +1,383 @@
+"""The journal: every run on a database, kept in its schema ``pgops``, out of Alembic's sight.
+
+Written on an autocommit connection of its own, so a rolled-back or failed run is on record too.
+Rows that precede a revision's own commit are written without waiting for the disk: WAL is flushed
+in order, so they are never lost while the revision is kept.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pgops import __version__
+from pgops.environments import Environment
+from pgops.errors import RefusedError
+from pgops.migrations.journal import provenance
+from pgops.migrations.journal.schema import bring_up_to_date, present
+from pgops.postgres import Connection, Identity, execute, fetch_all, fetch_one
+from pgops.secrets.redaction import redact
+
+RUNNING = "running"
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+INTERRUPTED = "interrupted"
+ROLLED_BACK = "rolled_back"
+
+
+def new_run_id(now: dt.datetime) -> str:
+    """``20260131T235959-1a2b3c``: sorts by time, unique enough for one database."""
+    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def run_application(run: str) -> str:
+    """application_name of the connection that holds a run's lock; while it lives, the run lives."""
+    return f"pgops run {run}"
+
+
+def work_application(run: str) -> str:
+    """application_name of the connections on which a run's revisions execute."""
+    return f"pgops migration {run}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which environment a database was stamped as, and which database it was at the time."""
+
+    environment: str
+    system_identifier: str | None
+    database: str
+
+    def fits(self, identity: Identity) -> bool:
+        """Whether this is still the database that was stamped, not a restored copy of it."""
+        known = (
+            self.system_identifier in {None, identity.system_identifier} or identity.system_identifier is None
+        )
+        return known and self.database == identity.database
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRecord:
+    """One revision within a run."""
+
+    revision: str
+    file: str
+    file_hash: str
+    message: str
+    started_at: dt.datetime
+    finished_at: dt.datetime | None
+    outcome: str
+    error: str | None
+    leftovers: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One attempt to migrate, as the journal tells it."""
+
+    id: str
+    environment: str
+    action: str
+    from_heads: tuple[str, ...]
+    to_heads: tuple[str, ...]
+    plan_hash: str
+    started_at: dt.datetime
+    finished_at: dt.datetime | None
+    outcome: str
+    error: str | None
+    operator: str
+    host: str
+    git_commit: str | None
+    git_dirty: bool | None
+    tool_version: str
+    backup: str | None
+    hazards_accepted: tuple[str, ...]
+    promotion_overridden: bool
+    reason: str | None
+    version_table: str
+    revisions: tuple[RevisionRecord, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, ``None`` while it runs or when its end was not seen."""
+        return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
+
+    def as_dict(self) -> dict[str, object]:
+        """The run in ``migrate.log --json``."""
+        return {
+            **asdict(self),
+            "duration": self.seconds,
+            "revisions": [each.as_dict() for each in self.revisions],
+        }
+
+
+_RUN_COLUMNS = (
+    "id, environment, action, from_heads, to_heads, plan_hash, started_at, finished_at, outcome, error, operator, "
+    "host, git_commit, git_dirty, tool_version, backup, hazards_accepted, promotion_overridden, reason, version_table"
+)
+_REVISION_COLUMNS = "revision, file, file_hash, message, started_at, finished_at, outcome, error, leftovers"
+
+
+def read_stamp(connection: Connection) -> Stamp | None:
+    """The stamp, or ``None`` where there is no journal (or none that this role may read)."""
+    if not present(connection):
+        return None
+    row = fetch_one(connection, "SELECT environment, system_identifier, database FROM pgops.journal")
+    return None if row is None or not row[0] else Stamp(*row)
+
+
+def check_stamp(
+    stamp: Stamp | None, name: str, aliases: Sequence[str], identity: Identity, place: str
+) -> str | None:
+    """Compare the stamp with the environment that is about to be touched.
+
+    A stamp whose fingerprint is another database's came with a restored copy: this is a new
+    database, to be stamped anew. A former name kept as an alias is a renamed environment.
+
+    :returns: a note for people when the stamp will change, else ``None``.
+    :raises RefusedError: this very database is another environment.
+    """
+    if stamp is None or stamp.environment == name:
+        return None
+    if not stamp.fits(identity):
+        return f"this database is a copy of {stamp.environment}'s; from now on it is stamped {name}"
+    if stamp.environment in aliases:
+        return f"{stamp.environment} is now called {name}"
+    raise RefusedError(
+        f"{place} is stamped as environment {stamp.environment!r}, and this run is for {name!r}",
+        untouched=f"{place} was not touched",
+        hint=f"correct {name} in environments.yaml; if {stamp.environment} was renamed, keep it as an alias of {name}",
+    )
+
+
+def prepare(connection: Connection, environment: str, identity: Identity) -> None:
+    """Make or upgrade the journal's tables and stamp the database. Called under the run's lock.
+
+    :raises PgopsError: the role may not create the schema.
+    """
+    bring_up_to_date(connection)
+    execute(
+        connection,
+        """
+        INSERT INTO pgops.journal (only_row, environment, system_identifier, database, stamped_at)
+        VALUES (true, %s, %s, %s, now())
+        ON CONFLICT (only_row) DO UPDATE SET environment = excluded.environment,
+            system_identifier = excluded.system_identifier, database = excluded.database, stamped_at = now()
+         WHERE (journal.environment, journal.system_identifier, journal.database)
+               IS DISTINCT FROM (excluded.environment, excluded.system_identifier, excluded.database)
+        """,
+        (environment, identity.system_identifier, identity.database),
+    )
+
+
+def restamp(connection: Connection, environment: str, identity: Identity) -> None:
+    """After a restore, let the journal that came with the backup say where it lives now.
+
+    Without a journal there is nothing to say: the next run stamps the database.
+    """
+    if read_stamp(connection) is not None:
+        execute(
+            connection,
+            "UPDATE pgops.journal SET environment = %s, system_identifier = %s, database = %s, stamped_at = now()",
+            (environment, identity.system_identifier, identity.database),
+        )
+
+
+def begun(
+    run: str,
+    environment: Environment,
+    *,
+    action: str,
+    started: dt.datetime,
+    from_heads: tuple[str, ...],
+    to_heads: tuple[str, ...],
+    plan_hash: str,
+    version_table: str,
+    backup: str | None = None,
+    hazards_accepted: tuple[str, ...] = (),
+    promotion_overridden: bool = False,
+    reason: str | None = None,
+) -> RunRecord:
+    """The row of a run that begins now, with who runs it and from which commit."""
+    commit, dirty = provenance.git_state(environment.project)
+    return RunRecord(
+        id=run,
+        environment=environment.name,
+        action=action,
+        from_heads=from_heads,
+        to_heads=to_heads,
+        plan_hash=plan_hash,
+        started_at=started,
+        finished_at=None,
+        outcome=RUNNING,
+        error=None,
+        operator=provenance.operator(),
+        host=provenance.hostname(),
+        git_commit=commit,
+        git_dirty=dirty,
+        tool_version=__version__,
+        backup=backup,
+        hazards_accepted=hazards_accepted,
+        promotion_overridden=promotion_overridden,
+        reason=None if reason is None else redact(reason),
+        version_table=version_table,
+    )
+
+
+def start_run(connection: Connection, run: RunRecord) -> None:
+    """Record that a run begins."""
+    values = [getattr(run, name.strip()) for name in _RUN_COLUMNS.split(",")]
+    execute(
+        connection,
+        f"INSERT INTO pgops.runs ({_RUN_COLUMNS}) VALUES ({', '.join(['%s'] * len(values))})",
+        [list(value) if isinstance(value, tuple) else value for value in values],
+    )
+
+
+def finish_run(connection: Connection, run: str, outcome: str, error: str | None = None) -> None:
+    """Record how a run ended, and wait until it is on disk (and with it all that was recorded before)."""
+    execute(connection, "RESET synchronous_commit")
+    execute(
+        connection,
+        "UPDATE pgops.runs SET outcome = %s, error = %s, finished_at = clock_timestamp() WHERE id = %s",
+        (outcome, None if error is None else redact(error), run),
+    )
+
+
+def start_revision(
+    connection: Connection,
+    run: str,
+    revision: str,
+    *,
+    file: str,
+    file_hash: str,
+    message: str,
+    version_table: str,
+    after: int | None = None,
+) -> int:
+    """Record that a revision begins; gives the row's number. A retry is a row of its own.
+
+    :param after: the row of the revision that succeeded just before, closed in the same round trip.
+    """
+    row = fetch_one(
+        connection,
+        """
+        WITH done AS (UPDATE pgops.revisions SET outcome = 'succeeded', finished_at = clock_timestamp()
+                       WHERE ordinal = %s)
+        INSERT INTO pgops.revisions (run, revision, file, file_hash, message, version_table, outcome)
+        VALUES (%s, %s, %s, %s, %s, %s, 'running') RETURNING ordinal
+        """,
+        (after, run, revision, file, file_hash, message, version_table),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def finish_revision(connection: Connection, ordinal: int, outcome: str, error: str | None = None) -> None:
+    """Record how a revision ended."""
+    execute(
+        connection,
+        "UPDATE pgops.revisions SET outcome = %s, error = %s, finished_at = clock_timestamp() WHERE ordinal = %s",
+        (outcome, None if error is None else redact(error), ordinal),
+    )
+
+
+def note_leftover(connection: Connection, ordinal: int, name: str) -> bool:
+    """Record an index that this revision is about to make outside a transaction; not one that is there already."""
+    row = fetch_one(
+        connection,
+        "UPDATE pgops.revisions SET leftovers = leftovers || %s::text "
+        "WHERE ordinal = %s AND to_regclass(%s) IS NULL RETURNING ordinal",
+        (name, ordinal, name),
+    )
+    return row is not None
+
+
+def runs(connection: Connection, *, limit: int | None = None) -> list[RunRecord]:
+    """Runs, newest first, each with its revisions. One that never ended and whose process is gone is ``interrupted``."""
+    if not present(connection):
+        return []
+    rows = fetch_all(
+        connection,
+        f"""
+        SELECT {_RUN_COLUMNS}, EXISTS (SELECT 1 FROM pg_stat_activity AS a
+                                        WHERE a.datname = current_database()
+                                          AND a.application_name = 'pgops run ' || r.id)
+          FROM pgops.runs AS r ORDER BY started_at DESC, id DESC LIMIT %s
+        """,
+        (limit,),
+    )
+    revisions: dict[str, list[RevisionRecord]] = {}
+    for run, *values in fetch_all(
+        connection,
+        f"SELECT run, {_REVISION_COLUMNS} FROM pgops.revisions WHERE run = ANY(%s) ORDER BY ordinal",
+        ([row[0] for row in rows],),
+    ):
+        revisions.setdefault(run, []).append(RevisionRecord(*[*values[:-1], tuple(values[-1])]))
+    return [_record(row[:-1], alive=row[-1], revisions=revisions.get(row[0], [])) for row in rows]
+
+
+def _record(values: Sequence[Any], *, alive: bool, revisions: Sequence[RevisionRecord]) -> RunRecord:
+    named = dict(zip((name.strip() for name in _RUN_COLUMNS.split(",")), values, strict=True))
+    for name in ("from_heads", "to_heads", "hazards_accepted"):
+        named[name] = tuple(named[name])
+    if named["outcome"] == RUNNING and not alive:
+        named["outcome"] = INTERRUPTED
+        named["error"] = "the process ended without a word"
+    return RunRecord(**named, revisions=tuple(revisions))
+
+
+def unfinished(connection: Connection, *, but: str) -> list[tuple[str, dt.datetime]]:
+    """Runs that never ended, oldest first. Under the lock they are all dead."""
+    return [
+        (str(run), started)
+        for run, started in fetch_all(
+            connection,
+            "SELECT id, started_at FROM pgops.runs WHERE outcome = 'running' AND id <> %s ORDER BY started_at",
+            (but,),
+        )
+    ]
+
+
+def succeeded_files(connection: Connection, environment: str) -> frozenset[tuple[str, str]]:
+    """Every (revision, file hash) that was applied in ``environment``, by its own journal."""
+    if not present(connection):
+        return frozenset()
+    rows = fetch_all(
+        connection,
+        """
+        SELECT DISTINCT v.revision, v.file_hash FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
+         WHERE v.outcome = 'succeeded' AND r.action IN ('upgrade', 'stamp') AND r.environment = %s
+        """,
+        (environment,),
+    )
+    return frozenset((revision, file_hash) for revision, file_hash in rows)
+
+
+def origin(connection: Connection, revision: str) -> str | None:
+    """In words, which run applied a revision, from which commit: for one that this code does not know."""
+    if not present(connection):
+        return None
+    row = fetch_one(
+        connection,
+        """
+        SELECT r.id, r.operator, r.host, coalesce(left(r.git_commit, 12), 'unknown'), coalesce(r.git_dirty, false),
+               v.finished_at
+          FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
+         WHERE v.revision = %s AND v.outcome = 'succeeded' ORDER BY v.ordinal DESC LIMIT 1
+        """,
+        (revision,),
+    )
+    if row is None:
+        return None
+    run, operator, host, commit, dirty, finished = row
+    when = f" on {finished:%Y-%m-%d %H:%M}" if finished else ""
+    return (
+        f"run {run} by {operator}@{host}{when}, commit {commit}{' with uncommitted changes' if dirty else ''}"
+    )

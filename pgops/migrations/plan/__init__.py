@@ -1,0 +1,1 @@
+"""What would run, from where to where, its SQL and its hash. Nothing is changed."""

@@ -1,0 +1,308 @@
+"""The look: what would run on an environment, from where to where, and why it may hurt. Nothing is changed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pgops.environments import Environment
+from pgops.errors import PgopsError, UsageError
+from pgops.migrations import journal
+from pgops.migrations.alembic_env.environment import (
+    AlembicEnvironment,
+    Scripts,
+    VersionTable,
+    alembic_environment,
+)
+from pgops.migrations.alembic_env.settings import look_settings
+from pgops.migrations.plan.render import Rendered, render
+from pgops.migrations.revisions.history import History, known_revision
+from pgops.migrations.status.query import database_told
+from pgops.migrations.status.status import AheadError
+from pgops.postgres import Connection, Identity, Target, connected, server_facts, set_read_only
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+
+    from pgops.migrations.hazards import Hazard
+
+Action = Literal["upgrade", "downgrade"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRevision:
+    """One revision that would run.
+
+    ``sql`` is what it emits; where ``reads_data`` says why it can't be known beforehand, ``sql`` is
+    only its beginning and never meant to be run.
+    """
+
+    revision: str
+    message: str
+    file: Path
+    hash: str
+    sql: str
+    reads_data: str | None
+    heads_after: tuple[str, ...]
+    hazards: tuple[Hazard, ...] = ()
+
+    def as_dict(self, project: Path) -> dict[str, object]:
+        """The revision in ``migrate.plan --json``."""
+        return {
+            "revision": self.revision,
+            "message": self.message,
+            "file": relative(self.file, project),
+            "file_hash": self.hash,
+            "sql": self.sql,
+            "reads_data": self.reads_data,
+            "hazards": [each.as_dict() for each in self.hazards],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would run on one environment's database, as found by one look.
+
+    ``hazards`` are those of the whole plan; each revision has its own. ``invalid_indexes`` were
+    there before anything ran. ``in_recovery``: the server is a replica, which takes no migrations.
+    """
+
+    environment: Environment
+    target: Target
+    identity: Identity
+    action: Action
+    version_table: VersionTable
+    current: tuple[str, ...]
+    to: tuple[str, ...]
+    pending: tuple[PlannedRevision, ...]
+    hash: str
+    history: History = field(compare=False, repr=False)
+    scripts: Scripts = field(compare=False, repr=False)
+    hazards: tuple[Hazard, ...] = ()
+    notes: tuple[str, ...] = ()
+    in_recovery: bool = False
+
+    @property
+    def all_hazards(self) -> tuple[Hazard, ...]:
+        """The plan's and every revision's."""
+        return (*self.hazards, *(each for revision in self.pending for each in revision.hazards))
+
+    def as_dict(self) -> dict[str, object]:
+        """The plan in ``migrate.plan --json``."""
+        return {
+            "environment": self.environment.name,
+            "target": {"host": self.target.host, "port": self.target.port, "database": self.target.dbname},
+            "action": self.action,
+            "version_table": str(self.version_table),
+            "current": list(self.current),
+            "to": list(self.to),
+            "pending": [each.as_dict(self.environment.project) for each in self.pending],
+            "hazards": [each.as_dict() for each in self.hazards],
+            "notes": list(self.notes),
+            "hash": self.hash,
+        }
+
+
+def relative(file: Path, project: Path) -> str:
+    """A file's path as a person in the project knows it."""
+    resolved, root = _resolved(file.parent) / file.name, _resolved(project)
+    return str(resolved.relative_to(root)) if resolved.is_relative_to(root) else str(file)
+
+
+@functools.cache
+def _resolved(directory: Path) -> Path:
+    """Without links; the files of a plan lie in a few directories, and each look-up asks for every part."""
+    return directory.resolve()
+
+
+def make_plan(
+    environment: Environment, target: Target, *, to: str | None = None, action: Action = "upgrade"
+) -> Plan:
+    """Find out what ``migrate`` (or ``migrate.down``) would do. Read-only; a read-only role is enough.
+
+    :param to: a revision, symbol or relative form as Alembic knows them; the heads when ``None``.
+    :raises UsageError: no such revision; two heads nobody chose.
+    :raises AheadError: the database has a revision that this code does not know.
+    :raises RefusedError: env.py reaches another database, or this one is stamped as another environment.
+    :raises UnreachableError: the server does not answer.
+    """
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+        set_read_only(connection)
+        facts = server_facts(connection)
+        note = journal.check_stamp(
+            journal.read_stamp(connection),
+            environment.name,
+            environment.aliases,
+            facts.identity,
+            target.place,
+        )
+        plan = _through_alembic(environment, target, facts.identity, connection, to=to, action=action)
+        plan = _with_hazards(plan, connection)
+    notes = [*([note] if note else []), *plan.notes]
+    if facts.in_recovery:
+        notes.append(f"{target.place} is a replica in recovery: it takes no migrations")
+    return replace(plan, notes=tuple(notes), in_recovery=facts.in_recovery)
+
+
+def _through_alembic(
+    environment: Environment,
+    target: Target,
+    found_identity: Identity,
+    connection: Connection,
+    *,
+    to: str | None,
+    action: Action,
+) -> Plan:
+    plans: list[Plan] = []
+    with alembic_environment(
+        environment, target, found_identity, settings=look_settings(environment), looking=True
+    ) as alembic:
+        history = alembic.history()
+        if to is not None:
+            known_revision(history, to)
+
+        def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
+            if unknown := history.unknown(heads):
+                raise AheadError.of(unknown, environment.name, connection, known=len(history.revisions))
+            steps = _steps(alembic, history, heads, to, action)
+            rendered = _rendered(alembic, context, steps, heads)
+            plans.append(
+                _plan(environment, target, found_identity, action, alembic, history, heads, rendered)
+            )
+            return ()
+
+        alembic.run(work, destination=to or "heads", mutate=False)
+        skipped = tuple(
+            f"env.py itself runs, each time it is loaded: {statement}"
+            for statement in dict.fromkeys(alembic.guard.skipped)
+        )
+    if any(set(each.current) != set(plans[0].current) for each in plans):
+        raise PgopsError(
+            f"env.py of {environment.name} migrates {len(plans)} histories that stand at different revisions",
+            untouched="nothing was applied",
+            hint="bring them to the same revision with plain Alembic first",
+        )
+    return replace(plans[0], notes=(*plans[0].notes, *skipped))
+
+
+def _steps(
+    alembic: AlembicEnvironment, history: History, heads: Sequence[str], to: str | None, action: Action
+) -> list[RevisionStep]:
+    script: Any = alembic.script
+    if action == "downgrade":
+        return list(script._downgrade_revs(to, tuple(heads)))
+    if to is None and history.pending(heads):
+        refuse_unintended_heads(history)
+    return list(script._upgrade_revs(to or "heads", tuple(heads)))
+
+
+def refuse_unintended_heads(history: History) -> None:
+    """Two heads that nobody chose are a merge that was forgotten.
+
+    :raises UsageError: with both, and how to merge them.
+    """
+    split = history.unintended_heads()
+    if not split:
+        return
+    named = "; ".join(f"{head} ({history.revisions[head].message or 'no message'})" for head in split)
+    raise UsageError(
+        f"there are {len(split)} heads: {named}",
+        untouched="no database was touched",
+        hint=f"merge them: alembic merge -m 'merge heads' {' '.join(split)}; or take all as they are: --to=heads",
+    )
+
+
+def _rendered(
+    alembic: AlembicEnvironment, context: MigrationContext, steps: list[RevisionStep], heads: Sequence[str]
+) -> list[Rendered]:
+    running = alembic.running
+    assert running is not None
+    return render(context, running, steps, heads, running.arguments)
+
+
+def _plan(
+    environment: Environment,
+    target: Target,
+    found_identity: Identity,
+    action: Action,
+    alembic: AlembicEnvironment,
+    history: History,
+    heads: Sequence[str],
+    rendered: Sequence[Rendered],
+) -> Plan:
+    current = tuple(sorted(heads))
+    pending = tuple(
+        PlannedRevision(
+            revision=each.revision,
+            message=history.revisions[each.revision].message,
+            file=history.revisions[each.revision].file,
+            hash=history.revisions[each.revision].hash,
+            sql=each.sql,
+            reads_data=each.unreadable,
+            heads_after=each.heads_after,
+        )
+        for each in rendered
+    )
+    to = rendered[-1].heads_after if rendered else current
+    return Plan(
+        environment=environment,
+        target=target,
+        identity=found_identity,
+        action=action,
+        version_table=alembic.version_tables[-1],
+        current=current,
+        to=to,
+        pending=pending,
+        hash=plan_hash(environment.name, target, found_identity, action, current, pending),
+        history=history,
+        scripts=alembic.scripts,
+    )
+
+
+def plan_hash(
+    environment: str,
+    target: Target,
+    found_identity: Identity,
+    action: Action,
+    current: Sequence[str],
+    pending: Sequence[PlannedRevision],
+) -> str:
+    """What was approved: this target, from these heads, these files in this order."""
+    facts: Mapping[str, object] = {
+        "environment": environment,
+        "place": target.place,
+        "system_identifier": found_identity.system_identifier,
+        "database_oid": found_identity.database_oid,
+        "action": action,
+        "current": sorted(current),
+        "pending": [[each.revision, each.hash] for each in pending],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _with_hazards(plan: Plan, connection: Connection) -> Plan:
+    """Cross the emitted SQL with the target's live state."""
+    if not plan.pending:
+        return plan
+    from pgops.migrations import hazards
+
+    found = hazards.find(
+        connection,
+        {each.revision: each.sql for each in plan.pending},
+        plan.environment.hazards,
+        lock_timeout=plan.environment.timeouts.lock,
+        unreadable={each.revision: each.reads_data for each in plan.pending if each.reads_data},
+    )
+    return replace(
+        plan,
+        hazards=tuple(each for each in found if not each.revision),
+        pending=tuple(
+            replace(revision, hazards=tuple(each for each in found if each.revision == revision.revision))
+            for revision in plan.pending
+        ),
+    )

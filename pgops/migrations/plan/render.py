@@ -1,0 +1,106 @@
+"""The SQL that revisions emit for this target, rendered without running any of it.
+
+Rendered inside env.py's own ``run_migrations()``, with the options it configured and the dialect of
+the server it reached; one revision that can't be rendered does not spoil the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import HeadMaintainer, MigrationContext, RevisionStep
+from sqlalchemy.engine import make_url
+
+from pgops.migrations.alembic_env.failures import describe
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What one revision emits. ``unreadable`` says why the SQL is not all of it: the revision reads data."""
+
+    revision: str
+    sql: str
+    unreadable: str | None
+    heads_after: tuple[str, ...]
+
+
+def render(
+    context: MigrationContext,
+    environment_context: EnvironmentContext,
+    steps: Sequence[RevisionStep],
+    heads: Sequence[str],
+    arguments: dict[str, Any],
+) -> list[Rendered]:
+    """Render each step as ``alembic upgrade --sql`` would, transaction and version row included.
+
+    :param context: the context env.py configured, online; its options are used.
+    :param arguments: what env.py gave to ``run_migrations()``.
+    """
+    offline = _offline(context, environment_context)
+    maintainer = HeadMaintainer(offline, tuple(heads))
+    found = []
+    with _as_if_offline(context, offline, environment_context):
+        for step in steps:
+            buffer = io.StringIO()
+            context_output: Any = buffer
+            offline.output_buffer = offline.impl.output_buffer = context_output
+            problem = None
+            with offline.begin_transaction(_per_migration=True):
+                if not maintainer.heads and step.is_upgrade:
+                    offline._version.create(offline.connection)  # type: ignore[arg-type]
+                try:
+                    step.migration_fn(**arguments)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code raises anything; it is shown
+                    problem = describe(error)
+                maintainer.update_to_step(step)
+            found.append(
+                Rendered(
+                    revision=step.revision.revision,
+                    sql=buffer.getvalue(),
+                    unreadable=problem,
+                    heads_after=tuple(sorted(maintainer.heads)),
+                )
+            )
+    return found
+
+
+def _offline(context: MigrationContext, environment_context: EnvironmentContext) -> MigrationContext:
+    # "named": with the driver's own style every % in the text would come out doubled.
+    made: Any = make_url("postgresql+psycopg2://").get_dialect()
+    dialect = made(paramstyle="named")
+    for name in ("server_version_info", "_backslash_escapes", "default_schema_name"):
+        if hasattr(context.dialect, name):
+            setattr(dialect, name, getattr(context.dialect, name))
+    options = {
+        **context.opts,
+        "as_sql": True,
+        "literal_binds": True,
+        "output_buffer": io.StringIO(),
+        "fn": None,
+        "transaction_per_migration": True,
+    }
+    options.pop("dont_mutate", None)
+    return MigrationContext(dialect, None, options, environment_context)
+
+
+@contextlib.contextmanager
+def _as_if_offline(
+    online: MigrationContext, offline: MigrationContext, environment_context: EnvironmentContext
+) -> Iterator[None]:
+    """``op``, ``context.is_offline_mode()`` and ``context.get_context()`` mean the offline one for the block."""
+    environment_context.context_opts["as_sql"] = True
+    environment_context._migration_context = offline
+    Operations(offline)._install_proxy()
+    try:
+        yield
+    finally:
+        # Re-installed, not removed: Alembic's own block around us removes the proxy once.
+        Operations(online)._install_proxy()
+        environment_context._migration_context = online
+        environment_context.context_opts["as_sql"] = False

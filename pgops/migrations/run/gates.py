@@ -1,0 +1,153 @@
+"""What must be true before a plan may run: promotion, a backup, hazards accepted with a reason."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgops.environments import Environment
+from pgops.errors import BlockedError, UnreachableError, UsageError
+from pgops.migrations import journal
+from pgops.migrations.run.session import on_a_replica
+from pgops.postgres import Target, connected, set_read_only
+
+if TYPE_CHECKING:
+    from pgops.migrations.plan.plan import Plan, PlannedRevision
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What the environment before this one says about the pending revisions.
+
+    ``missing`` never succeeded there; ``different`` did, with another file; ``unknown`` says why it
+    could not be asked.
+    """
+
+    before: str
+    missing: tuple[str, ...] = ()
+    different: tuple[str, ...] = ()
+    unknown: str | None = None
+
+    @property
+    def granted(self) -> bool:
+        """Every pending revision has been through the environment before, as the same file."""
+        return not (self.missing or self.different or self.unknown)
+
+    def __str__(self) -> str:
+        if self.unknown:
+            return f"{self.before} could not be asked: {self.unknown}"
+        parts = []
+        if self.missing:
+            parts.append(f"not yet applied in {self.before}: {', '.join(self.missing)}")
+        if self.different:
+            parts.append(f"applied in {self.before} from another file: {', '.join(self.different)}")
+        return "; ".join(parts) or f"every pending revision succeeded in {self.before}"
+
+    def as_dict(self) -> dict[str, object]:
+        """The promotion in ``migrate.plan --json``."""
+        return {
+            "before": self.before,
+            "granted": self.granted,
+            "missing": list(self.missing),
+            "different": list(self.different),
+            "unknown": self.unknown,
+        }
+
+
+def check_server(plan: Plan) -> None:
+    """Before anybody is asked and anything is backed up: could a run take place there at all.
+
+    :raises RefusedError: the server is a replica.
+    """
+    if plan.in_recovery:
+        raise on_a_replica(plan.target)
+
+
+def promotion(
+    before: str, pending: Sequence[PlannedRevision], succeeded: frozenset[tuple[str, str]]
+) -> Promotion:
+    """Compare the pending files with what succeeded in the environment before; pure."""
+    revisions = {revision for revision, _hash in succeeded}
+    lacking = [each for each in pending if (each.revision, each.hash) not in succeeded]
+    return Promotion(
+        before=before,
+        missing=tuple(each.revision for each in lacking if each.revision not in revisions),
+        different=tuple(each.revision for each in lacking if each.revision in revisions),
+    )
+
+
+def ask_promotion(before: str, target: Target, pending: Sequence[PlannedRevision]) -> Promotion:
+    """Ask the journal of the environment before, read-only."""
+    try:
+        with connected(target, application_name="pgops look") as connection:
+            set_read_only(connection)
+            succeeded = journal.succeeded_files(connection, before)
+    except UnreachableError as error:
+        return Promotion(before=before, unknown=error.message)
+    return promotion(before, pending, succeeded)
+
+
+def check_promotion(
+    environment: Environment, state: Promotion | None, *, override: bool, reason: str | None
+) -> bool:
+    """Whether promotion was overridden.
+
+    :raises BlockedError: not granted and not overridden.
+    :raises UsageError: overridden without a reason.
+    """
+    if override and not reason:
+        raise UsageError(
+            "--override-promotion needs a reason for the journal",
+            untouched=f"{environment.name} was not touched",
+            hint="--override-promotion --reason='…'",
+        )
+    if state is None or state.granted:
+        return False
+    if override:
+        return True
+    raise BlockedError(
+        f"{environment.name} takes a revision only after {state.before}: {state}",
+        untouched=f"{environment.name} was not touched",
+        hint=f"invoke migrate --env={state.before}; or --override-promotion --reason='…'",
+    )
+
+
+def check_hazards(plan: Plan, accepted: Iterable[str], reason: str | None) -> tuple[str, ...]:
+    """The rules that were accepted and that the plan really trips.
+
+    :raises UsageError: a rule that does not exist, or no reason given.
+    :raises BlockedError: a hazard that blocks was not accepted.
+    """
+    from pgops.migrations.hazards import RULES
+
+    given = list(dict.fromkeys(accepted))
+    for rule in given:
+        if rule not in RULES:
+            near = difflib.get_close_matches(rule, list(RULES), n=1)
+            raise UsageError(
+                f"--accept-hazard={rule}: there is no such rule"
+                + (f"; did you mean {near[0]}?" if near else ""),
+                untouched=f"{plan.environment.name} was not touched",
+                hint="the rules are in docs/hazards.md",
+            )
+    if given and not reason:
+        raise UsageError(
+            "--accept-hazard needs a reason for the journal",
+            untouched=f"{plan.environment.name} was not touched",
+            hint=f"--accept-hazard={given[0]} --reason='…'",
+        )
+    blocking = {each.rule for each in plan.all_hazards if each.blocks}
+    if left := sorted(blocking - set(given)):
+        raise BlockedError(
+            f"{plan.environment.name}: blocked by {', '.join(left)}",
+            untouched=f"{plan.environment.name} was not touched",
+            hint=f"rewrite the migration as shown, or {' '.join(f'--accept-hazard={rule}' for rule in left)} --reason='…'",
+        )
+    return tuple(rule for rule in given if rule in {each.rule for each in plan.all_hazards})
+
+
+def backup_required(environment: Environment) -> bool:
+    """Whether ``required_before`` asks for a verified backup before a migration."""
+    return "migrate" in environment.backups.required_before

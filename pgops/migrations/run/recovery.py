@@ -1,0 +1,161 @@
+"""Putting in order what a killed run left behind. Called under the lock, so no other run is alive.
+
+A backend whose client was killed works on until it next talks to the socket. What was half-done in
+a transaction is rolled back by the server; what was made outside one (CREATE INDEX CONCURRENTLY)
+stays, and was written down before it began: only that is removed, nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pgops.errors import LockedError
+from pgops.migrations import journal
+from pgops.migrations.revisions.history import History
+from pgops.postgres import Connection, DatabaseError, execute, fetch_all, fetch_value, sessions
+
+_ORPHANS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+LOCK_NOT_AVAILABLE = "55P03"
+_PATIENCE = 30.0
+_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was found of one run that never ended, and what was done about it."""
+
+    run: str
+    started_at: dt.datetime
+    applied: tuple[str, ...]
+    not_applied: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"run {self.run}, started {self.started_at:%Y-%m-%d %H:%M:%S %Z}, was interrupted"]
+        parts.append(f"it applied {', '.join(self.applied)}" if self.applied else "it applied nothing")
+        if self.not_applied:
+            parts.append(f"{', '.join(self.not_applied)} was under way and is not applied")
+        if self.removed:
+            parts.append(f"removed what it left half-made: {', '.join(self.removed)}")
+        return "; ".join(parts)
+
+
+def recover(
+    connection: Connection,
+    *,
+    own_run: str,
+    history: History,
+    read_heads: Callable[[], tuple[str, ...]],
+    patience: float,
+) -> list[Recovered]:
+    """End what dead runs left running, remove what they left half-made, and close their journal rows.
+
+    :param read_heads: the database's heads, asked only after the last orphan is gone.
+    :param patience: seconds to wait for a half-made index to be given up by others.
+    :raises LockedError: a backend of a dead run can't be ended.
+    """
+    dead = journal.unfinished(connection, but=own_run)
+    for run, _started in dead:
+        end_orphans(connection, journal.work_application(run))
+    if not dead:
+        remove_leftovers_of_failed_runs(connection, patience=patience)
+        return []
+    done = history.ancestors(read_heads())
+    found = [_close(connection, run, started, done, patience) for run, started in dead]
+    remove_leftovers_of_failed_runs(connection, patience=patience)
+    return found
+
+
+def end_orphans(connection: Connection, application: str) -> None:
+    """End the sessions a killed run left behind, known by the name only that run used.
+
+    :raises LockedError: one does not end.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while pids := [row[0] for row in fetch_all(connection, _ORPHANS, (application,))]:
+        if time.monotonic() >= deadline:
+            named = "; ".join(str(each) for each in sessions(connection, pids))
+            raise LockedError(
+                f"a session of an interrupted run does not end: {named}",
+                untouched="nothing was applied",
+                hint=f"SELECT pg_terminate_backend({pids[0]}), as its owner or a superuser",
+            )
+        for pid in pids:
+            execute(connection, "SELECT pg_terminate_backend(%s)", (pid,))
+        time.sleep(_POLL)
+
+
+def _close(
+    connection: Connection, run: str, started: dt.datetime, done: set[str], patience: float
+) -> Recovered:
+    action = fetch_value(connection, "SELECT action FROM pgops.runs WHERE id = %s", (run,))
+    not_applied: list[str] = []
+    removed: list[str] = []
+    for ordinal, revision, leftovers in fetch_all(
+        connection,
+        "SELECT ordinal, revision, leftovers FROM pgops.revisions WHERE run = %s AND outcome = 'running' ORDER BY ordinal",
+        (run,),
+    ):
+        if (revision in done) == (action != "downgrade"):
+            journal.finish_revision(connection, ordinal, journal.SUCCEEDED)
+            continue
+        not_applied.append(revision)
+        removed += remove_leftovers(connection, ordinal, leftovers, patience=patience)
+        journal.finish_revision(connection, ordinal, journal.INTERRUPTED, "the process ended without a word")
+    journal.finish_run(connection, run, journal.INTERRUPTED, "the process ended without a word")
+    applied = fetch_all(
+        connection,
+        "SELECT revision FROM pgops.revisions WHERE run = %s AND outcome = 'succeeded' ORDER BY ordinal",
+        (run,),
+    )
+    return Recovered(run, started, tuple(row[0] for row in applied), tuple(not_applied), tuple(removed))
+
+
+def remove_leftovers(
+    connection: Connection, ordinal: int, leftovers: Sequence[str], *, patience: float
+) -> list[str]:
+    """Drop the indexes this journal row says it was about to make and that were not there before it.
+
+    :param patience: seconds to wait for transactions that use the table; dropping concurrently
+        waits for them and lets them work meanwhile.
+    :raises LockedError: they did not end in time; the index stays on record.
+    """
+    removed = []
+    execute(
+        connection, "SELECT set_config('lock_timeout', %s, false)", (f"{max(1, round(patience * 1000))}ms",)
+    )
+    try:
+        for name in leftovers:
+            if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is not None:
+                _drop(connection, name, patience)
+                removed.append(name)
+    finally:
+        if not connection.closed:
+            execute(connection, "RESET lock_timeout")
+    execute(connection, "UPDATE pgops.revisions SET leftovers = '{}' WHERE ordinal = %s", (ordinal,))
+    return removed
+
+
+def _drop(connection: Connection, name: str, patience: float) -> None:
+    try:
+        execute(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    except DatabaseError as error:
+        if error.pgcode != LOCK_NOT_AVAILABLE:
+            raise
+        raise LockedError(
+            f"the half-made index {name} could not be removed in {patience:g} s: older transactions use its table",
+            hint="end them or wait for them, then run it again",
+        ) from error
+
+
+def remove_leftovers_of_failed_runs(connection: Connection, *, patience: float) -> None:
+    """The same for revisions whose failure was recorded: a new attempt would stumble over a half-made index."""
+    rows = fetch_all(
+        connection,
+        "SELECT ordinal, leftovers FROM pgops.revisions WHERE outcome IN ('failed', 'interrupted') AND leftovers <> '{}'",
+    )
+    for ordinal, leftovers in rows:
+        remove_leftovers(connection, ordinal, leftovers, patience=patience)

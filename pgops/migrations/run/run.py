@@ -1,0 +1,375 @@
+"""The run: under the lock, one revision after the other, each on record before it begins and after it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pgops.errors import BlockedError, LockedError
+from pgops.migrations import journal
+from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
+from pgops.migrations.alembic_env.failures import sqlstate
+from pgops.migrations.alembic_env.settings import milliseconds
+from pgops.migrations.plan.plan import Plan, PlannedRevision, relative
+from pgops.migrations.revisions.history import file_hash
+from pgops.migrations.run.failed import failed_run
+from pgops.migrations.run.recovery import LOCK_NOT_AVAILABLE, Recovered, recover, remove_leftovers
+from pgops.migrations.run.retry import RetryPolicy
+from pgops.migrations.run.session import run_session
+from pgops.migrations.run.step import Step
+from pgops.migrations.run.verification import Verification, invalid_indexes, verify_run
+from pgops.migrations.run.watch import IndexProgress, Watcher
+from pgops.migrations.status.status import read_heads
+from pgops.postgres import Blocker, Connection, identity
+from pgops.postgres.locks import held
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+
+class PlanChangedError(BlockedError):
+    """What was approved is no longer what would run."""
+
+    code = "plan_changed"
+
+
+class Reporter(Protocol):
+    """Who is told while a run goes on."""
+
+    def waiting(self, holders: list[Blocker]) -> None:
+        """Another run holds the lock."""
+
+    def recovered(self, what: Recovered) -> None:
+        """An earlier run that was killed has been put in order."""
+
+    def applying(self, revision: PlannedRevision, number: int, of: int) -> None:
+        """A revision begins."""
+
+    def applied(self, revision: PlannedRevision, seconds: float) -> None:
+        """A revision is committed."""
+
+    def blocked(self, revision: PlannedRevision, blockers: list[Blocker], pause: float) -> None:
+        """A revision did not get its lock; it is tried again after ``pause`` seconds."""
+
+    def building(self, progress: IndexProgress) -> None:
+        """An index is being built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What was agreed to before the run, for its journal row."""
+
+    backup: str | None = None
+    hazards_accepted: tuple[str, ...] = ()
+    promotion_overridden: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. ``outcome`` is ``succeeded`` or ``nothing_pending``."""
+
+    id: str | None
+    outcome: str
+    applied: tuple[str, ...]
+    backup: str | None
+    seconds: float
+    proof: Verification | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """The run in ``migrate --json``."""
+        return {
+            "id": self.id,
+            "outcome": self.outcome,
+            "applied": list(self.applied),
+            "backup": self.backup,
+            "duration": round(self.seconds, 3),
+        }
+
+
+class Run:
+    """One attempt to carry out a plan."""
+
+    def __init__(self, plan: Plan, approval: Approval, reporter: Reporter, *, lock_wait: float) -> None:
+        self.plan = plan
+        self.approval = approval
+        self.reporter = reporter
+        self.lock_wait = lock_wait
+        self.started = dt.datetime.now(dt.UTC)
+        self.id = journal.new_run_id(self.started)
+        self.applied: list[str] = []
+        self.step: Step | None = None
+        self.unrecorded: Step | None = None
+        """Committed; its journal row is closed together with the opening of the next one's."""
+        self.uncommitted: list[Step] = []
+        self._clock = time.monotonic()
+
+    def carry_out(self) -> RunResult:
+        """Lock, read the heads again, apply, look again.
+
+        :raises LockedError: another run holds the lock, or a table's lock was not given in time.
+        :raises PlanChangedError: heads or files are no longer what the plan says.
+        :raises MigrationError: a revision failed; the message says what was applied.
+        :raises VerificationError: the database is not what the plan promised.
+        :raises InterruptedRunError: Ctrl-C or SIGTERM; the journal says so too.
+        """
+        plan = self.plan
+        with run_session(plan.target, self.id) as connection, self._locks(connection):
+            if settled := self._prepare(connection):
+                return settled
+            before = frozenset(invalid_indexes(connection))
+            journal.start_run(connection, self._record())
+            try:
+                self._apply(connection)
+                proof = verify_run(plan, before)
+            except BaseException as error:
+                raise failed_run(self, connection, error) from error
+            journal.finish_run(connection, self.id, journal.SUCCEEDED)
+        return RunResult(
+            id=self.id,
+            outcome=journal.SUCCEEDED,
+            applied=tuple(self.applied),
+            backup=self.approval.backup,
+            seconds=time.monotonic() - self._clock,
+            proof=proof,
+        )
+
+    @contextlib.contextmanager
+    def _locks(self, connection: Connection) -> Iterator[None]:
+        what = f"a migration of {self.plan.environment.name}"
+        one_run = f"migrate:{self.plan.version_table}"
+        with (
+            held(connection, one_run, wait=self.lock_wait, what=what, on_wait=self.reporter.waiting),
+            held(
+                connection,
+                "schema",
+                wait=self.lock_wait,
+                what=f"a backup or a migration of {self.plan.environment.name}",
+                on_wait=self.reporter.waiting,
+            ),
+        ):
+            yield
+
+    def _prepare(self, connection: Connection) -> RunResult | None:
+        """Journal, stamp, what dead runs left, and whether the plan still holds."""
+        plan = self.plan
+        found = identity(connection)
+        journal.check_stamp(
+            journal.read_stamp(connection),
+            plan.environment.name,
+            plan.environment.aliases,
+            found,
+            plan.target.place,
+        )
+        journal.prepare(connection, plan.environment.name, found)
+        for each in recover(
+            connection,
+            own_run=self.id,
+            history=plan.history,
+            read_heads=lambda: self._heads(connection),
+            patience=self.lock_wait,
+        ):
+            self.reporter.recovered(each)
+        heads = self._heads(connection)
+        if set(heads) == set(plan.to):
+            return RunResult(
+                None, "nothing_pending", (), self.approval.backup, time.monotonic() - self._clock
+            )
+        if set(heads) != set(plan.current):
+            raise PlanChangedError(
+                f"{plan.environment.name} was at {_named(plan.current)} when this was planned and is now at {_named(heads)}",
+                untouched="nothing was applied",
+                hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
+            )
+        changed = [each.revision for each in plan.pending if _hash_now(each) != each.hash]
+        if changed:
+            raise PlanChangedError(
+                f"the file of {', '.join(changed)} changed since this was planned",
+                untouched="nothing was applied",
+                hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
+            )
+        return None
+
+    def _heads(self, connection: Connection) -> tuple[str, ...]:
+        return read_heads(connection, self.plan.version_table.name, self.plan.version_table.schema)
+
+    def _record(self) -> journal.RunRecord:
+        plan = self.plan
+        return journal.begun(
+            self.id,
+            plan.environment,
+            action=plan.action,
+            started=self.started,
+            from_heads=plan.current,
+            to_heads=plan.to,
+            plan_hash=plan.hash,
+            version_table=str(plan.version_table),
+            backup=self.approval.backup,
+            hazards_accepted=self.approval.hazards_accepted,
+            promotion_overridden=self.approval.promotion_overridden,
+            reason=self.approval.reason,
+        )
+
+    def _apply(self, connection: Connection) -> None:
+        plan = self.plan
+        watcher = Watcher(
+            plan.target,
+            journal.work_application(self.id),
+            interval=min(0.1, plan.environment.timeouts.lock / 4),
+            on_progress=self.reporter.building,
+        )
+        with (
+            watcher.watching(),
+            alembic_environment(
+                plan.environment,
+                plan.target,
+                plan.identity,
+                settings=run_settings(plan, self.id),
+                looking=False,
+                scripts=plan.scripts,
+            ) as alembic,
+        ):
+            alembic.guard.on_index = lambda name: self._index_begins(connection, name)
+            alembic.guard.on_statement = self._statement_begins
+            patience = RetryPolicy(self.lock_wait)
+            while True:
+                began = time.monotonic()
+                try:
+                    alembic.run_raw(
+                        lambda heads, _context: self._steps(connection, alembic, heads), mutate=True
+                    )
+                    break
+                except BaseException as error:
+                    if watcher.interrupted.is_set():
+                        raise KeyboardInterrupt from error
+                    if isinstance(error, KeyboardInterrupt):
+                        raise
+                    self._again_or_raise(connection, alembic, error, watcher.blockers(since=began), patience)
+            for step in self.uncommitted:
+                self._close(connection, step)
+
+    def _steps(
+        self, connection: Connection, alembic: AlembicEnvironment, heads: Iterable[str]
+    ) -> Iterator[RevisionStep]:
+        """The plan's revisions from where the database stands; Alembic commits each before it asks for the next."""
+        from alembic.runtime.migration import RevisionStep
+
+        assert alembic.running is not None
+        pending = self.plan.pending
+        for number in range(self._position(heads), len(pending)):
+            planned = pending[number]
+            with alembic.output.outside():
+                self.reporter.applying(planned, number + 1, len(pending))
+            self.step, self.unrecorded = Step(planned, self._begin(connection, planned)), None
+            script: Any = alembic.script
+            yield RevisionStep(
+                script.revision_map, script.get_revision(planned.revision), self.plan.action == "upgrade"
+            )
+            done, self.step = self.step, None
+            if alembic.running.external:
+                self.uncommitted.append(done)
+                continue
+            self.unrecorded = done
+            self.applied.append(planned.revision)
+            with alembic.output.outside():
+                self.reporter.applied(planned, time.monotonic() - done.began)
+        if self.unrecorded is not None:
+            journal.finish_revision(connection, self.unrecorded.ordinal, journal.SUCCEEDED)
+            self.unrecorded = None
+
+    def _position(self, heads: Iterable[str]) -> int:
+        stops = [set(self.plan.current), *(set(each.heads_after) for each in self.plan.pending)]
+        found = set(heads)
+        if found not in stops:
+            raise PlanChangedError(
+                f"env.py finds {self.plan.environment.name} at {_named(found)}, which is no step of this plan",
+                untouched="nothing more was applied",
+                hint=f"look again: invoke migrate.plan --env={self.plan.environment.name}",
+            )
+        return stops.index(found)
+
+    def _begin(self, connection: Connection, planned: PlannedRevision) -> int:
+        return journal.start_revision(
+            connection,
+            self.id,
+            planned.revision,
+            file=relative(planned.file, self.plan.environment.project),
+            file_hash=planned.hash,
+            message=planned.message,
+            version_table=str(self.plan.version_table),
+            after=None if self.unrecorded is None else self.unrecorded.ordinal,
+        )
+
+    def _close(self, connection: Connection, step: Step) -> None:
+        journal.finish_revision(connection, step.ordinal, journal.SUCCEEDED)
+        self.applied.append(step.revision.revision)
+
+    def _index_begins(self, connection: Connection, name: str) -> None:
+        if self.step is not None and journal.note_leftover(connection, self.step.ordinal, name):
+            self.step.leftovers.append(name)
+
+    def _statement_begins(self, statement: str, commits_by_itself: bool) -> None:
+        if self.step is not None:
+            self.step.sees(statement, commits_by_itself=commits_by_itself)
+
+    def _again_or_raise(
+        self,
+        connection: Connection,
+        alembic: AlembicEnvironment,
+        error: BaseException,
+        blockers: list[Blocker],
+        patience: RetryPolicy,
+    ) -> None:
+        """Return to try the same revision again, or raise what is wrong."""
+        step = self.step
+        if step is None:
+            raise alembic.explained(error, "env.py") from error
+        what = f"revision {step.revision.revision}"
+        if sqlstate(error) != LOCK_NOT_AVAILABLE or not step.repeatable:
+            raise alembic.explained(error, what) from error
+        pause = patience.next_pause(step.revision.revision)
+        if pause is None:
+            raise LockedError(
+                f"{what} did not get a lock in {self.lock_wait:g} s: {_who(blockers)}",
+                hint="end the blocker or wait for it, then run it again; --lock-wait=<seconds> waits longer",
+            ) from error
+        with alembic.output.outside():
+            self.reporter.blocked(step.revision, blockers, pause)
+        time.sleep(pause)
+        remove_leftovers(connection, step.ordinal, step.leftovers, patience=patience.left())
+        journal.finish_revision(connection, step.ordinal, journal.ROLLED_BACK, _who(blockers))
+        for each in self.uncommitted:
+            journal.finish_revision(connection, each.ordinal, journal.ROLLED_BACK)
+        self.uncommitted, self.step = [], None
+
+
+def run_settings(plan: Plan, run: str) -> dict[str, str]:
+    """Server settings for every connection env.py opens during a run."""
+    timeouts = plan.environment.timeouts
+    return {
+        "application_name": journal.work_application(run),
+        "lock_timeout": milliseconds(timeouts.lock),
+        "statement_timeout": milliseconds(timeouts.statement),
+        "idle_in_transaction_session_timeout": milliseconds(timeouts.idle_in_transaction),
+        # Since PostgreSQL 14: a backend whose client was killed ends its statement instead of finishing it.
+        "client_connection_check_interval": "2s",
+    }
+
+
+def _who(blockers: list[Blocker]) -> str:
+    return "blocked by " + "; ".join(map(str, blockers)) if blockers else "who blocked it was not seen"
+
+
+def _named(heads: Iterable[str]) -> str:
+    return ", ".join(sorted(heads)) or "base"
+
+
+def _hash_now(planned: PlannedRevision) -> str:
+    try:
+        return file_hash(planned.file.read_bytes())
+    except OSError:
+        return ""

@@ -1,0 +1,128 @@
+"""Adopting a database that somebody else's tool brought to a revision: the version table is set, nothing runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from alembic.util.exc import CommandError
+
+from pgops.environments import Environment
+from pgops.errors import VerificationError
+from pgops.migrations import journal
+from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
+from pgops.migrations.plan.plan import relative
+from pgops.migrations.revisions.history import known_revision
+from pgops.migrations.run.failed import message_of
+from pgops.migrations.run.recovery import recover
+from pgops.migrations.run.run import RunResult
+from pgops.migrations.run.session import run_session
+from pgops.migrations.status.status import read_heads
+from pgops.postgres import Target, identity
+from pgops.postgres.locks import held
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+
+
+def stamp(
+    environment: Environment, target: Target, to: str, *, lock_wait: float, reason: str | None
+) -> RunResult:
+    """Write ``to`` into the version table without running a revision; journalled like a run.
+
+    Every revision up to there counts as applied from the file that is on disk now.
+
+    :param to: a revision, ``heads`` or ``base``.
+    :raises UsageError: no such revision.
+    :raises LockedError: another run holds the lock.
+    :raises VerificationError: the version table does not say what was asked for.
+    """
+    started = dt.datetime.now(dt.UTC)
+    run = journal.new_run_id(started)
+    with run_session(target, run) as connection:
+        reached = identity(connection)
+        journal.check_stamp(
+            journal.read_stamp(connection), environment.name, environment.aliases, reached, target.place
+        )
+        settings = {"application_name": journal.work_application(run)}
+        with alembic_environment(environment, target, reached, settings=settings, looking=False) as alembic:
+            history = alembic.history()
+            known_revision(history, to)
+            wanted = _wanted(alembic, to)
+            before: list[str] = []
+
+            def look(heads: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
+                before.extend(heads)
+                return ()
+
+            alembic.run(look, mutate=False)
+            table = alembic.version_tables[-1]
+            what = f"a migration of {environment.name}"
+            with (
+                held(connection, f"migrate:{table}", wait=lock_wait, what=what),
+                held(connection, "schema", wait=lock_wait, what=what),
+            ):
+                journal.prepare(connection, environment.name, reached)
+                recover(
+                    connection,
+                    own_run=run,
+                    history=history,
+                    read_heads=lambda: read_heads(connection, table.name, table.schema),
+                    patience=lock_wait,
+                )
+                journal.start_run(
+                    connection,
+                    journal.begun(
+                        run,
+                        environment,
+                        action="stamp",
+                        started=started,
+                        from_heads=tuple(sorted(before)),
+                        to_heads=wanted,
+                        plan_hash="",
+                        version_table=str(table),
+                        reason=reason,
+                    ),
+                )
+
+                def work(heads: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
+                    script: Any = alembic.script
+                    return list(script._stamp_revs(to, heads))
+
+                try:
+                    alembic.run(work, mutate=True)
+                    found = read_heads(connection, table.name, table.schema)
+                    if set(found) != set(wanted):
+                        raise VerificationError(
+                            f"{environment.name} should be at {', '.join(wanted) or 'base'} and is at {', '.join(found) or 'base'}",
+                            hint="does env.py open a transaction that it never commits?",
+                        )
+                except BaseException as error:
+                    journal.finish_run(connection, run, journal.FAILED, message_of(error))
+                    raise
+                for revision in sorted(history.ancestors(wanted)):
+                    each = history.revisions[revision]
+                    ordinal = journal.start_revision(
+                        connection,
+                        run,
+                        revision,
+                        file=relative(each.file, environment.project),
+                        file_hash=each.hash,
+                        message="",
+                        version_table=str(table),
+                    )
+                    journal.finish_revision(connection, ordinal, journal.SUCCEEDED)
+                journal.finish_run(connection, run, journal.SUCCEEDED)
+    seconds = (dt.datetime.now(dt.UTC) - started).total_seconds()
+    return RunResult(run, journal.SUCCEEDED, (), None, seconds)
+
+
+def _wanted(alembic: AlembicEnvironment, to: str) -> tuple[str, ...]:
+    if to == "base":
+        return ()
+    script: Any = alembic.script
+    try:
+        return tuple(sorted(each.revision for each in script.get_revisions(to)))
+    except CommandError as error:
+        raise alembic.explained(error, f"--to={to}") from error

@@ -1,0 +1,95 @@
+"""Looking again: on a new connection, is the database what the plan promised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgops.errors import VerificationError
+from pgops.migrations.status.status import read_heads
+from pgops.postgres import Connection, connected, fetch_all, set_read_only
+
+if TYPE_CHECKING:
+    from pgops.migrations.plan.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InvalidIndex:
+    """An index that a failed CONCURRENTLY left: it costs writes and serves no reads. Names are quoted as needed."""
+
+    name: str
+    table: str
+
+    @property
+    def repair(self) -> str:
+        """The statement that repairs it."""
+        return f"REINDEX INDEX CONCURRENTLY {self.name}"
+
+    @property
+    def removal(self) -> str:
+        """The statement that removes it."""
+        return f"DROP INDEX CONCURRENTLY {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was seen after a run."""
+
+    heads: tuple[str, ...]
+    invalid_before: tuple[InvalidIndex, ...]
+
+
+def invalid_indexes(connection: Connection) -> list[InvalidIndex]:
+    """INVALID indexes of the database, without those that are being built right now."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+         WHERE NOT i.indisvalid AND c.relkind = 'i'
+           AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid)
+         ORDER BY 1
+        """,
+    )
+    return [InvalidIndex(*row) for row in rows]
+
+
+def verify_run(plan: Plan, invalid_before: frozenset[InvalidIndex]) -> Verification:
+    """Read the heads back and look for broken indexes.
+
+    :raises VerificationError: the heads are not the plan's, or an INVALID index is new.
+    """
+    with connected(plan.target, application_name="pgops look") as connection:
+        set_read_only(connection)
+        heads = read_heads(connection, plan.version_table.name, plan.version_table.schema)
+        invalid = invalid_indexes(connection)
+    if set(heads) != set(plan.to):
+        stands = ", ".join(heads) or "base"
+        if set(heads) == set(plan.current):
+            raise VerificationError(
+                f"env.py reported success and applied nothing: {plan.environment.name} is still at {stands}",
+                hint="does env.py open a transaction that it never commits? context.configure() must come before any statement",
+            )
+        raise VerificationError(
+            f"{plan.environment.name} should be at {', '.join(plan.to) or 'base'} and is at {stands}",
+            hint=f"invoke migrate.status --env={plan.environment.name}",
+        )
+    if new := sorted(set(invalid) - invalid_before):
+        raise VerificationError(
+            f"left INVALID: {'; '.join(tied(new, plan))}",
+            hint="; ".join(each.repair for each in new),
+        )
+    return Verification(heads=heads, invalid_before=tuple(sorted(invalid_before)))
+
+
+def tied(indexes: Iterable[InvalidIndex], plan: Plan) -> list[str]:
+    """Each index in words, with the revision whose SQL names it."""
+    told = []
+    for index in indexes:
+        bare = index.name.rpartition(".")[2].strip('"')
+        made = [each.revision for each in plan.pending if bare in each.sql]
+        told.append(
+            f"index {index.name} on {index.table}" + (f", made by revision {made[-1]}" if made else "")
+        )
+    return told

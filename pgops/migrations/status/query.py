@@ -1,0 +1,102 @@
+"""Everything that tells where a database stands, in two round trips: over a long line each one is felt."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pgops.errors import PgopsError, UnreachableError
+from pgops.migrations.journal import Stamp
+from pgops.migrations.journal.schema import READABLE
+from pgops.postgres import IDENTITY_SQL, Connection, DatabaseError, Identity, fetch_one, redact
+
+_FIRST = f"""
+SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY;
+SELECT i.*, to_regclass('alembic_version') IS NOT NULL, coalesce(({READABLE}), false)
+  FROM ({IDENTITY_SQL}) AS i (system_identifier, database, oid)
+"""
+_HEADS = "(SELECT array_agg(version_num::text ORDER BY version_num) FROM alembic_version)"
+_STAMP = "(SELECT ARRAY[environment, system_identifier, database] FROM pgops.journal)"
+_FILES = """
+(SELECT json_object_agg(f.revision, f.file_hash) FROM (
+    SELECT DISTINCT ON (v.revision) v.revision, v.file_hash
+      FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
+     WHERE v.outcome = 'succeeded' AND r.action IN ('upgrade', 'stamp')
+     ORDER BY v.revision, v.ordinal DESC) AS f)
+"""
+_LAST = """
+(SELECT json_build_object('id', r.id, 'started_at', r.started_at, 'outcome',
+        CASE WHEN r.outcome = 'running' AND NOT EXISTS (
+                  SELECT 1 FROM pg_stat_activity AS a
+                   WHERE a.datname = current_database() AND a.application_name = 'pgops run ' || r.id)
+             THEN 'interrupted' ELSE r.outcome END)
+   FROM pgops.runs AS r ORDER BY r.started_at DESC, r.id DESC LIMIT 1)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run in a database's journal."""
+
+    id: str
+    started_at: dt.datetime
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFacts:
+    """What one database says of itself. ``applied`` is revision -> hash of the file it was applied from."""
+
+    identity: Identity
+    current: tuple[str, ...]
+    stamp: Stamp | None
+    applied: Mapping[str, str] = field(default_factory=dict)
+    last_run: LastRun | None = None
+
+
+def query_status(connection: Connection) -> StatusFacts:
+    """Look at a database over a connection, which is read-only from here on."""
+    row = fetch_one(connection, _FIRST)
+    assert row is not None
+    system, database, oid, versioned, journalled = row
+    wanted = [
+        _HEADS if versioned else "NULL",
+        *((_STAMP, _FILES, _LAST) if journalled else ("NULL", "NULL", "NULL")),
+    ]
+    found = fetch_one(connection, f"SELECT {', '.join(wanted)}")
+    assert found is not None
+    heads, stamp, files, last = found
+    return StatusFacts(
+        identity=Identity(system, database, int(oid)),
+        current=tuple(heads or ()),
+        stamp=Stamp(*stamp) if stamp and stamp[0] else None,
+        applied=files or {},
+        last_run=last and LastRun(last["id"], dt.datetime.fromisoformat(last["started_at"]), last["outcome"]),
+    )
+
+
+@contextlib.contextmanager
+def database_told(environment: str) -> Iterator[None]:
+    """A statement of ours that the server refuses is an expected failure: one message, no traceback.
+
+    :raises UnreachableError: the connection was lost.
+    :raises PgopsError: anything else, in the server's words.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        said = redact(" ".join((error.diag.message_primary or str(error)).split()))
+        if error.pgcode is None or error.pgcode.startswith(("57P", "08")):
+            raise UnreachableError(
+                f"{environment}: the connection was lost: {said}",
+                kind="closed",
+                hint=f"invoke migrate.status --env={environment}",
+            ) from error
+        raise PgopsError(
+            f"{environment}: the server refuses: {said}",
+            hint="is it a matter of privileges? invoke env.check --env=" + environment
+            if error.pgcode == "42501"
+            else "",
+        ) from error

@@ -1,0 +1,225 @@
+"""Where a database stands, without importing SQLAlchemy or Alembic: heads on disk against rows in its version table.
+
+It concludes only where nothing is in doubt; :class:`NotPlainError` says that Alembic has to look.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pgops.environments import Environment
+from pgops.errors import ConfigurationError, PgopsError
+from pgops.migrations import journal
+from pgops.migrations.revisions.history import History, NotPlainError, read_history
+from pgops.migrations.revisions.location import locate
+from pgops.migrations.status.query import LastRun, StatusFacts, database_told, query_status
+from pgops.postgres import Connection, Target, connected, fetch_all, fetch_value, identifier, redact
+
+
+class AheadError(PgopsError):
+    """The database has a revision that no file has."""
+
+    code = "ahead"
+
+    @classmethod
+    def of(
+        cls, unknown: Iterable[str], environment: str, connection: Connection, *, known: int
+    ) -> AheadError:
+        """The error for these revisions, with what the journal knows of them."""
+        told = []
+        for revision in unknown:
+            by = journal.origin(connection, revision)
+            told.append(
+                f"{revision}, applied by {by}" if by else f"{revision}, of which the journal knows nothing"
+            )
+        return cls(
+            f"{environment} is ahead of this code: it stands at {'; '.join(told)}",
+            untouched="nothing was applied",
+            hint=f"check out the code that has it ({known} revisions are here); git fetch, or deploy from there",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where one environment's database is.
+
+    ``edited`` are applied revisions whose file is not the one that was applied; ``unknown`` are
+    revisions in the database that no file has; ``misconfigured`` says that ``problem`` is a mistake in
+    the project's files.
+    """
+
+    environment: str
+    place: str
+    reachable: bool
+    current: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    last_run: LastRun | None = None
+    problem: str | None = None
+    note: str | None = None
+    misconfigured: bool = False
+
+    @property
+    def up_to_date(self) -> bool:
+        """Nothing pending and nothing unknown."""
+        return self.reachable and not self.pending and not self.unknown and self.problem is None
+
+    def as_dict(self) -> dict[str, object]:
+        """The row in ``migrate.status --json``."""
+        return {
+            "environment": self.environment,
+            "target": self.place,
+            "reachable": self.reachable,
+            "current": list(self.current),
+            "heads": list(self.heads),
+            "pending": list(self.pending),
+            "edited": list(self.edited),
+            "unknown": list(self.unknown),
+            "last_run": None
+            if self.last_run is None
+            else {
+                "id": self.last_run.id,
+                "started_at": self.last_run.started_at.isoformat(),
+                "outcome": self.last_run.outcome,
+            },
+            "problem": self.problem,
+            "note": self.note,
+            "misconfigured": self.misconfigured,
+        }
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Status:
+        """The same from :meth:`as_dict`, as another process printed it."""
+        last = row["last_run"]
+        return cls(
+            environment=row["environment"],
+            place=row["target"],
+            reachable=row["reachable"],
+            current=tuple(row["current"]),
+            heads=tuple(row["heads"]),
+            pending=tuple(row["pending"]),
+            edited=tuple(row["edited"]),
+            unknown=tuple(row["unknown"]),
+            last_run=last
+            and LastRun(last["id"], dt.datetime.fromisoformat(last["started_at"]), last["outcome"]),
+            problem=row["problem"],
+            note=row["note"],
+            misconfigured=row["misconfigured"],
+        )
+
+
+class MisconfiguredError(ConfigurationError):
+    """Where some databases stand can't be told, or not all of it, because files of the project are wrong."""
+
+    def __init__(self, rows: Sequence[Status]) -> None:
+        wrong = [row for row in rows if row.misconfigured and row.problem]
+        # Environments that share their files share the mistake: it is told once.
+        told = {
+            row.problem: [each.environment for each in wrong if each.problem == row.problem] for row in wrong
+        }
+        super().__init__(
+            "; ".join(f"{', '.join(names)}: {problem}" for problem, names in told.items()),
+            untouched="no database was touched",
+            hint="correct what is named, then look again: invoke migrate.status",
+        )
+        self.rows = tuple(rows)
+
+    def beside(self) -> dict[str, object]:
+        return {"environments": [row.as_dict() for row in self.rows]}
+
+
+def history_of(environment: Environment) -> History:
+    """The revisions of an environment's Alembic project, read without running anything.
+
+    :raises NotPlainError: only Alembic can read them, or the version table is not the usual one.
+    :raises ConfigurationError: the configuration or the graph is broken.
+    """
+    location = locate(environment.alembic, environment.project)
+    if why := location.unusual(environment.alembic):
+        raise NotPlainError(why)
+    return read_history(location)
+
+
+def migration_status(environment: Environment, target: Target, history: History) -> Status:
+    """Look at one database over one read-only connection.
+
+    :raises NotPlainError: its version table is not where it usually is.
+    :raises RefusedError: the database is stamped as another environment.
+    :raises UnreachableError: the server does not answer.
+    """
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+        found = query_status(connection)
+    return status_from_facts(environment, target, history, found, found.current)
+
+
+def status_from_facts(
+    environment: Environment, target: Target, history: History, found: StatusFacts, current: Sequence[str]
+) -> Status:
+    """What a glance means for an environment whose heads are ``current``.
+
+    :raises RefusedError: the database is stamped as another environment.
+    """
+    note = journal.check_stamp(
+        found.stamp, environment.name, environment.aliases, found.identity, target.place
+    )
+    return assess(environment.name, target.place, history, current, found.applied, found.last_run, note)
+
+
+def assess(
+    environment: str,
+    place: str,
+    history: History,
+    current: Sequence[str],
+    applied: Mapping[str, str],
+    last_run: LastRun | None,
+    note: str | None,
+) -> Status:
+    """Put the facts of one database together; pure."""
+    done = history.ancestors(current)
+    return Status(
+        environment=environment,
+        place=place,
+        reachable=True,
+        current=tuple(sorted(current)),
+        heads=history.heads,
+        pending=history.pending(current),
+        edited=tuple(
+            sorted(
+                revision
+                for revision, file_hash in applied.items()
+                if revision in done and history.revisions[revision].hash != file_hash
+            )
+        ),
+        unknown=history.unknown(current),
+        last_run=last_run,
+        note=note,
+    )
+
+
+def unreachable(environment: str, place: str, error: PgopsError) -> Status:
+    """The row of an environment that could not be looked at."""
+    problems = error.problems if isinstance(error, ConfigurationError) else ()
+    return Status(
+        environment=environment,
+        place=place,
+        reachable=False,
+        problem=redact("; ".join([error.message, *problems])),
+    )
+
+
+def misconfigured(environment: str, place: str, error: ConfigurationError) -> Status:
+    """The row of an environment whose revision files or Alembic configuration are wrong."""
+    return replace(unreachable(environment, place, error), misconfigured=True)
+
+
+def read_heads(connection: Connection, table: str, schema: str | None = None) -> tuple[str, ...]:
+    """The rows of a version table; none where the table does not exist."""
+    name = identifier(schema, table) if schema else identifier(table)
+    if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is None:
+        return ()
+    return tuple(str(row[0]) for row in fetch_all(connection, f"SELECT version_num FROM {name} ORDER BY 1"))

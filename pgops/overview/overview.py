@@ -1,0 +1,132 @@
+"""Every environment at a glance: server, revision, last run, last backup. Reads only; what fails is part of the row."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pgops.backups.repository import Backup, load, newest_first, open_repository
+from pgops.environments import Environment
+from pgops.errors import PgopsError, VerificationError
+from pgops.migrations.status.status import Status
+from pgops.postgres import DatabaseError, connected, redact, server_facts
+from pgops.runtime.deadline import TooLateError, each_within
+from pgops.targets import target_for
+
+NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One environment. ``server`` is ``None`` where it could not be reached, ``problems`` say why.
+
+    ``drift`` is a word for people: ``none``, ``3 differences``, ``not checked`` …
+    """
+
+    environment: str
+    place: str | None = None
+    server: str | None = None
+    standing: Status | None = None
+    drift: str = NOT_CHECKED
+    backup: Backup | None = None
+    problems: tuple[str, ...] = ()
+
+    def backup_age(self, now: dt.datetime) -> float | None:
+        """Seconds since the newest backup was begun; negative where its time is in the future."""
+        return None if self.backup is None else (now - self.backup.manifest.started_at).total_seconds()
+
+    def as_dict(self, now: dt.datetime) -> dict[str, object]:
+        """The row in ``status --json``."""
+        standing = self.standing.as_dict() if self.standing else {}
+        return {
+            "environment": self.environment,
+            "target": self.place,
+            "reachable": self.server is not None,
+            "server": self.server,
+            **{key: standing.get(key, []) for key in ("current", "heads", "pending")},
+            "last_run": standing.get("last_run"),
+            "drift": self.drift,
+            "backup": self.backup.as_json() if self.backup else None,
+            "backup_age": self.backup_age(now),
+            "problems": list(self.problems),
+        }
+
+
+Look = Callable[[Environment], Status]
+DriftLook = Callable[[Environment], str]
+
+
+def overview(
+    environments: Sequence[Environment], look: Look, *, drift: DriftLook | None = None, patience: float = 20.0
+) -> list[Row]:
+    """A row for each environment, all looked at at once.
+
+    :param look: where an environment's database stands.
+    :param drift: how it differs from the models, in a word or two; not asked when ``None``: it imports
+        the whole application.
+    :param patience: seconds for all of them together.
+    """
+    found = each_within(patience, environments, lambda environment: _row(environment, look, drift))
+    return [
+        row if isinstance(row, Row) else _failed(environment, row, patience)
+        for environment, row in zip(environments, found, strict=True)
+    ]
+
+
+def _failed(environment: Environment, error: Exception, patience: float) -> Row:
+    if not isinstance(error, TooLateError):
+        raise error
+    return Row(environment.name, problems=(f"no answer within {patience:g} s",))
+
+
+def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
+    problems: list[str] = []
+    backup = _newest_backup(environment, problems)
+    place = None
+    try:
+        target = target_for(environment)
+        place = target.place
+        with connected(target, application_name="pgops status") as connection:
+            server = f"PostgreSQL {server_facts(connection).version}"
+    except (PgopsError, DatabaseError) as error:
+        said = error.message if isinstance(error, PgopsError) else " ".join(str(error).split())
+        return Row(environment.name, place=place, backup=backup, problems=(*problems, redact(said)))
+    standing = look(environment)
+    if standing.problem:
+        problems.append(standing.problem)
+    if standing.unknown:
+        problems.append(f"ahead of this code: {', '.join(standing.unknown)}")
+    if standing.edited:
+        problems.append(f"edited since applied: {', '.join(standing.edited)}")
+    if standing.note:
+        problems.append(standing.note)
+    return Row(
+        environment.name,
+        place=place,
+        server=server,
+        standing=standing,
+        drift=drift(environment) if drift else NOT_CHECKED,
+        backup=backup,
+        problems=tuple(problems),
+    )
+
+
+def _newest_backup(environment: Environment, problems: list[str]) -> Backup | None:
+    """What ``latest`` is, if it can be read; a damaged one is a problem, and the next older one counts."""
+    try:
+        repository = open_repository(environment)
+        ordered, future = newest_first(repository.ids(), dt.datetime.now(dt.UTC))
+        problems += [f"backup {each}: its time is in the future, so a clock was wrong" for each in future]
+        for backup_id in ordered:
+            try:
+                return load(repository, backup_id)
+            except VerificationError as error:
+                problems.append(f"backup {backup_id}: {error.message}")
+            except FileNotFoundError:
+                continue  # removed between the two looks
+    except PgopsError as error:
+        problems.append(redact(error.message))
+    except OSError as error:
+        problems.append(f"backups in {environment.backups.store.url} cannot be read: {error.strerror}")
+    return None

@@ -1,0 +1,30 @@
+"""One environment's standing, asked of Alembic; run as a process of its own by ``migrate.status``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(root: str, file: str, name: str) -> int:
+    """Print the standing as one JSON object; where there is none, it says why."""
+    from pgops.environments import load
+    from pgops.errors import ConfigurationError, PgopsError
+    from pgops.migrations.alembic_env.status import status_through_env_py
+    from pgops.migrations.status.status import misconfigured, unreachable
+    from pgops.targets import target_for
+
+    try:
+        environment = load(root=Path(root), file=Path(file)).environment(name)
+        answer = status_through_env_py(environment, target_for(environment)).as_dict()
+    except ConfigurationError as error:
+        answer = misconfigured(name, "?", error).as_dict()
+    except PgopsError as error:
+        answer = unreachable(name, "?", error).as_dict()
+    print(json.dumps(answer, default=str))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""References to secrets, and keeping their values out of every text."""

@@ -1,0 +1,275 @@
+"""Take backups, look at them, prove them, keep the right ones."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from pgops.tasks._task import Context, load_environment, task
+from pgops.terminal.messages import backup as words
+from pgops.terminal.progress import StepProgress
+
+if TYPE_CHECKING:
+    from pgops.backups.repository import Repository
+    from pgops.backups.retention.prune import Pruned
+    from pgops.environments import Environment
+    from pgops.terminal.console import Console
+
+_WHICH = "id of the backup, its beginning or end, or `latest`"
+
+
+@task(
+    default=True, help={"dry_run": "say what would be dumped, with which tools and where to; write nothing"}
+)
+def create(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    dry_run: bool = False,
+    lock_wait: float = 30.0,
+    json: bool = False,
+) -> None:
+    """Dump a database, prove the backup by reading it back, publish it; then apply retention."""
+    from pgops.backups.dump import create as making
+    from pgops.backups.repository import open_repository
+    from pgops.local.tools import tool_sources
+    from pgops.targets import target_for
+
+    environment = load_environment(context, env)
+    target = target_for(environment)
+    repository = open_repository(environment)
+    sources = tool_sources()
+    console.say(f"{environment.name}: {target} -> {repository.url}")
+    if dry_run:
+        intent = making.plan_backup(environment, target, repository=repository, sources=sources)
+        words.planned(console, intent)
+        console.result({"dry_run": True, "intent": words.planned_json(intent)})
+        return
+    with StepProgress(console) as shown:
+        backup = making.create(
+            environment,
+            target,
+            repository=repository,
+            sources=sources,
+            lock_wait=lock_wait,
+            observer=shown,
+        )
+    words.made(console, backup)
+    pruned = _retain(console, environment, repository)
+    console.result({"backup": backup.as_json(), "removed": pruned.removed, "in_use": pruned.in_use})
+
+
+def _retain(console: Console, environment: Environment, repository: Repository) -> Pruned:
+    """Apply the environment's own policy; a policy that can't be applied does not spoil the backup just made."""
+    from pgops.backups.repository import listing
+    from pgops.backups.retention.policy import decide, is_empty
+    from pgops.backups.retention.prune import Pruned, candidates, prune
+    from pgops.errors import PgopsError
+
+    keep = environment.backups.keep
+    if is_empty(keep):
+        return Pruned([], [])
+    now = dt.datetime.now(dt.UTC)
+    try:
+        return prune(
+            repository,
+            decide(candidates(listing(repository)), keep, now),
+            on_removed=lambda verdict: console.say(
+                f"retention removed {verdict.candidate.id}: {'; '.join(verdict.reasons)}"
+            ),
+            on_in_use=lambda _verdict, error: words.stays(console, error),
+        )
+    except PgopsError as error:
+        console.warn(f"retention: {error.message}; {error.hint}")
+        return Pruned([], [])
+
+
+@task(name="list")
+def list_(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
+    """List backups, oldest first: age, size, revision, proof."""
+    from pgops.backups.repository import listing, open_repository
+
+    environment = load_environment(context, env)
+    repository = open_repository(environment)
+    found = listing(repository)
+    now = dt.datetime.now(dt.UTC)
+    if found.backups:
+        console.table(
+            ["backup", "age", "size", "revision", "proof", "kept by"],
+            [words.line(each, now) for each in found.backups],
+        )
+    else:
+        console.say(f"{environment.name} has no backup in {repository.url}")
+    for backup_id, problem in found.damaged:
+        console.warn(f"{backup_id}: {problem}")
+    leftovers = repository.leftovers()
+    if leftovers:
+        console.warn(
+            f"half-made and abandoned, removed by the next backup: {', '.join(leftovers)}",
+        )
+    console.result(
+        {
+            "backups": [each.as_json() for each in found.backups],
+            "damaged": [{"id": backup_id, "problem": problem} for backup_id, problem in found.damaged],
+            "leftovers": leftovers,
+        }
+    )
+
+
+@task(help={"backup": _WHICH})
+def show(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    backup: str = "latest",
+    json: bool = False,
+) -> None:
+    """Show one backup: server, tools, tables and rows, warnings, proofs."""
+    import json as jsonlib
+
+    from pgops.backups.repository import open_repository
+    from pgops.tasks.backup.select import select_backup
+
+    found = select_backup(console, open_repository(load_environment(context, env)), backup)
+    words.show(console, found)
+    console.result({"backup": found.as_json(), "manifest": jsonlib.loads(found.manifest.to_json())})
+
+
+@task(
+    help={
+        "backup": _WHICH,
+        "restore": "prove it by restoring it into a scratch database and comparing every row",
+        "on": "environment on whose server the scratch database is made; the running local one, else one made for it, when not given",
+    }
+)
+def verify(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    backup: str = "latest",
+    restore: bool = False,
+    on: str | None = None,
+    json: bool = False,
+) -> None:
+    """Prove a backup: hashes and a full read, or (--restore) a real restore, compared."""
+    from pgops.backups.repository import open_repository
+    from pgops.backups.verify.reading import ProblemsError
+    from pgops.backups.verify.reading import verify as verify_by_reading
+    from pgops.local.tools import tool_sources
+    from pgops.tasks.backup.select import select_backup
+    from pgops.units import human_seconds
+
+    repository = open_repository(load_environment(context, env))
+    found = select_backup(console, repository, backup)
+    console.say(f"{found.manifest.environment}: {found.path}")
+    if restore:
+        from pgops.tasks.backup.proof import prove_by_restoring
+
+        prove_by_restoring(context, console, repository, found, on=on)
+        return
+    with StepProgress(console) as shown:
+        shown.step(f"reading {found.id}")
+        proof = verify_by_reading(
+            repository,
+            found,
+            now=dt.datetime.now(dt.UTC),
+            sources=tool_sources(),
+            progress=lambda done, total: shown.progress(done, total, ""),
+        )
+    if not proof.ok:
+        raise ProblemsError(found.id, proof)
+    console.say(
+        f"{found.id} is sound: {len(found.manifest.files)} files match, the archive reads to its end "
+        f"({human_seconds(proof.seconds)})"
+    )
+    console.result({"backup": found.id, "method": proof.method, "problems": []})
+
+
+@task(help={"dry_run": "show what would be removed and why, remove nothing"})
+def prune(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    dry_run: bool = False,
+    yes: bool = False,
+    confirm: str | None = None,
+    json: bool = False,
+) -> None:
+    """Remove backups that the retention policy does not keep; asks first, says why for each."""
+    from pgops.backups.repository import listing, open_repository
+    from pgops.backups.retention.policy import decide
+    from pgops.backups.retention.prune import Pruned, candidates
+    from pgops.backups.retention.prune import prune as remove
+    from pgops.terminal.confirmation import Effect, required_answer
+
+    environment = load_environment(context, env)
+    repository = open_repository(environment)
+    found = listing(repository)
+    decision = decide(candidates(found), environment.backups.keep, dt.datetime.now(dt.UTC))
+    words.show_decision(console, decision)
+    for backup_id, problem in found.damaged:
+        console.warn(f"{backup_id} is left to you: {problem}")
+    pruned = Pruned([], [])
+    if decision.removed and not dry_run:
+        console.ask(
+            environment,
+            required_answer(environment, Effect.DESTROYS),
+            f"Remove {len(decision.removed)} of {len(found.backups)} backups of {environment.name} from "
+            f"{repository.url}?",
+            yes=yes,
+            confirm=confirm,
+        )
+        repository.clear_leftovers()
+        pruned = remove(
+            repository,
+            decision,
+            on_removed=lambda verdict: console.say(f"removed {verdict.candidate.id}"),
+            on_in_use=lambda _verdict, error: words.stays(console, error),
+        )
+    console.result(
+        {
+            "dry_run": dry_run,
+            "kept": [{"id": each.candidate.id, "reasons": list(each.reasons)} for each in decision.kept],
+            "removed": [
+                {"id": each.candidate.id, "reasons": list(each.reasons)}
+                for each in decision.removed
+                if dry_run or each.candidate.id in pruned.removed
+            ],
+            "in_use": pruned.in_use,
+        }
+    )
+
+
+@task(help={"backup": _WHICH, "reason": "why it must stay", "remove": "take the pin away instead"})
+def pin(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    backup: str = "latest",
+    reason: str = "",
+    remove: bool = False,
+    json: bool = False,
+) -> None:
+    """Keep a backup from retention for good (--remove takes the pin away)."""
+    import json as jsonlib
+
+    from pgops.backups.manifest.manifest import timestamp
+    from pgops.backups.repository import load, open_repository
+    from pgops.backups.repository.repository import PIN_NAME
+    from pgops.tasks.backup.select import select_backup
+
+    repository = open_repository(load_environment(context, env))
+    found = select_backup(console, repository, backup)
+    if remove:
+        repository.remove_note(found.id, PIN_NAME)
+        console.say(f"{found.id} is not pinned any more: retention decides about it again")
+    else:
+        note = {"at": timestamp(dt.datetime.now(dt.UTC)), "reason": reason}
+        repository.write_note(found.id, PIN_NAME, jsonlib.dumps(note, ensure_ascii=False) + "\n")
+        console.say(f"{found.id} is pinned: retention never removes it")
+    console.result({"backup": load(repository, found.id).as_json()})

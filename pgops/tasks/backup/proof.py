@@ -1,0 +1,121 @@
+"""``backup.verify --restore``: where the scratch database stands, and what is said about the proof."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pgops.errors import RefusedError, UnreachableError
+from pgops.tasks._task import load_environment, load_project
+
+if TYPE_CHECKING:
+    from pgops.backups.repository import Backup, Repository
+    from pgops.environments import Environment
+    from pgops.postgres import Target
+    from pgops.tasks._task import Context
+    from pgops.terminal.console import Console
+
+
+def prove_by_restoring(
+    context: Context, console: Console, repository: Repository, found: Backup, *, on: str | None
+) -> None:
+    """Restore the backup into a scratch database, compare, record the proof, say it.
+
+    :raises ProblemsError: something is not as it should be.
+    :raises BlockedError: the scratch server can't take this backup.
+    :raises RefusedError: there is no place for a scratch database.
+    """
+    from pgops.backups.verify.proof import prove
+    from pgops.backups.verify.reading import ProblemsError
+    from pgops.local.tools import tool_sources
+    from pgops.terminal.progress import StepProgress
+    from pgops.units import human_seconds
+
+    with StepProgress(console) as shown, _scratch(context, found, on) as scratch:
+        shown.step(f"restoring into a scratch database on {scratch.host}:{scratch.port}")
+        proof = prove(
+            repository,
+            found,
+            scratch,
+            now=dt.datetime.now(dt.UTC),
+            jobs=min(4, len(os.sched_getaffinity(0))),
+            sources=tool_sources(),
+            step=shown.step,
+            progress=lambda done, total: shown.progress(done, total, ""),
+        )
+    if not proof.ok:
+        raise ProblemsError(found.id, proof)
+    manifest = found.manifest
+    rows = sum(each.rows or 0 for each in manifest.tables)
+    console.say(
+        f"{found.id} was restored in {human_seconds(proof.seconds)} and holds what it says: {len(manifest.tables)} "
+        f"tables, {rows:,} rows compared with the archive, sequences, extensions, indexes; revision "
+        f"{', '.join(manifest.heads) or 'none'}"
+    )
+    console.result(
+        {
+            "backup": found.id,
+            "method": proof.method,
+            "problems": [],
+            "seconds": proof.seconds,
+            "tools": proof.tools,
+        }
+    )
+
+
+@contextlib.contextmanager
+def _scratch(context: Context, found: Backup, on: str | None) -> Iterator[Target]:
+    """A server for the proof: the one that was named, else the local one if it runs, else one for the moment."""
+    if on is not None:
+        yield _server_of(load_environment(context, on))
+        return
+    local = _running_local(context, found)
+    if local is not None:
+        yield local
+        return
+    from pgops.local import embedded
+
+    reason = embedded.available()
+    if reason is not None:
+        raise RefusedError(
+            f"there is no scratch server to restore into: {reason}",
+            untouched="nothing was touched",
+            hint="start the local server (invoke db.up), or name another unprotected environment: --on=staging",
+        )
+    with embedded.scratch_server() as state:
+        yield state.target
+
+
+def _running_local(context: Context, found: Backup) -> Target | None:
+    """The server of a local environment that answers and is not older than the backup's."""
+    from pgops.postgres import connected, server_facts
+    from pgops.targets import target_for
+
+    project = load_project(context)
+    for environment in project.environments.values():
+        if not environment.local or environment.protected:
+            continue
+        try:
+            with connected(target_for(environment)) as connection:
+                facts = server_facts(connection)
+        except UnreachableError:
+            continue  # it does not run: nothing is wrong with that
+        if facts.major >= found.manifest.server_major and not facts.in_recovery:
+            return _server_of(environment)
+    return None
+
+
+def _server_of(environment: Environment) -> Target:
+    from pgops.backups.load.side_databases import maintenance
+    from pgops.targets import target_for
+
+    if environment.protected:
+        raise RefusedError(
+            f"{environment.name} is protected; a proof does not use its server",
+            untouched="nothing was touched",
+            hint="--on=<an unprotected environment>, or leave --on out",
+        )
+    return maintenance(target_for(environment))

@@ -1,0 +1,8 @@
+"""Drive Alembic across environments: look, show, ask, back up, lock, apply, look again."""
+
+from pgops.tasks.migrate.checks import check, test
+from pgops.tasks.migrate.look import history, log, plan, status
+from pgops.tasks.migrate.run import down, stamp, upgrade
+from pgops.tasks.migrate.write import revision
+
+__all__ = ["check", "down", "history", "log", "plan", "revision", "stamp", "status", "test", "upgrade"]

@@ -1,0 +1,204 @@
+"""Tasks that only look: migrate.plan, migrate.status, migrate.history, migrate.log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgops.tasks._task import Context, load_environment, load_project, task
+
+if TYPE_CHECKING:
+    from pgops.migrations.status.status import Status
+    from pgops.terminal.console import Console
+
+_EXIT_CODE = "end with 4 when something is pending"
+
+
+@task(
+    help={
+        "to": "revision to plan for; all heads when not given",
+        "sql": "print only the SQL that would run",
+        "exit_code": _EXIT_CODE,
+    }
+)
+def plan(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    to: str | None = None,
+    sql: bool = False,
+    exit_code: bool = False,
+    json: bool = False,
+) -> None:
+    """Show what migrate would run, its SQL and why it may hurt; change nothing."""
+    from pgops.migrations.plan.plan import make_plan
+    from pgops.migrations.run import gates
+    from pgops.targets import target_for
+    from pgops.terminal.messages.migrate import show_plan
+
+    environment = load_environment(context, env)
+    found = make_plan(environment, target_for(environment), to=to)
+    if sql:
+        console.raw(_script(found))
+    else:
+        promotion = None
+        if environment.promoted_from is not None and found.pending:
+            before = load_project(context).environment(environment.promoted_from)
+            promotion = gates.ask_promotion(before.name, target_for(before), found.pending)
+        backup = gates.backup_required(environment)
+        show_plan(console, found, promotion=promotion, backup=backup)
+        console.result(
+            {
+                **found.as_dict(),
+                "backup_required": backup,
+                "promotion": None if promotion is None else promotion.as_dict(),
+            }
+        )
+    if exit_code and found.pending:
+        _end_with_pending()
+
+
+def _script(found: object) -> str:
+    """The SQL of the whole plan, or nothing: half a script that looks whole is a trap."""
+    from pgops.errors import PgopsError
+    from pgops.migrations.plan.plan import Plan
+
+    assert isinstance(found, Plan)
+    for each in found.pending:
+        if each.reads_data:
+            raise PgopsError(
+                f"revision {each.revision} reads data, so its SQL is not known before it runs: {each.reads_data}",
+                untouched="no SQL was printed: half a script would look like a whole one",
+                hint=f"invoke migrate.plan --env={found.environment.name} shows what is known",
+            )
+    return "".join(f"-- {each.revision}: {each.message}\n{each.sql}" for each in found.pending)
+
+
+@task(help={"exit_code": _EXIT_CODE})
+def status(
+    context: Context, console: Console, *, env: str | None = None, exit_code: bool = False, json: bool = False
+) -> None:
+    """Where each environment's database stands: revision, pending, edited files, last run."""
+    from pgops.migrations.status.status import MisconfiguredError
+    from pgops.tasks.migrate.statuses import statuses
+
+    project = load_project(context)
+    environments = [project.environment(env)] if env else list(project.environments.values())
+    found = statuses(project, environments)
+    console.table(
+        ["environment", "database", "revision", "pending", "last run", "remarks"],
+        [_row(each) for each in found],
+    )
+    if any(each.misconfigured for each in found):
+        raise MisconfiguredError(found)
+    console.result({"environments": [each.as_dict() for each in found]})
+    if exit_code and any(each.pending for each in found):
+        _end_with_pending()
+
+
+def _row(found: Status) -> list[object]:
+    remarks = []
+    if found.problem:
+        remarks.append(found.problem)
+    if found.unknown:
+        remarks.append(f"ahead of this code: {', '.join(found.unknown)}")
+    if found.edited:
+        remarks.append(f"edited since applied: {', '.join(found.edited)}")
+    if found.note:
+        remarks.append(found.note)
+    if not found.reachable:
+        return [found.environment, found.place, None, None, None, "; ".join(remarks)]
+    last = found.last_run
+    return [
+        found.environment,
+        found.place,
+        ", ".join(found.current) or "base",
+        str(len(found.pending)),
+        f"{last.started_at:%Y-%m-%d %H:%M} {last.outcome}" if last else None,
+        "; ".join(remarks),
+    ]
+
+
+def _end_with_pending() -> None:
+    from invoke.exceptions import Exit
+
+    from pgops.errors import ExitCode
+
+    raise Exit(code=int(ExitCode.PENDING))
+
+
+@task()
+def history(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
+    """The revisions on disk, newest first: what each builds on, labels, heads."""
+    from pgops.migrations.plan.plan import relative
+    from pgops.tasks.migrate.statuses import history_for
+
+    environment = load_environment(context, env)
+    found = history_for(environment)
+    heads = set(found.heads)
+    newest_first = [found.revisions[revision] for revision in reversed(found.pending(()))]
+    console.table(
+        ["revision", "builds on", "labels", "", "message"],
+        [
+            [
+                each.id,
+                [*each.down, *(f"({needed})" for needed in each.depends)],
+                each.labels,
+                "head" if each.id in heads else "",
+                each.message,
+            ]
+            for each in newest_first
+        ],
+    )
+    rows = [
+        {
+            "revision": each.id,
+            "down": list(each.down),
+            "depends_on": list(each.depends),
+            "labels": list(each.labels),
+            "head": each.id in heads,
+            "message": each.message,
+            "file": relative(each.file, environment.project),
+        }
+        for each in newest_first
+    ]
+    console.result({"heads": sorted(heads), "revisions": rows})
+
+
+@task(help={"limit": "how many runs, newest first"})
+def log(
+    context: Context, console: Console, *, env: str | None = None, limit: int = 20, json: bool = False
+) -> None:
+    """The journal of runs on an environment's database, failed and interrupted ones too."""
+    from pgops.migrations import journal
+    from pgops.migrations.status.query import database_told
+    from pgops.postgres import connected, set_read_only
+    from pgops.targets import target_for
+    from pgops.units import human_seconds
+
+    environment = load_environment(context, env)
+    target = target_for(environment)
+    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+        set_read_only(connection)
+        runs = journal.runs(connection, limit=limit)
+    console.say(f"{environment.name}: {target}")
+    if not runs:
+        console.say("no runs are on record here")
+    for run in runs:
+        took = "" if run.seconds is None else f" in {human_seconds(run.seconds)}"
+        commit = f", commit {run.git_commit[:12]}{'+' if run.git_dirty else ''}" if run.git_commit else ""
+        console.say(
+            f"{console.style(run.id, 'bold')}  {run.action} {', '.join(run.from_heads) or 'base'} -> "
+            f"{', '.join(run.to_heads) or 'base'}: {run.outcome}{took}, {run.operator}@{run.host}{commit}"
+        )
+        for revision in run.revisions:
+            console.say(f"    {revision.revision}  {revision.outcome}  {revision.message}")
+        for label, value in (
+            ("backup", run.backup),
+            ("accepted", ", ".join(run.hazards_accepted)),
+            ("reason", run.reason),
+            ("error", run.error),
+        ):
+            if value:
+                console.say(f"    {label}: {value}")
+    console.result({"runs": [each.as_dict() for each in runs]})

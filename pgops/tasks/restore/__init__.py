@@ -1,0 +1,303 @@
+"""Restore a backup beside its database, check it, swap the two; and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgops.tasks._task import Context, load_environment, load_project, task
+from pgops.terminal.messages import restore as words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgops.environments import Environment
+    from pgops.postgres import Target
+    from pgops.terminal.console import Console
+    from pgops.terminal.progress import StepProgress
+
+_HELP = {
+    "backup": "latest, an id, or the beginning or end of one (see backup.list)",
+    "from_": "environment whose backup it is; the one that is restored into when not given",
+    "no_owner": "leave owners and privileges out: everything belongs to the target database's owner",
+    "no_tablespaces": "put all tables and indexes into the database's own tablespace",
+    "no_safety_backup": "don't back up first what is there now; it is kept beside the target all the same",
+    "in_place": "overwrite the database itself, where no second one may be made: slow, locks it, can't be undone",
+    "table": "restore only this table (name or schema.name), into a new schema; may be given more than once",
+    "schema": "restore only the tables of this schema, into a new schema; may be given more than once",
+    "jobs": "tables to restore at once; 0: as environments.yaml says",
+}
+
+
+@task(help=_HELP, default=True, name="run", iterable=["table", "schema"])
+def run(
+    context: Context,
+    console: Console,
+    env: str | None = None,
+    backup: str = "latest",
+    from_: str | None = None,
+    no_owner: bool = False,
+    no_tablespaces: bool = False,
+    no_safety_backup: bool = False,
+    in_place: bool = False,
+    table: list[str] | None = None,
+    schema: list[str] | None = None,
+    jobs: int = 0,
+    yes: bool = False,
+    confirm: str | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+    lock_wait: float = 30.0,
+) -> None:
+    """Restore a backup beside the database, compare it, then swap the two."""
+    import datetime as dt
+
+    from pgops.backups.dump.create import jobs_of
+    from pgops.backups.load.side_database import Hooks
+    from pgops.backups.repository import open_repository
+    from pgops.backups.restore.in_place import restore_in_place
+    from pgops.backups.restore.plan import plan_restore
+    from pgops.backups.restore.restore import restore
+    from pgops.local.tools import tool_sources
+    from pgops.targets import target_for
+    from pgops.tasks.backup.select import select_backup
+    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.progress import StepProgress
+
+    environment = load_environment(context, env)
+    source = environment if from_ is None else load_project(context).environment(from_)
+    _safety_is_wanted(environment, no_safety_backup, in_place=in_place)
+    target = target_for(environment)
+    repository = open_repository(source)
+    looked = plan_restore(
+        target,
+        select_backup(console, repository, backup),
+        with_owners=not no_owner,
+        with_tablespaces=not no_tablespaces,
+        beside=not in_place,
+        sources=tool_sources(),
+    )
+    now = dt.datetime.now(dt.UTC)
+    if table or schema:
+        from pgops.tasks.restore.partial import restore_some
+
+        restore_some(
+            console,
+            environment,
+            looked,
+            repository,
+            tables=table or [],
+            schemas=schema or [],
+            now=now,
+            jobs=jobs or jobs_of(environment),
+            lock_wait=lock_wait,
+            dry_run=dry_run,
+            yes=yes,
+            confirm=confirm,
+        )
+        return
+    words.show(console, looked, source, now, safety=not no_safety_backup, in_place=in_place)
+    if in_place:
+        console.warn(
+            f"--in-place: {target.place} itself is overwritten, its tables are locked until the end, tables that the "
+            "backup does not know stay, and nothing is kept for restore.undo but the backup taken first"
+        )
+    looked.refuse()
+    if dry_run:
+        console.say("dry run: nothing was changed")
+        console.result({"dry_run": True, "restore": words.planned_json(looked, environment)})
+        return
+    question = f"Replace {target.place} by backup {looked.backup.id} of {source.name}?"
+    console.ask(
+        environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
+    )
+    with StepProgress(console) as shown:
+        hooks = Hooks(
+            safety=None if no_safety_backup else _safety(environment, target, lock_wait, shown),
+            restamp=_restamp(environment),
+            step=lambda step: shown.step(step.value),
+            progress=lambda done, total: shown.progress(done, total, ""),
+        )
+        workers = jobs or jobs_of(environment)
+        if in_place:
+            done = restore_in_place(looked, repository, hooks, jobs=workers, lock_wait=lock_wait)
+        else:
+            done = restore(looked, repository, hooks, now=now, jobs=workers, lock_wait=lock_wait)
+    words.report(console, done, environment, target)
+    console.result({"restore": words.done_json(done, environment)})
+
+
+_DATABASE_HELP = {"database": "name of a kept database, as restore.status shows it"}
+
+
+@task(help=_DATABASE_HELP)
+def undo(
+    context: Context,
+    console: Console,
+    env: str | None = None,
+    database: str | None = None,
+    yes: bool = False,
+    confirm: str | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+    lock_wait: float = 30.0,
+) -> None:
+    """Swap the database that the last restore replaced back in."""
+    import datetime as dt
+
+    from pgops.backups.restore import undo as undoing
+    from pgops.targets import target_for
+    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.units import human_seconds
+
+    environment = load_environment(context, env)
+    target = target_for(environment)
+    state = undoing.state(target)
+    select_backup = undoing.choose(state, database)
+    words.show_state(console, state)
+    console.say(
+        f"would be put back: {select_backup.name}, set aside at {select_backup.marker.at}{words.size_of(select_backup.size)}"
+    )
+    if dry_run:
+        console.say("dry run: nothing was changed")
+        console.result(
+            {"dry_run": True, "restore": {"environment": environment.name, "put_back": select_backup.name}}
+        )
+        return
+    question = f"Put {select_backup.name} back as {target.place}? What is there now is kept beside it."
+    console.ask(
+        environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
+    )
+    done = undoing.undo(
+        target, select_backup, expected_oid=state.oid, now=dt.datetime.now(dt.UTC), lock_wait=lock_wait
+    )
+    console.say(f"undone in {human_seconds(done.seconds)}: {target.place} is wholly what {done.put_back} was")
+    if done.kept_as is not None:
+        console.say(f"what was there is kept as {done.kept_as}; the same command swaps it back")
+    console.result(
+        {
+            "restore": {
+                "environment": environment.name,
+                "backup": None,
+                "database": done.database,
+                "put_back": done.put_back,
+                "previous_database": done.kept_as,
+                "seconds": round(done.seconds, 3),
+            }
+        }
+    )
+
+
+@task()
+def status(context: Context, console: Console, env: str | None = None, json: bool = False) -> None:
+    """Say whether a database is wholly old or wholly restored, and what stands beside it."""
+    from pgops.backups.restore import undo as undoing
+    from pgops.targets import target_for
+
+    environment = load_environment(context, env)
+    state = undoing.state(target_for(environment))
+    words.show_state(console, state)
+    console.result(
+        {
+            "restore": {
+                "environment": environment.name,
+                "database": state.target.dbname,
+                "exists": state.oid is not None,
+                "running": state.running,
+                "previous_database": state.before.name if state.before else None,
+                "restored_backup": state.before.marker.backup if state.before else None,
+                "kept": [
+                    {"database": each.name, "at": each.marker.at, "bytes": each.size} for each in state.kept
+                ],
+                "unfinished": [*(each.name for each in state.unfinished), *state.unmarked],
+                "sentences": state.sentences(),
+            }
+        }
+    )
+
+
+@task(help={"database": "kept database to remove; may be given more than once"}, iterable=["database"])
+def discard(
+    context: Context,
+    console: Console,
+    env: str | None = None,
+    database: list[str] | None = None,
+    yes: bool = False,
+    confirm: str | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+    lock_wait: float = 30.0,
+) -> None:
+    """Drop databases that restores kept, to free their disk."""
+    import shlex
+
+    from pgops.backups.restore import undo as undoing
+    from pgops.errors import UsageError
+    from pgops.targets import target_for
+    from pgops.terminal.confirmation import Effect, required_answer
+
+    environment = load_environment(context, env)
+    target = target_for(environment)
+    state = undoing.state(target)
+    words.show_state(console, state)
+    if not database:
+        kept = " ".join(f"--database={shlex.quote(each.name)}" for each in state.kept)
+        raise UsageError(
+            f"name what to drop; nothing of {environment.name} is dropped by default",
+            untouched="nothing was touched",
+            hint=f"kept are: {kept or 'none'}",
+        )
+    select_backup = [undoing.choose(state, name) for name in database]
+    if dry_run:
+        console.say("dry run: nothing was changed")
+        console.result({"dry_run": True, "discarded": [each.name for each in select_backup]})
+        return
+    question = f"Drop {', '.join(each.name for each in select_backup)} for good?"
+    console.ask(
+        environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
+    )
+    removed = undoing.discard(target, select_backup, lock_wait=lock_wait)
+    console.say(f"dropped: {', '.join(removed)}")
+    console.result({"discarded": removed})
+
+
+def _safety_is_wanted(environment: Environment, without: bool, *, in_place: bool) -> None:
+    from pgops.errors import BlockedError, UsageError
+
+    if without and in_place:
+        raise UsageError(
+            "--in-place and --no-safety-backup together would leave no way back",
+            untouched=f"{environment.name} was not touched",
+            hint="leave --no-safety-backup out",
+        )
+    if without and "restore" in environment.backups.required_before:
+        raise BlockedError(
+            f"{environment.name} requires a backup before a restore (backups.required_before)",
+            untouched=f"{environment.name} was not touched",
+            hint="leave --no-safety-backup out",
+        )
+
+
+def _safety(
+    environment: Environment, target: Target, lock_wait: float, shown: StepProgress
+) -> Callable[[], str]:
+    def back_up() -> str:
+        from pgops.backups.dump.create import create
+        from pgops.local.tools import tool_sources
+
+        return create(environment, target, sources=tool_sources(), lock_wait=lock_wait, observer=shown).id
+
+    return back_up
+
+
+def _restamp(environment: Environment) -> Callable[[Target, str], None]:
+    def restamp(new: Target, name: str) -> None:
+        import dataclasses
+
+        from pgops.migrations import journal
+        from pgops.postgres import WORKING, connected, identity
+
+        with connected(new, application_name="pgops restore: stamp", settings=WORKING) as connection:
+            lives_at = dataclasses.replace(identity(connection), database=name)
+            journal.restamp(connection, environment.name, lives_at)
+
+    return restamp

@@ -1,0 +1,1 @@
+"""What a person reads and answers: lines, tables, questions, progress, messages. The only writer to stdout."""

@@ -1,0 +1,1 @@
+"""What pgops tells a person about plans, runs, backups and restores: values in, lines out."""

@@ -1,0 +1,135 @@
+"""How a plan and a run look to a person."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pgops.units import human_seconds
+
+if TYPE_CHECKING:
+    from pgops.migrations.hazards import Hazard
+    from pgops.migrations.plan.plan import Plan, PlannedRevision
+    from pgops.migrations.run.gates import Promotion
+    from pgops.migrations.run.recovery import Recovered
+    from pgops.migrations.run.watch import IndexProgress
+    from pgops.postgres import Blocker
+    from pgops.terminal.console import Console, Ticker
+
+_LEVEL_STYLES = {"warning": "yellow", "block": "red"}
+
+
+def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, backup: bool) -> None:
+    """Target, from -> to, each revision with its hazards, and what the run will do around them."""
+    name = console.style(plan.environment.name, "bold")
+    console.say(f"{name}: {plan.target}")
+    for note in plan.notes:
+        console.say(f"  note: {note}")
+    current = ", ".join(plan.current) or "base"
+    if not plan.pending:
+        console.say(f"  at {current}, nothing {'is pending' if plan.action == 'upgrade' else 'to roll back'}")
+        return
+    console.say(f"  {current} -> {', '.join(plan.to) or 'base'}")
+    for revision in plan.pending:
+        sign = "+" if plan.action == "upgrade" else "-"
+        console.say(
+            f"  {sign} {console.style(revision.revision, 'cyan')}  {revision.message or '(no message)'}"
+        )
+        if revision.reads_data:
+            console.say(f"      its SQL is not known before it runs: {revision.reads_data}")
+        for hazard in revision.hazards:
+            _show_hazard(console, hazard, plan.action)
+    for hazard in plan.hazards:
+        _show_hazard(console, hazard, plan.action)
+    _show_notes(console, plan)
+    if backup:
+        console.say("  a verified backup is taken first")
+    if promotion is not None:
+        console.say(f"  promotion: {promotion}")
+    console.say(f"  plan {plan.hash}")
+
+
+def _show_notes(console: Console, plan: Plan) -> None:
+    """One line for all findings that hurt nothing here: they must not bury the ones that do."""
+    counts = Counter(hazard.rule for hazard in plan.all_hazards if hazard.level == "note")
+    if counts:
+        rules = ", ".join(f"{rule} ×{count}" if count > 1 else rule for rule, count in counts.items())
+        console.say(console.style(f"  notes, harmless here: {rules} (migrate.plan --json lists them)", "dim"))
+
+
+def _show_hazard(console: Console, hazard: Hazard, action: str) -> None:
+    if hazard.level == "note":
+        if action == "downgrade" and hazard.rule.startswith("ban-drop"):
+            console.say(f"      loses: {hazard.message}")
+        return
+    level = console.style(hazard.level, _LEVEL_STYLES.get(hazard.level, "dim"))
+    console.say(f"      {level} {hazard.rule}: {hazard.message}")
+    if hazard.fix:
+        for line in hazard.fix.splitlines():
+            console.say(f"          {line}")
+
+
+class Progress:
+    """Tells what a run does: a line per revision, a moving bar for a long index build on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = contextlib.ExitStack()
+        self._bar: tuple[str, Ticker] | None = None
+        # The watching thread draws the bar while the run's own thread prints and closes it.
+        self._drawing = threading.Lock()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_bar()
+
+    def waiting(self, holders: list[Blocker]) -> None:
+        """Another run holds the lock."""
+        for holder in holders:
+            self._console.say(f"waiting: the lock is held by {holder}")
+
+    def recovered(self, what: Recovered) -> None:
+        """An earlier run that was killed has been put in order."""
+        self._console.warn(str(what))
+
+    def applying(self, revision: PlannedRevision, number: int, of: int) -> None:
+        """A revision begins."""
+        self._console.say(f"  [{number}/{of}] {revision.revision}  {revision.message or '(no message)'} …")
+
+    def applied(self, revision: PlannedRevision, seconds: float) -> None:
+        """A revision is committed."""
+        self._close_bar()
+        self._console.say(f"        done in {human_seconds(seconds)}")
+
+    def blocked(self, revision: PlannedRevision, blockers: list[Blocker], pause: float) -> None:
+        """A revision did not get its lock."""
+        self._close_bar()
+        for blocker in blockers:
+            self._console.warn(f"{revision.revision} is blocked by {blocker}")
+        if not blockers:
+            self._console.warn(f"{revision.revision} did not get its lock; who held it was not seen")
+        self._console.say(f"        trying {revision.revision} again in {human_seconds(pause)}")
+
+    def building(self, progress: IndexProgress) -> None:
+        """An index is being built."""
+        if not self._console.interactive():
+            return
+        share = 100 * progress.done / progress.total if progress.total else 0
+        with self._drawing:
+            if self._bar is None or self._bar[0] != progress.index:
+                self._bars.close()
+                ticker = self._bars.enter_context(self._console.progress(f"index {progress.index}", 100))
+                self._bar = (progress.index, ticker)
+            self._bar[1].update(share, progress.phase)
+
+    def _close_bar(self) -> None:
+        with self._drawing:
+            self._bar = None
+            self._bars.close()

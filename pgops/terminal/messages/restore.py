@@ -1,0 +1,148 @@
+"""What the restore tasks say: before they ask, and when they are done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from pgops.backups.repository.repository import Backup
+    from pgops.backups.restore.plan import RestorePlan
+    from pgops.backups.restore.restore import Restored
+    from pgops.backups.restore.undo import State
+    from pgops.environments import Environment
+    from pgops.postgres import Target
+    from pgops.terminal.console import Console
+
+
+def size_of(size: int | None) -> str:
+    """``, 1.2 GB`` to follow a name; nothing where the size is unknown."""
+    from pgops.units import human_bytes
+
+    return "" if size is None else f", {human_bytes(size)}"
+
+
+def show(
+    console: Console,
+    looked: RestorePlan,
+    source: Environment,
+    now: dt.datetime,
+    *,
+    safety: bool,
+    in_place: bool,
+) -> None:
+    """From what, into what, and what happens to what is there."""
+    from pgops.units import human_age, human_bytes, timestamp
+
+    backup, manifest, around = looked.backup, looked.backup.manifest, looked.around
+    age = (now - manifest.started_at).total_seconds()
+    rows = sum(each.rows or 0 for each in manifest.tables)
+    console.say(f"restore {looked.target.environment}")
+    console.say(
+        f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({human_age(age)}), "
+        f"{human_bytes(manifest.bytes)}, {_proof(backup)}"
+    )
+    console.say(
+        f"  holds      {len(manifest.tables)} tables, {rows:,} rows; revision {', '.join(manifest.heads) or 'none'}"
+    )
+    console.say(
+        f"  into       {looked.target.place} as {looked.target.user}, PostgreSQL {around.facts.version}"
+    )
+    if around.oid is None:
+        console.say("  there now  no such database; it is made")
+    else:
+        fate = "it is overwritten" if in_place else "it is kept beside the new one for restore.undo"
+        console.say(
+            f"  there now  {looked.tables} tables, about {looked.rows:,} rows{size_of(around.size)}; {fate}"
+        )
+    if not looked.empty:
+        console.say(
+            f"  first      {'a backup of what is there now' if safety else 'no backup of what is there now'}"
+        )
+    toolset = looked.tools.toolset
+    console.say(f"  with       pg_restore {toolset.version} ({toolset.origin}): {looked.tools.reason}")
+    if looked.compression is not None:
+        console.say(
+            f"  stores     large values with {looked.compression}: faster, and nobody has chosen another compression here"
+        )
+    for each in around.siblings:
+        what = "kept from an earlier restore" if each.marker.kind == "previous" else "left of a dead restore"
+        console.say(f"  beside     {each.name}, {what}{size_of(each.size)}")
+    for warning in looked.warnings:
+        console.warn(warning)
+
+
+def _proof(backup: Backup) -> str:
+    if backup.proof is None:
+        return "never verified"
+    if not backup.proof.ok:
+        return "found damaged when it was last verified"
+    return "proven by restoring it" if backup.proof.method == "restore" else "verified by reading it"
+
+
+def show_state(console: Console, state: State) -> None:
+    """Wholly old or wholly restored, and what stands beside it."""
+    for sentence in state.sentences():
+        console.say(sentence)
+    for each in state.kept:
+        if each != state.before:
+            console.say(f"also kept: {each.name}, set aside at {each.marker.at}{size_of(each.size)}")
+
+
+def planned_json(looked: RestorePlan, environment: Environment) -> dict[str, object]:
+    """The ``restore`` object of a dry run."""
+    return {
+        "environment": environment.name,
+        "backup": looked.backup.id,
+        "database": looked.target.dbname,
+        "previous_database": None,
+        "seconds": 0.0,
+        "toast_compression": looked.compression,
+    }
+
+
+def done_json(done: Restored, environment: Environment) -> dict[str, object]:
+    """The ``restore`` object of ``--json``."""
+    return {
+        "environment": environment.name,
+        "backup": done.backup.id,
+        "database": done.database,
+        "previous_database": done.previous_database,
+        "seconds": round(done.seconds, 3),
+        "safety_backup": done.safety_backup,
+        "heads": list(done.comparison.heads),
+        "tables": done.comparison.tables,
+        "rows": done.comparison.rows,
+        "notes": list(done.comparison.notes),
+        "ended_sessions": done.ended_sessions,
+        "removed_leftovers": list(done.removed_leftovers),
+    }
+
+
+def report(console: Console, done: Restored, environment: Environment, target: Target) -> None:
+    """What was proven, and the way back."""
+    import shlex
+
+    from pgops.units import human_seconds
+
+    found = done.comparison
+    for name in done.removed_leftovers:
+        console.say(f"removed {name}, left of an earlier restore that did not end")
+    console.say(
+        f"restored {target.place} from {done.backup.id} in {human_seconds(done.seconds)}; compared with its manifest: "
+        f"{found.tables} tables, {found.rows:,} rows, sequences, extensions, indexes; revision "
+        f"{', '.join(found.heads) or 'none'}"
+    )
+    for note in found.notes:
+        console.warn(note)
+    if done.safety_backup is not None:
+        console.say(f"what was there before is in backup {done.safety_backup}")
+    if done.previous_database is not None:
+        console.say(
+            f"and kept as {done.previous_database}: invoke restore.undo --env={environment.name} swaps it back,"
+        )
+        console.say(
+            f"invoke restore.discard --env={environment.name} --database={shlex.quote(done.previous_database)} "
+            "frees its disk"
+        )

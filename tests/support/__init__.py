@@ -1,0 +1,1 @@
+"""What tests share: servers, projects, databases and how their tasks are run."""

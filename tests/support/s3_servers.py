@@ -1,0 +1,107 @@
+"""S3 servers on loopback, as processes of their own: one that checks signatures, one that honours If-None-Match."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyrage
+
+from pgops.environments import Encryption, Environment, S3Settings, Store
+from pgops.postgres import Target
+from pgops.secrets.references import EnvSecret, FileSecret
+from tests.support.backups import environment_for
+
+BUCKET, PREFIX = "backups", "some/prefix"
+ACCESS_KEY, SECRET_KEY = "AKIATEST", "s3cret/with+odd=characters"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where it listens, and where its bucket's objects are files."""
+
+    endpoint: str
+    objects: Path
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _running(argv: list[str], root: Path, port: int, environ: dict[str, str]) -> Iterator[S3Server]:
+    (root / BUCKET).mkdir(parents=True)
+    with (root.parent / f"s3-{port}.log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, **environ})
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            assert process.poll() is None, "the S3 server ended"
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2)
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "the S3 server did not come up"
+                time.sleep(0.05)
+            else:
+                break
+        yield S3Server(f"http://127.0.0.1:{port}", root / BUCKET)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            # It waits for a client that was killed; what it holds is thrown away.
+            process.kill()
+            process.wait()
+
+
+def signing_server(root: Path) -> contextlib.AbstractContextManager[S3Server]:
+    """nanio: checks every request's signature; does not know If-None-Match."""
+    port = _free_port()
+    argv = [
+        sys.executable,
+        "-m",
+        "nanio",
+        "serve",
+        f"--data-dir={root}",
+        "--host=127.0.0.1",
+        f"--port={port}",
+    ]
+    return _running(argv, root, port, {"NANIO_ACCESS_KEY": ACCESS_KEY, "NANIO_SECRET_KEY": SECRET_KEY})
+
+
+def conditional_server(root: Path) -> contextlib.AbstractContextManager[S3Server]:
+    """localbucket: honours If-None-Match; checks no signature and can't delete several objects at once."""
+    port = _free_port()
+    return _running([sys.executable, "-m", "localbucket", f"--port={port}", str(root)], root, port, {})
+
+
+def bucket_environment(target: Target, root: Path, endpoint: str, key: Path | None) -> Environment:
+    """An environment whose backups go into the bucket, encrypted where there is a key file.
+
+    The keys of the bucket come as TEST_ACCESS and TEST_SECRET: a child process gets there the same way.
+    """
+    encryption = None
+    if key is not None:
+        identity = pyrage.x25519.Identity.from_str(key.read_text())
+        encryption = Encryption((str(identity.to_public()),), FileSecret(key))
+    settings = S3Settings(
+        endpoint=endpoint, access_key=EnvSecret("TEST_ACCESS"), secret_key=EnvSecret("TEST_SECRET")
+    )
+    store = Store("bucket", f"s3://{BUCKET}/{PREFIX}", settings, encryption)
+    plain = environment_for(target, root)
+    return dataclasses.replace(plain, backups=dataclasses.replace(plain.backups, store=store))

@@ -1,0 +1,75 @@
+"""Nothing that env.py says reaches our stdout, whichever way it says it. In a process of its own, with its own descriptors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+SPEAK = """
+import os, subprocess, sys
+from pgops.migrations.alembic_env.output import OutputGuard
+
+def speak(word):
+    print("printed", word)
+    os.write(1, f"raw {word}\\n".encode())
+    subprocess.run([sys.executable, "-c", f"print('child {word}')"], check=True)
+"""
+
+
+def run(script: str) -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", SPEAK + textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    return done.stdout, done.stderr
+
+
+def test_while_looking_all_is_captured() -> None:
+    out, err = run(
+        """
+        guard = OutputGuard(keep_stderr=False)
+        with guard:
+            speak("inside")
+            print("to stderr", file=sys.stderr)
+            with guard.outside():
+                print("ours")
+            speak("again")
+        said = guard.captured()
+        guard.close()
+        print(said.count("inside"), said.count("again"), "to stderr" in said)
+        """
+    )
+    assert (out, err) == ("ours\n3 3 True\n", "")
+
+
+def test_while_applying_it_goes_to_stderr() -> None:
+    out, err = run(
+        """
+        guard = OutputGuard(keep_stderr=True)
+        with guard:
+            kept = sys.stdout
+            speak("inside")
+        print("late", file=kept)
+        assert guard.captured() == ""
+        print("ours")
+        """
+    )
+    assert out == "ours\n"
+    assert all(word in err for word in ("printed inside", "raw inside", "child inside", "late"))
+
+
+def test_descriptors_are_back_after_a_failure() -> None:
+    out, err = run(
+        """
+        before = (sys.stdout, sys.stderr)
+        try:
+            with OutputGuard(keep_stderr=False):
+                raise ValueError
+        except ValueError:
+            pass
+        assert (sys.stdout, sys.stderr) == before
+        os.write(1, b"out\\n")
+        os.write(2, b"err\\n")
+        """
+    )
+    assert (out, err) == ("out\n", "err\n")

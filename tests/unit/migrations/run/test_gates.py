@@ -1,0 +1,44 @@
+"""Gates: pure decisions over a plan and what is known around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgops.errors import BlockedError, UsageError
+from pgops.migrations.plan.plan import PlannedRevision
+from pgops.migrations.run.gates import Promotion, check_promotion, promotion
+from pgops.postgres import Target
+from tests.support.projects import AlembicProject
+
+
+def planned(*names: str) -> list[PlannedRevision]:
+    return [
+        PlannedRevision(name, "", Path(f"{name}.py"), f"hash of {name}", "", None, (name,)) for name in names
+    ]
+
+
+def test_the_same_file_must_have_succeeded() -> None:
+    seen = frozenset({("a", "hash of a"), ("b", "another hash"), ("b", "yet another")})
+    found = promotion("staging", planned("a", "b", "c"), seen)
+    assert (found.missing, found.different, found.granted) == (("c",), ("b",), False)
+    assert str(found) == "not yet applied in staging: c; applied in staging from another file: b"
+    assert promotion("staging", planned("a"), seen).granted
+    assert promotion("staging", [], frozenset()).granted
+
+
+def test_what_could_not_be_asked_is_not_granted() -> None:
+    assert not Promotion("staging", unknown="nothing accepts connections").granted
+
+
+def test_overriding_needs_a_reason(tmp_path: Path) -> None:
+    environment = AlembicProject(tmp_path).environment(Target("p", "h", 1, "d", "u"), "production")
+    state = Promotion("staging", missing=("a",))
+    with pytest.raises(BlockedError, match="production takes a revision only after staging"):
+        check_promotion(environment, state, override=False, reason=None)
+    with pytest.raises(UsageError, match="needs a reason"):
+        check_promotion(environment, state, override=True, reason=None)
+    assert check_promotion(environment, state, override=True, reason="urgent")
+    assert not check_promotion(environment, Promotion("staging"), override=True, reason="urgent")
+    assert not check_promotion(environment, None, override=False, reason=None)

@@ -1,0 +1,88 @@
+"""Who is asked what: the whole policy as one table."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pgops.environments import (
+    AlembicSettings,
+    BackupPolicy,
+    ComposeConnection,
+    Environment,
+    HazardSettings,
+    HostConnection,
+    Position,
+    Store,
+    Timeouts,
+)
+from pgops.errors import RefusedError
+from pgops.terminal.confirmation import Answer, Effect, answered_by_flags, flag_for, required_answer
+
+LOCAL = Environment(
+    name="dev",
+    aliases=("development",),
+    protected=False,
+    connection=ComposeConnection(service="db"),
+    timeouts=Timeouts(),
+    backups=BackupPolicy(store=Store("local", "file:/nowhere")),
+    alembic=AlembicSettings(config=Path("alembic.ini")),
+    hazards=HazardSettings(),
+    project=Path("/nowhere"),
+    position=Position(Path("environments.yaml"), 1, 1),
+)
+STAGING = dataclasses.replace(LOCAL, name="staging", connection=HostConnection("db", "app", "app"))
+PRODUCTION = dataclasses.replace(STAGING, name="production", protected=True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "effect", "answer"),
+    [
+        (LOCAL, Effect.READS, Answer.NOTHING),
+        (LOCAL, Effect.CHANGES, Answer.NOTHING),
+        (LOCAL, Effect.RISKY_CHANGES, Answer.NOTHING),
+        (LOCAL, Effect.DESTROYS, Answer.YES),
+        (STAGING, Effect.READS, Answer.NOTHING),
+        (STAGING, Effect.CHANGES, Answer.YES),
+        (STAGING, Effect.RISKY_CHANGES, Answer.NAME),
+        (STAGING, Effect.DESTROYS, Answer.YES),
+        (PRODUCTION, Effect.READS, Answer.NOTHING),
+        (PRODUCTION, Effect.CHANGES, Answer.NAME),
+        (PRODUCTION, Effect.RISKY_CHANGES, Answer.NAME),
+        (PRODUCTION, Effect.DESTROYS, Answer.NAME),
+    ],
+)
+def test_policy(environment: Environment, effect: Effect, answer: Answer) -> None:
+    assert required_answer(environment, effect) is answer
+
+
+@pytest.mark.parametrize("answer", [Answer.YES, Answer.NAME])
+def test_no_flag_answers_nothing(answer: Answer) -> None:
+    assert not answered_by_flags(STAGING, answer, yes=False, confirm=None)
+
+
+def test_yes_answers_a_plain_question_only() -> None:
+    assert answered_by_flags(STAGING, Answer.YES, yes=True, confirm=None)
+    with pytest.raises(RefusedError) as refused:
+        answered_by_flags(PRODUCTION, Answer.NAME, yes=True, confirm=None)
+    assert refused.value.message == "--yes is not enough: production is protected"
+    assert refused.value.hint == "--confirm=production"
+
+
+def test_yes_does_not_accept_a_hazard() -> None:
+    with pytest.raises(RefusedError, match="staging has hazards in this plan"):
+        answered_by_flags(STAGING, Answer.NAME, yes=True, confirm=None)
+
+
+def test_confirm_must_name_this_environment() -> None:
+    assert answered_by_flags(PRODUCTION, Answer.NAME, yes=False, confirm="production")
+    for wrong in ("staging", "prod", "Production", ""):
+        with pytest.raises(RefusedError, match="does not name the environment 'production'"):
+            answered_by_flags(PRODUCTION, Answer.NAME, yes=True, confirm=wrong)
+
+
+def test_flag_for_names_the_exact_flag() -> None:
+    assert flag_for(PRODUCTION, Answer.NAME) == "--confirm=production"
+    assert flag_for(STAGING, Answer.YES) == "--yes"
