@@ -8,6 +8,7 @@ import pytest
 
 from pgops import postgres
 from pgops.errors import RefusedError, UsageError, VerificationError
+from pgops.migrations import journal
 from pgops.migrations.journal import schema
 from pgops.migrations.run.stamp import stamp
 from pgops.postgres import Target
