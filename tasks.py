@@ -1,4 +1,4 @@
-"""The project's tasks: pgops' own namespace, plus this project's test, lint and bench."""
+"""The project's tasks: pgops' own namespace, plus this project's test, lint, bench and site."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ def bench(context: Context, quick: bool = False, only: str = "") -> None:
     _run(context, " ".join([PYTHON, "-m", "benchmarks", *flags]))
 
 
+@task
+def site(context: Context) -> None:
+    """Build the documentation's site in ./site; a dead link is an error."""
+    _run(context, f"{PYTHON} docs/assemble.py")
+    _run(context, f"{_beside('zensical')} build --strict --clean")
+
+
 def _beside(program: str) -> str:
     from pathlib import Path
 
@@ -68,5 +75,6 @@ def _run(context: Context, command: str) -> None:
 namespace.add_task(test)
 namespace.add_task(lint)
 namespace.add_task(bench)
+namespace.add_task(site)
 
 __all__ = ["namespace"]

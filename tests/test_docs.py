@@ -22,7 +22,11 @@ def read(path: str) -> str:
 def tasks() -> dict[str, object]:
     from pgops.tasks import namespace
 
-    return {name: namespace[name] for name in namespace.task_names if name not in {"test", "lint", "bench"}}
+    return {
+        name: namespace[name]
+        for name in namespace.task_names
+        if name not in {"test", "lint", "bench", "site"}
+    }
 
 
 def test_every_task_has_help_and_every_flag_is_explained() -> None:
@@ -66,7 +70,7 @@ def test_commands_in_the_documents_exist(document: Path) -> None:
     from pgops.tasks import namespace
 
     known = set(namespace.task_names) | {alias for value in namespace.task_names.values() for alias in value}
-    known |= {"test", "lint", "bench"}
+    known |= {"test", "lint", "bench", "site"}
     for line in re.findall(
         r"^\$ (?:\./inv|inv|invoke) (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE
     ):
@@ -94,3 +98,21 @@ def test_the_project_speaks_of_itself_alone() -> None:
         if name and path.is_file() and path.name != "test_docs.py":
             found = wrong.search(path.read_text(encoding="utf-8", errors="replace"))
             assert found is None, f"{name}: {found}"
+
+
+def test_the_picture_of_the_house_is_the_house() -> None:
+    from tests.support.house_picture import PICTURE, draw
+
+    assert PICTURE.read_text(encoding="utf-8") == draw(), (
+        "python -m tests.support.house_picture draws it anew"
+    )
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_what_the_house_pages_name_is_there(page: str) -> None:
+    """Each path in code marks is a file or directory: of the repository or of pgops."""
+    roots = [REPOSITORY, REPOSITORY / "pgops"]
+    named = re.findall(r"`([a-z_.]+(?:/[a-z_0-9.]+)+/?)`", read(page))
+    assert named
+    missing = [each for each in named if not any((root / each).exists() for root in roots)]
+    assert not missing

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from invoke.collection import Collection
+    from invoke.tasks import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Tasks of tasks.py that are not pgops': they test and measure this repository.
+OF_THIS_PROJECT = {"test", "lint", "bench", "site"}
 _HEAD = """# Tasks
 
 Written from the tasks' own help; `invoke --help TASK` shows the same. Short flags: `-e` is `--env`, `-y`
@@ -17,36 +25,50 @@ Written from the tasks' own help; `invoke --help TASK` shows the same. Short fla
 
 def reference() -> str:
     """The text of docs/tasks.md."""
-    from invoke.collection import Collection
-
-    from pgops.tasks import namespace
-
     parts = [_HEAD]
-    collections: dict[str, Collection] = namespace.collections
-    for name in [*collections, ""]:
-        collection = collections[name] if name else namespace
-        own = {
-            key: task
-            for key, task in sorted(collection.tasks.items())
-            if key not in {"test", "lint", "bench"}
-        }
+    for name, tasks in _collections():
         if name:
             parts.append(f"## {name}\n\n{importlib.import_module(f'pgops.tasks.{name}').__doc__}\n")
         else:
             parts.append("## On their own\n")
-        for key, task in own.items():
-            title = f"{name}.{key}" if name else key
-            if task.is_default and name:
-                title = f"{title} (= {name})"
-            lines = [line.strip() for line in (task.__doc__ or "").strip().splitlines()]
-            parts.append(f"### {title}\n\n" + "\n".join(lines) + "\n")
-            rows = [
-                f"| `--{str(argument.name).strip('_').replace('_', '-')}` | {(argument.help or '').replace('|', chr(92) + '|')} |"
-                for argument in sorted(task.get_arguments(), key=lambda each: str(each.name))
-            ]
-            if rows:
-                parts.append("| flag | |\n|---|---|\n" + "\n".join(rows) + "\n")
+        parts += [_described(name, key, task, heading="###") for key, task in tasks.items()]
     return "\n".join(parts)
+
+
+def pages() -> dict[str, str]:
+    """A page for each task: its full name -> the page's text."""
+    return {
+        f"{name}.{key}" if name else key: _described(name, key, task, heading="#")
+        for name, tasks in _collections()
+        for key, task in tasks.items()
+    }
+
+
+def _collections() -> Iterator[tuple[str, dict[str, Task[Any]]]]:
+    from pgops.tasks import namespace
+
+    collections: dict[str, Collection] = namespace.collections
+    for name in [*collections, ""]:
+        collection = collections[name] if name else namespace
+        own = {
+            key: task for key, task in sorted(collection.tasks.items()) if name or key not in OF_THIS_PROJECT
+        }
+        yield name, own
+
+
+def _described(collection: str, key: str, task: Task[Any], *, heading: str) -> str:
+    title = f"{collection}.{key}" if collection else key
+    if task.is_default and collection:
+        title = f"{title} (= {collection})"
+    lines = [line.strip() for line in (task.__doc__ or "").strip().splitlines()]
+    text = f"{heading} {title}\n\n" + "\n".join(lines) + "\n"
+    rows = [
+        f"| `--{str(argument.name).strip('_').replace('_', '-')}` | {(argument.help or '').replace('|', chr(92) + '|')} |"
+        for argument in sorted(task.get_arguments(), key=lambda each: str(each.name))
+    ]
+    if rows:
+        text += "\n| flag | |\n|---|---|\n" + "\n".join(rows) + "\n"
+    return text
 
 
 if __name__ == "__main__":
