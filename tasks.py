@@ -52,7 +52,7 @@ def bench(context: Context, quick: bool = False, only: str = "") -> None:
     _run(context, " ".join([PYTHON, "-m", "benchmarks", *flags]))
 
 
-@task
+@task()
 def site(context: Context) -> None:
     """Build the documentation's site in ./site; a dead link is an error."""
     _run(context, f"{PYTHON} docs/assemble.py")
