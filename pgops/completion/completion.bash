@@ -1,5 +1,5 @@
 # Completion in bash: tasks and flags from invoke, names of environments from pgops.
-# Made by `inv completion --shell=bash`; works for inv, invoke and ./inv.
+# Made by `inv completion --shell=bash`; works for pgops, inv, invoke and ./inv.
 
 # The python and the program behind a command word, in _pgops_argv; nothing where neither can be told.
 # A project's own ./inv is not run: it would make its virtual environment on a TAB.
@@ -65,11 +65,11 @@ _pgops_inv() {
     elif [[ -z $head && $current != '=' && $before != '=' ]]; then
         line=${COMP_LINE:0:COMP_POINT}
         rest=${line#*"${COMP_WORDS[0]}"}
-        candidates=$("${_pgops_argv[@]}" --complete -- "inv $rest" 2>/dev/null)
+        candidates=$("${_pgops_argv[@]}" --complete -- "${_pgops_argv[1]##*/} $rest" 2>/dev/null)
     fi
     while IFS= read -r candidate; do
         [[ -n $candidate && $candidate == "$part"* ]] && COMPREPLY+=("$head$candidate")
     done <<<"${candidates-}"
 }
 
-complete -o default -F _pgops_inv inv invoke
+complete -o default -F _pgops_inv inv invoke pgops

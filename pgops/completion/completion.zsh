@@ -1,6 +1,6 @@
-#compdef inv invoke
+#compdef inv invoke pgops
 # Completion in zsh: tasks and flags from invoke, names of environments from pgops.
-# Made by `inv completion --shell=zsh`; works for inv, invoke and ./inv.
+# Made by `inv completion --shell=zsh`; works for pgops, inv, invoke and ./inv.
 
 _pgops_inv() {
     emulate -L zsh
@@ -48,7 +48,7 @@ _pgops_inv() {
         return
     fi
     if [[ $current != --*=* ]]; then
-        line="inv ${(j: :)words[2,CURRENT]}"
+        line="${argv_[2]:t} ${(j: :)words[2,CURRENT]}"
         candidates=(${(f)"$($argv_ --complete -- $line 2>/dev/null)"})
         (( $#candidates )) && compadd -a candidates && return
     fi
@@ -59,5 +59,5 @@ if [[ $funcstack[1] == _pgops_inv || $funcstack[1] == _inv ]]; then
     _pgops_inv "$@"  # found by compinit on its fpath
 else
     (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
-    compdef _pgops_inv inv invoke
+    compdef _pgops_inv inv invoke pgops
 fi

@@ -71,7 +71,7 @@ def _unreadable(path: Path, error: OSError | ValueError, environ: Mapping[str, s
                 f"{why}, which {VARIABLE} names", hint=f"unset {VARIABLE}, or correct it"
             )
         return ConfigurationError(
-            why, hint=f"write one beside tasks.py (docs/environments.md), or {VARIABLE}=<path>"
+            why, hint=f"write one with: pgops init (docs/environments.md), or {VARIABLE}=<path>"
         )
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigurationError(f"{shown} cannot be read: {reason}", hint=f"ls -l {shown}")

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, RefusedError
 from pgops.secrets.redaction import redact
+from pgops.terminal.commands import as_typed
 from pgops.terminal.confirmation import Answer, answered_by_flags, flag_for
 from pgops.units import timestamp
 
@@ -104,16 +105,18 @@ class Console:
     def fail(self, error: PgopsError) -> None:
         """Print an expected failure: as one JSON object, or as a message with its next step."""
         if self.json_output:
-            self._object({"ok": False, **error.beside(), "error": error.as_dict()})
+            told = error.as_dict()
+            told["hint"] = as_typed(error.hint)
+            self._object({"ok": False, **error.beside(), "error": told})
             return
         print(f"{self.style('error:', 'red', self._err)} {redact(error.message)}", file=self._err)
         if isinstance(error, ConfigurationError):
             for problem in error.problems:
                 print(f"  {redact(problem)}", file=self._err)
         if error.untouched:
-            print(f"  untouched: {redact(error.untouched)}", file=self._err)
+            print(f"  untouched: {redact(as_typed(error.untouched))}", file=self._err)
         if error.hint:
-            print(f"  next: {redact(error.hint)}", file=self._err)
+            print(f"  next: {redact(as_typed(error.hint))}", file=self._err)
         self._err.flush()
 
     def _object(self, value: Mapping[str, Any]) -> None:

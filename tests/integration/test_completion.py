@@ -76,6 +76,8 @@ def complete(shell: str, project: ProjectDirectory, tmp_path: Path) -> Iterator[
 
 def test_tab(complete: Complete) -> None:
     cases = {
+        "pgops env.sh": ["pgops", "env.show"],
+        "pgops env.show --env=stag": ["pgops", "env.show", "--env=staging"],
         "inv env.sh": ["inv", "env.show"],
         "invoke env.sh": ["invoke", "env.show"],
         "inv completion --inst": ["inv", "completion", "--install"],

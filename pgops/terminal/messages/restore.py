@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgops.terminal.commands import as_typed
+
 if TYPE_CHECKING:
     import datetime as dt
 
@@ -140,9 +142,11 @@ def report(console: Console, done: Restored, environment: Environment, target: T
         console.say(f"what was there before is in backup {done.safety_backup}")
     if done.previous_database is not None:
         console.say(
-            f"and kept as {done.previous_database}: invoke restore.undo --env={environment.name} swaps it back,"
+            as_typed(
+                f"and kept as {done.previous_database}: invoke restore.undo --env={environment.name} swaps it back,"
+            )
         )
         console.say(
-            f"invoke restore.discard --env={environment.name} --database={shlex.quote(done.previous_database)} "
-            "frees its disk"
+            as_typed(f"invoke restore.discard --env={environment.name} ")
+            + f"--database={shlex.quote(done.previous_database)} frees its disk"
         )

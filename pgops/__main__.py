@@ -1,0 +1,5 @@
+"""``python -m pgops`` is ``pgops``."""
+
+from pgops.cli import main
+
+main()

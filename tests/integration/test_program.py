@@ -1,0 +1,143 @@
+"""``pgops TASK`` is ``invoke TASK``, with or without a tasks.py; what it does not know it says with what is near."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pgops
+
+ENVIRONMENTS = """\
+version: 1
+environments:
+  here:
+    url: {env: PROJECT_URL}
+    protected: false
+"""
+TASKS = "from invoke import task\nfrom pgops.tasks import namespace\n\n\n@task\ndef build(context):\n    print('built in', context.config._project_prefix.rstrip('/'))\n\n\nnamespace.add_task(build)\n"
+CELERY = "raise SystemExit('a worker was started')\n"
+
+
+def run(
+    directory: Path, *arguments: str, program: str = "pgops", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """One of the installed console scripts, in a directory."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name(program)), *arguments],
+        cwd=directory,
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A project without a tasks.py."""
+    (tmp_path / "environments.yaml").write_text(ENVIRONMENTS, encoding="utf-8")
+    (tmp_path / "src" / "deep").mkdir(parents=True)
+    return tmp_path
+
+
+def names(ran: subprocess.CompletedProcess[str]) -> list[str]:
+    assert ran.returncode == 0, ran.stderr
+    return [each["name"] for each in json.loads(ran.stdout)["environments"]]
+
+
+def test_version(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").stdout == f"pgops {pgops.__version__}\n"
+
+
+def test_without_tasks_py_from_a_directory_below(shop: Path) -> None:
+    assert names(run(shop / "src" / "deep", "env.list", "--json")) == ["here"]
+    assert names(run(shop.parent, "--search-root", str(shop), "env.list", "--json")) == ["here"]
+
+
+def test_python_dash_m(shop: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pgops", "env.list", "--json"], cwd=shop, capture_output=True, text=True
+    )
+    assert names(ran) == ["here"]
+
+
+@pytest.mark.parametrize("place", ["tasks.py", "tasks/__init__.py"])
+def test_with_the_projects_own_tasks(shop: Path, place: str) -> None:
+    (shop / place).parent.mkdir(exist_ok=True)
+    (shop / place).write_text(TASKS, encoding="utf-8")
+    below = shop / "src" / "deep"
+
+    for program in ("invoke", "pgops"):
+        assert names(run(below, "env.list", "--json", program=program)) == ["here"]
+        assert run(below, "build", program=program).stdout == f"built in {shop}\n"
+    listed = {run(below, "--list", program=program).stdout for program in ("invoke", "pgops")}
+    assert len(listed) == 1
+
+
+def test_a_tasks_py_of_something_else_is_not_imported(shop: Path) -> None:
+    (shop / "tasks.py").write_text(CELERY, encoding="utf-8")
+
+    assert names(run(shop, "env.list", "--json")) == ["here"]
+    assert f"tasks of {shop}/tasks.py, which does not use pgops: invoke --list" in run(shop, "build").stderr
+
+
+def test_a_collection_that_is_named_is_loaded(shop: Path) -> None:
+    (shop / "ops.py").write_text(TASKS, encoding="utf-8")
+
+    assert run(shop, "--collection=ops", "build").stdout == f"built in {shop}\n"
+    ran = run(shop, "--collection=opps", "build")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(
+        "error: Can't find any collection named 'opps'!\n  untouched: nothing was run\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["migrat"], "there is no task 'migrat'", "pgops migrate or pgops migrate.log or pgops migrate.test"),
+        (["env.list", "xyzzy"], "there is no task 'xyzzy'", "pgops --list"),
+        (["--help", "bakup"], "there is no task 'bakup'", "pgops backup or pgops backup.run"),
+        (["--list", "backpu"], "there is no collection 'backpu'", "pgops --list backup"),
+        (["env.list", "--jsn"], "pgops env.list has no flag --jsn", "--json"),
+        (["--lst"], "pgops has no flag --lst", "--list"),
+        (["env.show", "--env"], "Flag --env needed value and was not given one", "pgops --help env.show"),
+        (["migrate", "--lock-wait=soon"], "--lock-wait=soon: it takes a number, 0 or more", ""),
+    ],
+)
+def test_what_is_not_known(shop: Path, arguments: list[str], message: str, hint: str) -> None:
+    ran = run(shop, *arguments)
+    assert ran.returncode == 2
+    first, second, *rest = ran.stderr.splitlines()
+    assert (first, second) == (f"error: {message}", "  untouched: nothing was run")
+    assert ran.stdout == ""
+    # What else is near may change with every new task.
+    assert not hint or rest[0].startswith(f"  next: {hint.split(' or ')[0]}")
+
+    error = json.loads(run(shop, *arguments, "--json").stdout)
+    assert error["ok"] is False
+    assert (error["error"]["exit_code"], error["error"]["code"]) == (2, "usage")
+
+
+def test_hints_name_the_program_that_runs(shop: Path) -> None:
+    for program in ("pgops", "invoke"):
+        (shop / "tasks.py").write_text(TASKS, encoding="utf-8")
+        ran = run(shop, "migrate.status", program=program, PROJECT_URL="postgresql://a@127.0.0.1:1/b")
+        assert f"next: correct what is named, then look again: {program} migrate.status" in ran.stderr
+        ran = run(
+            shop, "migrate.status", "--json", program=program, PROJECT_URL="postgresql://a@127.0.0.1:1/b"
+        )
+        assert f"{program} migrate.status" in json.loads(ran.stdout)["error"]["hint"]
+
+
+def test_alone_it_shows_what_there_is_to_type(shop: Path) -> None:
+    ran = run(shop)
+    assert ran.returncode == 0
+    assert "Usage: pgops [--core-opts]" in ran.stdout
+    assert "migrate.plan" in ran.stdout
