@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from pgops.environments import ComposeConnection, Environment
 from pgops.errors import ConfigurationError
 from pgops.postgres import Target, from_connection
+from pgops.runtime.variables import inherited
 
 
 def target_for(environment: Environment) -> Target:
@@ -31,7 +30,7 @@ def target_for(environment: Environment) -> Target:
         environment.project,
         service=connection.service,
         files=[connection.file] if connection.file else None,
-        environ=os.environ,
+        environ=inherited(),
     )
     return compose_target(environment, spec)
 

@@ -20,8 +20,9 @@ from pgops.postgres import (
     transaction_pooled,
 )
 from pgops.postgres.facts import behind_proxy
+from pgops.runtime import variables
 from pgops.runtime.deadline import TooLateError, each_within
-from pgops.secrets.references import PassfileSecret, check_private
+from pgops.secrets.references import EnvSecret, PassfileSecret, check_private
 from pgops.targets import target_for
 
 __all__ = ["Check", "FailedChecksError", "Finding", "check", "check_all"]
@@ -67,6 +68,7 @@ def _findings(environment: Environment, sources: Sequence[ToolSource]) -> Iterat
         yield failed("target", error)
         return
     yield ok("target", str(target))
+    yield from _variables(environment, target)
     if environment.local:
         yield from _local(environment)
     try:
@@ -105,13 +107,22 @@ def _store(environment: Environment) -> Iterator[Finding]:
     yield ok("backups", f"{repository.url}, {count} of them")
 
 
-def _local(environment: Environment) -> Iterator[Finding]:
-    import os
+def _variables(environment: Environment, target: Target) -> Iterator[Finding]:
+    references = (target.password, getattr(environment.connection, "url", None))
+    named = {each.name for each in references if isinstance(each, EnvSecret)}
+    if found := [name for name in variables.ignored() if name not in named]:
+        yield warn(
+            "variables",
+            f"{', '.join(found)}: set in this shell, and ignored",
+            "what they are to decide belongs in environments.yaml; unset them for other programs' sake",
+        )
 
+
+def _local(environment: Environment) -> Iterator[Finding]:
     from pgops.local.server import choose
 
     try:
-        server = choose(environment, os.environ)
+        server = choose(environment, variables.inherited())
         found = server.status()
     except PgopsError as error:
         yield failed("local server", error)

@@ -62,9 +62,13 @@ class HostConnection:
 
 @dataclass(frozen=True, slots=True)
 class ServiceConnection:
-    """``service: name``: a section of pg_service.conf; ``dbname`` and ``user`` may override it."""
+    """``service: name``: a section of pg_service.conf; ``dbname`` and ``user`` may override it.
+
+    ``servicefile`` is where the section is; ``None`` for libpq's own places.
+    """
 
     service: str
+    servicefile: Path | None = None
     dbname: str | None = None
     user: str | None = None
     password: SecretRef | None = None

@@ -275,7 +275,7 @@ COMPOSE = Record(
 CONNECTIONS: dict[str, tuple[str, ...]] = {
     "compose": ("server",),
     "host": ("port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey"),
-    "service": ("dbname", "user", "password", "sslmode", "sslrootcert"),
+    "service": ("servicefile", "dbname", "user", "password", "sslmode", "sslrootcert"),
     "url": ("sslmode", "sslrootcert"),
 }
 
@@ -308,6 +308,11 @@ ENVIRONMENT = Record(
         Field("sslcert", File("the path of a certificate"), "client certificate; with `sslkey`"),
         Field("sslkey", File("the path of a key"), "key of the client certificate"),
         Field("service", WORD, "section of pg_service.conf"),
+        Field(
+            "servicefile",
+            File("the path of a service file"),
+            "file with that section; else ~/.pg_service.conf, then /etc/postgresql-common/pg_service.conf",
+        ),
         Field("url", VALUE, "where a whole libpq URL is"),
         Field("timeouts", TIMEOUTS, "how long things may take"),
         Field("backups", BACKUPS, "where backups go and how long they stay"),

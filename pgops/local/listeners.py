@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgops.runtime.variables import plain
+
 _LISTEN = "0A"  # TCP_LISTEN in the kernel's tables: include/net/tcp_states.h
 
 
@@ -98,7 +100,11 @@ def _by_lsof(port: int) -> tuple[Listener, ...]:
         return ()
     # It ends with 1 where nobody listens.
     asked = subprocess.run(
-        [lsof, "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpcn"], capture_output=True, text=True, check=False
+        [lsof, "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpcn"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=plain(),
     )
     return parse_lsof(asked.stdout)
 

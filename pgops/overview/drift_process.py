@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from pgops.environments import Environment, Project
+from pgops.runtime.variables import inherited, set_aside
 
 _PATIENCE = 240.0
 # Each imports an application; more of them at once only wait for each other.
@@ -21,7 +22,13 @@ def drift_in_a_process(project: Project, environment: Environment) -> str:
     with _AT_ONCE:
         try:
             done = subprocess.run(
-                argv, capture_output=True, text=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL
+                argv,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                env=inherited(),
             )
         except subprocess.TimeoutExpired:
             return f"no answer in {_PATIENCE:g} s"
@@ -56,4 +63,6 @@ def main(root: str, file: str, name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    with set_aside():
+        code = main(*sys.argv[1:])
+    sys.exit(code)

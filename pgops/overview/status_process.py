@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from pgops.runtime.variables import set_aside
+
 
 def main(root: str, file: str, name: str) -> int:
     """Print the standing as one JSON object; where there is none, it says why."""
@@ -27,4 +29,6 @@ def main(root: str, file: str, name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    with set_aside():
+        code = main(*sys.argv[1:])
+    sys.exit(code)

@@ -24,6 +24,7 @@ from typing import IO, Protocol
 from pgops.errors import PgopsError
 from pgops.postgres import Target, child_environment, passfile, service_file
 from pgops.runtime import watchdog
+from pgops.runtime.variables import plain
 from pgops.secrets.redaction import redact
 
 _GRACE = 5.0
@@ -106,17 +107,7 @@ class HostRunner:
         self.directory = directory
 
     def start(self, argv: Sequence[str], *, environ: Mapping[str, str], paths: Sequence[Path] = ()) -> Child:
-        return _HostChild([str(self.directory / argv[0]), *argv[1:]], {**_ordinary(environ), **environ})
-
-
-def _ordinary(environ: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without what would decide behind our back where and as whom to connect."""
-    own = {"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE", "PGOPTIONS", "PGAPPNAME"}
-    if "PGPASSFILE" in environ:
-        # libpq prefers PGPASSWORD to a passfile.
-        own.add("PGPASSWORD")
-    found = {key: value for key, value in os.environ.items() if key not in own}
-    return {**found, "LC_ALL": "C"}
+        return _HostChild([str(self.directory / argv[0]), *argv[1:]], {**plain(), "LC_ALL": "C", **environ})
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pgops.errors import UsageError
 from pgops.pgtools.runner import HostRunner
 from pgops.pgtools.toolset import embedded_tools
 from pgops.postgres import Target, child_environment, passfile, service_file
+from pgops.runtime.variables import LIBPQ
 
 _TLS_MODES = frozenset(["require", "verify-ca", "verify-full"])
 
@@ -42,9 +43,11 @@ def psql_arguments(program: str, command: str) -> list[str]:
 def psql_environment(
     target: Target, settings: Mapping[str, str], inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """Variables for psql: the target's own, server settings as PGOPTIONS; a foreign PG* variable decides nothing."""
-    environ = {key: value for key, value in inherited.items() if not key.startswith("PG")}
-    environ |= {key: value for key, value in inherited.items() if key in {"PGSYSCONFDIR", "PGLOCALEDIR"}}
+    """Variables for psql: the person's own (pager, editor, psqlrc), the target's, server settings as PGOPTIONS.
+
+    None of libpq's that the person has set is among them.
+    """
+    environ = {key: value for key, value in inherited.items() if key not in LIBPQ}
     environ |= child_environment(target)
     options = [environ["PGOPTIONS"]] if "PGOPTIONS" in environ else []
     options += [f"-c {key}={value}" for key, value in settings.items()]

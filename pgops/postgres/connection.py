@@ -13,6 +13,7 @@ import psycopg2.extensions
 from pgops.errors import UNTOUCHED, UnreachableError
 from pgops.postgres.target import Target, connection_keywords
 from pgops.runtime import watchdog
+from pgops.runtime.variables import connecting
 from pgops.secrets.redaction import redact
 
 Connection = psycopg2.extensions.connection
@@ -68,7 +69,9 @@ def _explain(target: Target, text: str) -> UnreachableError:
     message, hint = {
         "password": (
             f"{place} refuses the password of user {target.user!r}",
-            f"check {name}.password in environments.yaml",
+            f"check {name}.password in environments.yaml"
+            if target.password
+            else f"name {name}.password in environments.yaml, e.g. {{passfile: ~/.pgpass}}: nothing else is looked at",
         ),
         "database": (
             f"there is no database {target.dbname!r} on {place}",
@@ -113,7 +116,8 @@ def connect(
     keywords.setdefault("tcp_user_timeout", 60_000)
     keywords["application_name"] = application_name
     try:
-        connection: Connection = psycopg2.connect("", **keywords)
+        with connecting():
+            connection: Connection = psycopg2.connect("", **keywords)
     except (UnicodeDecodeError, psycopg2.Error) as error:
         # The cause is dropped on purpose: a driver's traceback shows the keywords, and they hold a password.
         raise _explain(target, str(error)) from None

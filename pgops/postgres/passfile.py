@@ -15,6 +15,7 @@ from pathlib import Path
 from pgops.errors import SecretError
 from pgops.postgres.target import Target
 from pgops.runtime.temporary import abandoned, own_directory, turn
+from pgops.runtime.variables import NO_PASSFILE
 from pgops.secrets.references import PassfileSecret, check_private
 
 
@@ -22,6 +23,7 @@ from pgops.secrets.references import PassfileSecret, check_private
 def passfile(target: Target) -> Iterator[dict[str, str]]:
     """Give a child's environment entries that let libpq log in: ``PGPASSFILE`` names a 0600 file, removed after.
 
+    Without a password it names a file that can't be, so that nobody's ~/.pgpass is used.
     The file has one line for this user and any host and database (a restore goes to a new one).
 
     :raises SecretError: the password's reference gives no value, or a passfile of one's own is not private.
@@ -32,7 +34,7 @@ def passfile(target: Target) -> Iterator[dict[str, str]]:
         return
     secret = target.secret()
     if secret is None:
-        yield {}
+        yield {"PGPASSFILE": NO_PASSFILE}
         return
     fields = ("*", "*", "*", target.user, secret.reveal())
     line = ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in fields) + "\n"

@@ -6,6 +6,7 @@ import configparser
 import ipaddress
 import math
 import os
+import pwd
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from psycopg2.extensions import parse_dsn
 
 from pgops.environments import HostConnection, ServiceConnection, UrlConnection
 from pgops.errors import ConfigurationError, SecretError
+from pgops.runtime.variables import NO_PASSFILE
 from pgops.secrets.references import (
     LiteralSecret,
     PassfileSecret,
@@ -126,7 +128,7 @@ def from_connection(
                 connect_timeout=connect_timeout,
             )
         case ServiceConnection():
-            keywords = dict(_service_section(connection.service))
+            keywords = dict(_service_section(connection.service, connection.servicefile))
             if connection.dbname is not None:
                 keywords["dbname"] = connection.dbname
             if connection.user is not None:
@@ -165,11 +167,19 @@ def _url_keywords(environment: str, url: str) -> dict[str, str]:
 
 def _from_keywords(environment: str, keywords: Mapping[str, str], connect_timeout: float) -> Target:
     host = keywords.get("host") or keywords.get("hostaddr") or "localhost"
-    user = keywords.get("user") or os.environ.get("PGUSER") or os.environ.get("USER") or "postgres"
+    user = keywords.get("user") or pwd.getpwuid(os.geteuid()).pw_name
     if "," in host or "," in keywords.get("port", ""):
         raise ConfigurationError(
             f"{environment}: names several hosts; an operation must know the one server it touches",
             hint="name the primary alone",
+        )
+    if keywords.get("hostaddr", host) != host:
+        # libpq would connect to the address and show the name: people would be told of another server.
+        raise ConfigurationError(
+            f"{environment}: the URL or service names host {host} and hostaddr {keywords['hostaddr']}; "
+            "only one of them can be the server that is shown",
+            untouched="no connection was made",
+            hint="leave hostaddr out, or name the address as host",
         )
     if "service" in keywords:
         # libpq would take from it whatever the URL leaves open, and the target would not say so.
@@ -209,16 +219,13 @@ def _from_keywords(environment: str, keywords: Mapping[str, str], connect_timeou
     )
 
 
-def _service_files() -> list[Path]:
-    named = os.environ.get("PGSERVICEFILE")
-    user = Path(named) if named else Path.home() / ".pg_service.conf"
-    system = Path(os.environ.get("PGSYSCONFDIR", "/etc/postgresql-common")) / "pg_service.conf"
-    return [user, system]
+def _service_section(service: str, servicefile: Path | None) -> dict[str, str]:
+    """Look a service up where libpq does: https://www.postgresql.org/docs/current/libpq-pgservice.html
 
-
-def _service_section(service: str) -> dict[str, str]:
-    """Look a service up where libpq does: https://www.postgresql.org/docs/current/libpq-pgservice.html"""
-    looked = _service_files()
+    But PGSERVICEFILE and PGSYSCONFDIR name no other place; ``servicefile`` of environments.yaml does.
+    """
+    own = [Path.home() / ".pg_service.conf", Path("/etc/postgresql-common/pg_service.conf")]
+    looked = [servicefile] if servicefile else own
     for file in looked:
         parser = configparser.RawConfigParser(interpolation=None, strict=False, delimiters=("=",))
         parser.optionxform = str  # type: ignore[assignment,method-assign]
@@ -230,7 +237,7 @@ def _service_section(service: str) -> dict[str, str]:
             return dict(parser.items(service))
     raise ConfigurationError(
         f"there is no service {service!r} in {' or '.join(map(str, looked))}",
-        hint="PGSERVICEFILE names another file",
+        hint="servicefile: in environments.yaml names another file",
     )
 
 
@@ -261,6 +268,8 @@ def connection_keywords(target: Target) -> dict[str, str | int]:
         keywords["passfile"] = str(target.password.path)
     elif (secret := target.secret()) is not None:
         keywords["password"] = secret.reveal()
+    else:
+        keywords["passfile"] = NO_PASSFILE
     return keywords
 
 

@@ -8,7 +8,6 @@ A reference is what ``environments.yaml`` holds; it can be printed. A :class:`Se
 from __future__ import annotations
 
 import functools
-import os
 import stat
 import subprocess
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgops.errors import SecretError
+from pgops.runtime.variables import inherited
 
 MASK = "***"
 # What is longer than this is no password, token or key but a file of another kind.
@@ -205,9 +205,10 @@ def _value(reference: EnvSecret | KeyringSecret | PassfileSecret | LiteralSecret
 
 
 def _from_environment(name: str, what: str) -> str:
-    value = os.environ.get(name, "")
+    environ = inherited()
+    value = environ.get(name, "")
     if not value:
-        state = "empty" if name in os.environ else "not set"
+        state = "empty" if name in environ else "not set"
         raise SecretError(
             f"{what}: environment variable {name} is {state}",
             untouched="no connection was made",
@@ -259,6 +260,8 @@ def _command_text(reference: CommandSecret, what: str, fill: Mapping[str, str]) 
             text=True,
             timeout=reference.timeout,
             check=False,
+            # The operator's own program, with the environment that it has in the operator's shell.
+            env=inherited(),
         )
     except FileNotFoundError as error:
         raise SecretError(

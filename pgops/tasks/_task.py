@@ -138,14 +138,14 @@ def task(
 
 
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
-    from pgops.runtime import watchdog
+    from pgops.runtime import variables, watchdog
     from pgops.terminal.console import Console
 
     console = Console(json_output=bool(given.get("json")))
     if context.config.run.dry and "dry_run" in given:
         given["dry_run"] = True
     try:
-        with watchdog.watching():
+        with variables.set_aside(), watchdog.watching():
             body(context, console, *args, **given)
     except PgopsError as error:
         if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def _server(context: Context, env: str | None) -> tuple[Environment, LocalServer]:
-    import os
 
     from pgops.local.server import choose
+    from pgops.runtime.variables import inherited
 
     environment = load_environment(context, env)
-    return environment, choose(environment, os.environ)
+    return environment, choose(environment, inherited())
 
 
 def _as_json(status: LocalStatus) -> dict[str, object]:

@@ -189,11 +189,13 @@ def test_status_still_shows_the_rows(broken: ProjectDirectory, database: Target)
 
 
 def test_an_environment_whose_target_is_not_known_here_is_a_row_and_no_mistake_in_a_file(
-    broken: ProjectDirectory, monkeypatch: pytest.MonkeyPatch
+    broken: ProjectDirectory,
 ) -> None:
-    monkeypatch.setenv("PGSERVICEFILE", str(broken.path / "no-services.conf"))
     file = broken.path / "environments.yaml"
-    file.write_text(file.read_text() + "  elsewhere:\n    service: nowhere\n    protected: true\n")
+    file.write_text(
+        file.read_text()
+        + "  elsewhere:\n    service: nowhere\n    servicefile: no-services.conf\n    protected: true\n"
+    )
     ran = broken.run("migrate.status", "--json")
     answer = json.loads(ran.out)
     assert (ran.code, answer["ok"]) == (0, True)

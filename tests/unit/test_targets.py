@@ -37,11 +37,12 @@ def test_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, lines:
         target_for(environment)
 
 
-def test_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service(tmp_path: Path) -> None:
     services = tmp_path / "services.conf"
     services.write_text("[s]\nhost=db.example.com\ndbname=d\nuser=u\n", encoding="utf-8")
-    monkeypatch.setenv("PGSERVICEFILE", str(services))
     file = tmp_path / "environments.yaml"
-    file.write_text("version: 1\nenvironments:\n  a: {service: s}\n", encoding="utf-8")
+    file.write_text(
+        "version: 1\nenvironments:\n  a: {service: s, servicefile: services.conf}\n", encoding="utf-8"
+    )
     with pytest.raises(ConfigurationError, match="sslmode 'prefer' does not prove"):
         target_for(load(file, environ={}).environment("a"))

@@ -33,6 +33,7 @@ from pgops.postgres import (
     transaction_pooled,
 )
 from pgops.postgres.locks import Mode, held
+from pgops.runtime.variables import plain
 
 _MOST_JOBS = 4
 _CONTENTS = f"{DUMP_DIRECTORY}/toc.dat"
@@ -287,6 +288,7 @@ def git_commit(project: Path) -> str | None:
             capture_output=True,
             text=True,
             check=False,
+            env=plain(),
             timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):

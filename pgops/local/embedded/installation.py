@@ -56,6 +56,8 @@ class ServerUser:
             cwd="/",
             stdin=subprocess.DEVNULL,
             check=False,
+            # Of root's environment nothing: it may hold secrets, and the other user could read them.
+            env={"PATH": os.defpath},
             **self.as_child(),
         )
         return asked.returncode == 0

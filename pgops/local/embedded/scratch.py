@@ -93,6 +93,7 @@ def _undertaker(home: Path) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env={"PATH": os.defpath},
     )
     try:
         yield

@@ -27,18 +27,21 @@ from pgops.errors import ConfigurationError, UnreachableError
 from pgops.local.engine import cache
 from pgops.local.engine.client import Engine, EngineFacts, connect, explanation, reconnect, speaking
 from pgops.pgtools import Child, Finished, Toolset, ability_probe, run, toolset_of
+from pgops.runtime.variables import LIBPQ
 from pgops.secrets.redaction import redact
 
 LABEL = "pgops.tool"
 _END = "pgops: the program ended with "
 # The shell gives a background program /dev/null as stdin, hence descriptor 3.
+# The image's own variables, or those of who made it, may be libpq's: only what we give holds.
 _SCRIPT = f"""
 umask 077
+unset %s
 exec 3<&0
 "$@" </dev/null & tool=$!
 (cat <&3 >/dev/null; kill -TERM "$tool") >/dev/null 2>&1 &
 wait "$tool"; code=$?
-printf '\\n{_END}%s\\n' "$code" >&2
+printf '\\n{_END}%%s\\n' "$code" >&2
 exit "$code"
 """
 _NO_SOURCE = "bind source path does not exist: "
@@ -166,7 +169,7 @@ class _ContainerChild:
         try:
             self._container = api.create_container(
                 image,
-                entrypoint=["/bin/sh", "-c", _SCRIPT, "sh"],
+                entrypoint=["/bin/sh", "-c", _SCRIPT % " ".join(sorted(LIBPQ - environ.keys())), "sh"],
                 command=self._argv,
                 environment=environ,
                 user=f"{os.getuid()}:{os.getgid()}",

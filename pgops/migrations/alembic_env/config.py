@@ -20,7 +20,8 @@ from sqlalchemy.pool import NullPool
 from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError
 from pgops.migrations.revisions.location import ScriptLocation
-from pgops.postgres import Target, sqlalchemy_url
+from pgops.postgres import Target, child_environment, sqlalchemy_url
+from pgops.runtime import variables
 from pgops.secrets.references import PassfileSecret
 
 _PLACEHOLDER = re.compile(r"\{url(?::([a-z0-9_]+))?\}")
@@ -166,36 +167,21 @@ def surroundings(settings: AlembicSettings, location: ScriptLocation, target: Ta
     :raises ConfigurationError: a template in ``environ:`` names something else than ``{url}`` or ``{url:driver}``.
     """
     wanted = {name: _filled(name, text, target) for name, text in settings.environ.items()}
-    wanted |= _library_variables(target)
-    before = {name: os.environ.get(name) for name in wanted}
     directory = Path.cwd()
-    os.environ.update(wanted)
-    os.chdir(location.working_directory)
-    try:
-        yield
-    finally:
-        os.chdir(directory)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with variables.set_aside(), variables.replaced(wanted, _of_the_target(target)):
+        os.chdir(location.working_directory)
+        try:
+            yield
+        finally:
+            os.chdir(directory)
 
 
-def _library_variables(target: Target) -> Mapping[str, str]:
-    # Both libpq and asyncpg read them. In an asyncpg URL the mode would be "ssl", which libpq refuses where an
-    # env.py turns that URL into a sync one.
-    found = {"PGSSLMODE": target.sslmode}
-    if isinstance(target.password, PassfileSecret):
-        found["PGPASSFILE"] = str(target.password.path)
-    for name, path in (
-        ("PGSSLROOTCERT", target.sslrootcert),
-        ("PGSSLCERT", target.sslcert),
-        ("PGSSLKEY", target.sslkey),
-    ):
-        if path is not None:
-            found[name] = str(path)
-    return found
+def _of_the_target(target: Target) -> Mapping[str, str]:
+    # libpq and asyncpg read them, and many an env.py does. In an asyncpg URL the mode would be "ssl", which libpq
+    # refuses where an env.py turns that URL into a sync one.
+    own = target.password
+    passfile = str(own.path) if isinstance(own, PassfileSecret) else variables.NO_PASSFILE
+    return {**child_environment(target), "PGPASSFILE": passfile}
 
 
 def _filled(name: str, text: str, target: Target) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pgops.errors import PgopsError
 from pgops.migrations.hazards.sql import Statement
+from pgops.runtime.variables import plain
 
 UNREADABLE = "syntax-error"
 """What squawk reports, as a rule, about a statement that it can't read."""
@@ -94,6 +95,7 @@ def lint(statements: Sequence[Statement], version: str) -> Mapping[int, frozense
             encoding="utf-8",
             timeout=_TIMEOUT,
             check=False,
+            env=plain(),
         )
     try:
         findings = json.loads(done.stdout)

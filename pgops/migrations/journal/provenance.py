@@ -8,6 +8,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+from pgops.runtime.variables import plain
+
 
 def operator() -> str:
     """Who runs this, as the machine knows them."""
@@ -31,6 +33,7 @@ def git_state(project: Path) -> tuple[str | None, bool | None]:
             text=True,
             timeout=10,
             check=False,
+            env=plain(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None, None

@@ -15,6 +15,7 @@ from pgops.errors import ConfigurationError, PgopsError
 from pgops.migrations.revisions.history import History, NotPlainError
 from pgops.migrations.revisions.mistakes import check_python
 from pgops.migrations.status.status import Status, history_of, migration_status, misconfigured, unreachable
+from pgops.runtime.variables import inherited
 from pgops.targets import target_for
 
 _AT_ONCE = 16
@@ -120,6 +121,7 @@ def _asked(project: Project, environment: Environment, place: str) -> Status:
         timeout=_PATIENCE,
         check=False,
         cwd=Path.cwd(),
+        env=inherited(),
     )
     try:
         answer = json.loads(done.stdout)

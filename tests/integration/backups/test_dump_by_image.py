@@ -128,6 +128,20 @@ def test_exit_codes_and_output_come_back(engine: Engine) -> None:
     eventually(lambda: tool_containers(engine) == [], "a container was left behind")
 
 
+def test_the_images_own_variables_lead_nowhere(engine: Engine, contained: Target) -> None:
+    made = engine.untyped.create_container(IMAGE, entrypoint=["true"])["Id"]
+    astray = ["ENV PGHOSTADDR=127.0.0.9", "ENV PGSERVICE=astray", "ENV PGOPTIONS='-c role=nobody'"]
+    image = engine.untyped.commit(made, changes=astray)["Id"]
+    try:
+        runner = tools_of_images.ContainerRunner(engine.facts, image)
+        said = run(runner, ["psql", "--no-psqlrc", "-Atc", "SELECT 42"], target=contained)
+        assert (said.exit_code, said.stdout, said.stderr) == (0, "42\n", "")
+        eventually(lambda: tool_containers(engine) == [], "a container was left behind")
+    finally:
+        engine.untyped.remove_container(made)
+        engine.untyped.remove_image(image)
+
+
 def test_what_is_missing_is_told_and_not_made(engine: Engine, tmp_path: Path) -> None:
     (tools, *_) = image_tools(17)
     missing = tmp_path / "removed meanwhile"

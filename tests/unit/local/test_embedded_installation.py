@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,23 @@ def test_the_wheels_python_is_never_imported() -> None:
 def test_an_ordinary_user_runs_the_server_itself() -> None:
     assert installation.server_user() is None
     assert installation.programs_for(None) == installation.bindir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as somebody else")
+def test_the_other_user_sees_nothing_of_roots_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = installation.server_user()
+    assert user is not None
+    monkeypatch.setenv("PRODUCTION_PASSWORD", "hunter22")
+    started: list[dict[str, str]] = []
+    real = subprocess.run
+
+    def run(*arguments: Any, **keywords: Any) -> Any:
+        started.append(keywords["env"])
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert user.can("-x", Path("/usr/bin"))
+    assert started == [{"PATH": os.defpath}]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as somebody else")

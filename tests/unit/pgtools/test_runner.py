@@ -199,9 +199,11 @@ def test_long_output_keeps_its_end(tool: Callable[[str], HostRunner]) -> None:
     assert len(finished.stderr) <= 64 * 1024
 
 
-def test_a_target_without_password_leaves_the_users_own_ways(
+def test_a_target_without_password_takes_none_from_elsewhere(
     tool: Callable[[str], HostRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", "mine")
     finished = run(tool("env"), ["tool"], target=dataclasses.replace(TARGET, password=None))
-    assert "PGPASSWORD=mine" in finished.stdout.splitlines()
+    lines = finished.stdout.splitlines()
+    assert "PGPASSWORD=mine" not in lines
+    assert "PGPASSFILE=/dev/null/none" in lines

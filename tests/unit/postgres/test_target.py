@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -78,12 +79,40 @@ def test_several_hosts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_service_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "pg_service.conf"
     file.write_text("[main]\nhost=db1\nport=5433\ndbname=app\nuser=me\npassword=a%b\n", encoding="utf-8")
-    monkeypatch.setenv("PGSERVICEFILE", str(file))
-    found = from_connection("x", ServiceConnection("main", user="other"), connect_timeout=5)
+    monkeypatch.setenv("PGSERVICEFILE", "/nonexistent")
+    found = from_connection("x", ServiceConnection("main", file, user="other"), connect_timeout=5)
     assert str(found) == "other@db1:5433/app"
     assert found.secret() == Secret("a%b")
     with pytest.raises(ConfigurationError, match="there is no service 'nope' in"):
-        from_connection("x", ServiceConnection("nope"), connect_timeout=5)
+        from_connection("x", ServiceConnection("nope", file), connect_timeout=5)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file.rename(tmp_path / ".pg_service.conf")
+    assert from_connection("x", ServiceConnection("main"), connect_timeout=5).host == "db1"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://me@db/app?hostaddr=192.0.2.7", None),
+        ("postgresql://me@192.0.2.7/app?hostaddr=192.0.2.7", "me@192.0.2.7:5432/app"),
+        ("postgresql://me@/app?hostaddr=192.0.2.7", "me@192.0.2.7:5432/app"),
+    ],
+)
+def test_hostaddr_is_shown_or_refused(monkeypatch: pytest.MonkeyPatch, url: str, place: str | None) -> None:
+    monkeypatch.setenv("URL", url)
+    if place is not None:
+        assert str(from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)) == place
+        return
+    with pytest.raises(ConfigurationError, match="host db and hostaddr"):
+        from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+
+
+def test_no_variable_says_as_whom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URL", "postgresql://db/app")
+    monkeypatch.setenv("PGUSER", "another")
+    monkeypatch.setenv("USER", "a third")
+    found = from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+    assert found.user == pwd.getpwuid(os.geteuid()).pw_name
 
 
 @pytest.mark.parametrize(
