@@ -87,9 +87,12 @@ def restore_command(
     ]
 
 
-def read_command(archive: Path) -> list[str]:
-    """``pg_restore`` that reads the whole archive and throws the SQL away: finds what a listing does not."""
-    return ["pg_restore", "--file=/dev/null", str(archive)]
+def read_command(archive: Path, output: Path) -> list[str]:
+    """``pg_restore`` that reads the data of the whole archive and writes it as SQL to ``output``.
+
+    Above the data of each entry it writes what that is of: by ``--verbose`` the OID too.
+    """
+    return ["pg_restore", "--section=data", "--verbose", f"--file={output}", str(archive)]
 
 
 def list_command(archive: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is in a database: tables with their sizes and row counts, sequences, extensions, roles, settings.
+"""What is in a database: tables with their sizes, sequences, extensions, roles, settings.
 
 Everything here reads over a connection that holds the dump's snapshot, so that it says the same as the
 archive. Hundreds of tables cost a few round trips, not hundreds.
@@ -6,14 +6,13 @@ archive. Hundreds of tables cost a few round trips, not hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pgops.backups.manifest.manifest import Extension, InvalidIndex, Locale, SequenceValue, Setting, Table
 from pgops.postgres import Connection, fetch_all, fetch_one, fetch_value, identifier
 
 _BATCH_TABLES = 100
-_BATCH_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +65,6 @@ def relations(connection: Connection) -> list[Relation]:
     return [Relation(*row) for row in fetch_all(connection, _RELATIONS)]
 
 
-def count_rows(connection: Connection, tables: Sequence[Relation]) -> dict[int, int]:
-    """Rows of each table by oid, children of inheritance not included: what COPY writes for it."""
-    counts: dict[int, int] = {}
-    for batch in _batches(tables):
-        sql = " UNION ALL ".join(
-            f"SELECT {each.oid}::bigint, count(*) FROM ONLY {each.quoted}" for each in batch
-        )
-        counts.update((int(oid), int(rows)) for oid, rows in fetch_all(connection, sql))
-    return counts
-
-
-def _batches(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
-    """Small tables together, a large one alone: a batch is what one cancelled query loses."""
-    batch: list[Relation] = []
-    size = 0
-    for table in tables:
-        if batch and (len(batch) >= _BATCH_TABLES or size + table.bytes > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(table)
-        size += table.bytes
-    if batch:
-        yield batch
-
-
 # A value of an enum is hashed by its OID, which is another one in another database: pg_dump loads such partitions
 # through their root, and finds them by this operator class as well.
 _PARTITIONS_BY_ENUM = """
@@ -114,7 +88,7 @@ def partitions_by_enum(connection: Connection) -> dict[tuple[str, str], tuple[st
 
 
 def table_of(relation: Relation, rows: int | None) -> Table:
-    """The manifest's line for a table."""
+    """The manifest's line for a table; ``rows`` are the archive's, if it has any."""
     return Table(relation.schema, relation.name, rows, relation.bytes)
 
 

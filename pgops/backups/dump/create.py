@@ -7,18 +7,20 @@ import datetime as dt
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgops import __version__
 from pgops.backups.database.errors import database_errors, interrupt_errors
+from pgops.backups.database.inventory import Relation, table_of
 from pgops.backups.database.progress import Observer, Unobserved
 from pgops.backups.dump.dump import SESSION_PREFIX, UNTOUCHED, Dumped, dump, end_sessions
-from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Proof, Tools, new_id
+from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Proof, Table, Tools, new_id
 from pgops.backups.repository import open_repository
 from pgops.backups.repository.repository import Backup, Repository, proof_name
-from pgops.backups.verify.reading import ProblemsError, describe_files, meanwhile, read_archive
+from pgops.backups.verify.archive import count_rows
+from pgops.backups.verify.reading import ProblemsError, describe_files, meanwhile
 from pgops.environments import Environment
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, ToolSource, choose_for_dump
@@ -114,7 +116,7 @@ def create(
     observer = observer or Unobserved()
     started = clock()
     backup_id = new_id(started)
-    # Counting rows may take longer than the role's own limit for statements.
+    # Waiting for a lock may take longer than the role's own limit for statements.
     patient = {"statement_timeout": "0"}
     again = f"when the server is well again: invoke backup --env={environment.name}"
     with (
@@ -223,14 +225,17 @@ def _described(
         observer.progress(done, total, "")
 
     with meanwhile(lambda watched: describe_files(root, watched), observed) as hashing:
-        problems = read_archive(choice.toolset, root, jobs=jobs_of(environment))
+        counted = count_rows(choice.toolset, root, jobs=jobs_of(environment))
         files = hashing.result()
+    problems = counted.problems
     if _CONTENTS not in {each.path for each in files}:
         # The tools may see another disk than we do: an engine elsewhere, or one in another mount namespace.
         problems = [
             *problems,
             f"{_CONTENTS} is not on this machine's disk: the tools of {choice.toolset.origin} wrote elsewhere",
         ]
+    elif not problems:
+        problems = _without_data(dumped.filled, counted.rows)
     finished = clock()
     toolset = choice.toolset
     proof = Proof(
@@ -260,7 +265,7 @@ def _described(
         heads=dumped.heads,
         git_commit=git_commit(environment.project),
         files=files,
-        tables=dumped.tables,
+        tables=_tables(dumped, counted.rows),
         sequences=dumped.sequences,
         large_objects=dumped.large_objects,
         extensions=dumped.extensions,
@@ -278,6 +283,19 @@ def _described(
         tablespaces=dumped.tablespaces,
         named_roles=dumped.named_roles,
     ), proof
+
+
+def _without_data(tables: Sequence[Relation], rows: Mapping[int, int]) -> list[str]:
+    """Tables that the archive has no data entry of: an empty one has an entry without rows."""
+    return [f"{_CONTENTS}: it has no data of table {each.quoted}" for each in tables if each.oid not in rows]
+
+
+def _tables(dumped: Dumped, rows: Mapping[int, int]) -> tuple[Table, ...]:
+    tables = [
+        *(table_of(each, rows[each.oid]) for each in dumped.filled),
+        *(table_of(each, None) for each in dumped.others),
+    ]
+    return tuple(sorted(tables, key=lambda each: (each.schema, each.name)))
 
 
 def git_commit(project: Path) -> str | None:

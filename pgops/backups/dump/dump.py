@@ -1,13 +1,17 @@
-"""One consistent, parallel dump: a snapshot held open, pg_dump on it, the rows counted in it meanwhile."""
+"""One consistent, parallel dump: a snapshot held open, pg_dump on it, everything else read in it.
+
+Rows are read once, by pg_dump. How many they are is known when the archive is read back.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pgops.backups.database import inventory
 from pgops.backups.database.inventory import DatabaseFacts, Relation
@@ -18,7 +22,6 @@ from pgops.backups.manifest.manifest import (
     Extension,
     InvalidIndex,
     SequenceValue,
-    Table,
 )
 from pgops.errors import LockedError, PgopsError
 from pgops.pgtools import Child, Finished, ToolError, Toolset, dump_command, globals_command, running, wait
@@ -45,15 +48,17 @@ UNTOUCHED = "the database was only read; no backup was written"
 _REAP_WITHIN = 10.0
 # Text compresses to a quarter or less; indexes are not in a dump at all.
 _EXPECTED_SHARE = 4
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Dumped:
-    """What the dump's own snapshot says is in the archive."""
+    """What the dump's own snapshot says is in the archive; of ``filled`` tables it has the rows."""
 
     snapshot: str
     heads: tuple[str, ...]
-    tables: tuple[Table, ...]
+    filled: tuple[Relation, ...]
+    others: tuple[Relation, ...]
     sequences: tuple[SequenceValue, ...]
     large_objects: int
     invalid_indexes: tuple[InvalidIndex, ...]
@@ -102,36 +107,31 @@ def dump(
             found = reader.wait_for(inventory.relations)
             tables = [each for each in found if each.kind != "S"]
             _refuse_unreadable(target, found, standby=facts.in_recovery)
-            countable = [each for each in tables if _is_counted(each, standby=facts.in_recovery)]
-            monitor.expect(countable)
-            _refuse_too_little_room(directory, countable)
+            filled = [each for each in tables if _has_rows(each, standby=facts.in_recovery)]
+            monitor.expect(filled)
+            _refuse_too_little_room(directory, filled)
             sequences = [each for each in found if each.kind == "S"]
-            before = reader.wait_for(lambda through: _look_at(through, sequences))
+            before = reader.wait_for(_unlocked(lambda through: inventory.sequences(through, sequences)))
+            heads = reader.wait_for(_unlocked(lambda through: inventory.alembic_heads(through, filled)))
             warnings = _warnings(tables, facts)
             globals_file = directory / GLOBALS_NAME
             with _tools(toolset, target, name, directory, globals_file, snapshot, jobs, lock_wait) as (
                 dumping,
                 globals_,
             ):
-                counting = reader.start(lambda through: inventory.count_rows(through, countable))
-                finished = wait(dumping, lambda: reader.look(counting))
+                finished = wait(dumping, monitor.look)
                 if finished.exit_code != 0:
                     raise _explained(finished, monitor.blockers, lock_wait)
-                counts = reader.finish(counting)
                 left = inventory.still_there(control, sequences)
-                after = reader.wait_for(lambda through: _look_at(through, left))
+                after = reader.wait_for(_unlocked(lambda through: inventory.sequences(through, left)))
                 warnings += _globals_warning(wait(globals_), globals_file)
             invalid = inventory.invalid_indexes(connection)
             warnings += _invalid_index_warnings(invalid)
             return Dumped(
                 snapshot=snapshot,
-                heads=inventory.alembic_heads(connection, countable),
-                tables=tuple(
-                    sorted(
-                        (inventory.table_of(each, counts.get(each.oid)) for each in tables),
-                        key=lambda each: (each.schema, each.name),
-                    )
-                ),
+                heads=heads,
+                filled=tuple(filled),
+                others=tuple(each for each in tables if not _has_rows(each, standby=facts.in_recovery)),
                 sequences=_least(before, after, inventory.descending(connection)),
                 large_objects=inventory.large_objects(connection),
                 invalid_indexes=invalid,
@@ -253,15 +253,19 @@ def _explained(finished: Finished, blockers: Sequence[Blocker], lock_wait: float
     return ToolError(finished, untouched=UNTOUCHED, hint=hint)
 
 
-def _look_at(connection: Connection, found: Sequence[Relation]) -> tuple[SequenceValue, ...]:
-    """Where the sequences stand, none of them kept locked.
+def _unlocked(query: Callable[[Connection], _T]) -> Callable[[Connection], _T]:
+    """The query, with nothing that it read kept locked.
 
-    Whoever waits to drop or truncate one would wait for our transaction, and pg_dump for him: for ever.
+    Whoever waits to drop or truncate that would wait for our transaction, and pg_dump for him: for ever.
     """
-    execute(connection, "SAVEPOINT before_sequences")
-    values = inventory.sequences(connection, found)
-    execute(connection, "ROLLBACK TO SAVEPOINT before_sequences")
-    return values
+
+    def run(connection: Connection) -> _T:
+        execute(connection, "SAVEPOINT before_reading")
+        found = query(connection)
+        execute(connection, "ROLLBACK TO SAVEPOINT before_reading")
+        return found
+
+    return run
 
 
 def _least(
@@ -312,15 +316,15 @@ def _refuse_too_little_room(directory: Path, tables: Sequence[Relation]) -> None
         )
 
 
-def _is_counted(relation: Relation, *, standby: bool) -> bool:
-    """Whether the archive holds this relation's rows."""
+def _has_rows(relation: Relation, *, standby: bool) -> bool:
+    """Whether the archive holds this relation's rows: those of foreign tables and materialised views it does not."""
     return relation.kind == "r" and not (standby and relation.persistence == "u")
 
 
 def _refuse_unreadable(target: Target, found: Sequence[Relation], *, standby: bool) -> None:
     untouched = "nothing was written"
     # Foreign tables and materialised views are dumped as definitions.
-    data = [each for each in found if each.kind == "S" or _is_counted(each, standby=standby)]
+    data = [each for each in found if each.kind == "S" or _has_rows(each, standby=standby)]
     if unreadable := [each.quoted for each in data if not each.readable]:
         raise PgopsError(
             f"{target.user} may not read {_some(unreadable)}",

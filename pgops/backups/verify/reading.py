@@ -1,8 +1,7 @@
 """Proof by reading: every file is what the manifest says, no more and no less, and the archive reads to its end.
 
-Both halves are needed. ``pg_restore --list`` is content with a truncated archive and a full read
-does not see a flipped bit in an uncompressed one; SHA-256 sees both, but not that what was written was
-an archive in the first place.
+Both halves are needed. A full read does not see a flipped bit in an uncompressed archive; SHA-256 does, but not
+that what was written was an archive in the first place.
 """
 
 from __future__ import annotations
@@ -11,37 +10,22 @@ import contextlib
 import datetime as dt
 import hashlib
 import os
-import re
 import stat
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from pgops.backups.manifest.manifest import DUMP_DIRECTORY, File, Manifest, Proof
+from pgops.backups.manifest.manifest import File, Manifest, Proof
 from pgops.backups.repository.repository import Backup, Progress, Repository, is_note, no_progress, proof_name
+from pgops.backups.verify.archive import read_archive
 from pgops.errors import VerificationError
-from pgops.pgtools import (
-    DEFAULT_SOURCES,
-    Finished,
-    Toolset,
-    ToolSource,
-    choose_for_reading,
-    list_command,
-    read_command,
-    run,
-    running,
-    wait,
-)
+from pgops.pgtools import DEFAULT_SOURCES, ToolSource, choose_for_reading
 
 _CHUNK = 1024 * 1024
 _THREADS = min(4, os.cpu_count() or 1)
-# Below this, starting another process takes longer than it saves.
-_SPLIT_FROM = 16 * 1024 * 1024
-_ENTRY = re.compile(r"^(\d+);", re.MULTILINE)
 _T = TypeVar("_T")
 
 
@@ -112,60 +96,6 @@ def check_files(root: Path, manifest: Manifest, progress: Progress = no_progress
             elif digest != expected[name].sha256:
                 problems.append(f"{name}: its content is not what was written (SHA-256 differs)")
     return problems
-
-
-def read_archive(toolset: Toolset, root: Path, *, jobs: int = 1) -> list[str]:
-    """What pg_restore complains about when it reads the whole archive of the backup below ``root``.
-
-    A large archive is read by ``jobs`` processes at once, each its share of the entries.
-    """
-    archive = root / DUMP_DIRECTORY
-    sizes = _data_sizes(archive)
-    if jobs == 1 or sum(sizes.values()) < _SPLIT_FROM:
-        return _complaint(run(toolset.runner, read_command(archive), paths=[root]))
-    listed = run(toolset.runner, list_command(archive), paths=[root])
-    if listed.exit_code != 0:
-        return _complaint(listed)
-    entries = [int(found.group(1)) for found in _ENTRY.finditer(listed.stdout)]
-    with contextlib.ExitStack() as stack:
-        lists = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgops-")))
-        children = []
-        for number, share in enumerate(_shares(entries, sizes, jobs)):
-            chosen = lists / str(number)
-            chosen.write_text("".join(f"{entry};\n" for entry in share), encoding="ascii")
-            argv = [*read_command(archive), f"--use-list={chosen}"]
-            children.append(stack.enter_context(running(toolset.runner, argv, paths=[root, lists])))
-        return [problem for child in children for problem in _complaint(wait(child))]
-
-
-def _data_sizes(archive: Path) -> dict[int, int]:
-    """Sizes of the data files by the number of the entry they are named after: 3456 for ``3456.dat.zst``."""
-    if not archive.is_dir():
-        return {}
-    with os.scandir(archive) as files:
-        return {
-            int(stem): file.stat(follow_symlinks=False).st_size
-            for file in files
-            if (stem := file.name.partition(".")[0]).isdecimal()
-        }
-
-
-def _shares(entries: Sequence[int], sizes: Mapping[int, int], jobs: int) -> list[list[int]]:
-    """Every entry once, in shares of about the same size."""
-    shares: list[list[int]] = [[] for _ in range(jobs)]
-    weights = [0] * jobs
-    for entry in sorted(entries, key=lambda each: (-sizes.get(each, 0), each)):
-        lightest = weights.index(min(weights))
-        shares[lightest].append(entry)
-        weights[lightest] += sizes.get(entry, 0)
-    return [sorted(share) for share in shares if share]
-
-
-def _complaint(finished: Finished) -> list[str]:
-    if finished.exit_code == 0:
-        return []
-    said = "; ".join(line.strip() for line in finished.stderr.splitlines()[-3:] if line.strip())
-    return [f"{DUMP_DIRECTORY}: pg_restore can't read the archive to its end: {said or finished.exit_code}"]
 
 
 @contextlib.contextmanager

@@ -10,22 +10,20 @@ those differ are rows compared without regard to their order.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY
+from pgops.backups.verify.script import Script, reading
 from pgops.errors import VerificationError
-from pgops.pgtools import Toolset, check, run
+from pgops.pgtools import Toolset, check, read_command, run
 from pgops.postgres import Connection, Target, codec, connected, execute, fetch_value
 
 _CHUNK = 1 << 20
-_END = b"\\.\n"
 _MASK = (1 << 128) - 1
 _SETTINGS = {
     "timezone": "UTC",
@@ -172,51 +170,13 @@ def read_archive_contents(
     :raises ToolError: pg_restore can't read it.
     """
     with tempfile.TemporaryDirectory(prefix="pgops-") as directory:
-        pipe = Path(directory) / "archive.sql"
-        os.mkfifo(pipe, 0o600)
-        reader = _Reading(pipe, hasher, only)
-        argv = ["pg_restore", "--section=data", f"--file={pipe}", str(backup / DUMP_DIRECTORY)]
-        with reader:
-            check(run(toolset.runner, argv, paths=[backup / DUMP_DIRECTORY, Path(directory)]))
-        return reader.contents()
-
-
-class _Reading:
-    """Reads the pipe in a thread of its own while pg_restore writes it."""
-
-    def __init__(self, pipe: Path, hasher: Hasher, only: frozenset[CopyTarget] | None) -> None:
-        self._found = ArchiveContents()
-        self._hasher = hasher
-        self._only = only
-        self._error: Exception | None = None
-        # Opened for both, so that neither we nor pg_restore wait at the other end.
-        self._keeper = os.open(pipe, os.O_RDWR)
-        self._stream = pipe.open("rb", buffering=0)
-        self._thread = threading.Thread(target=self._work, name="pgops-archive", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        # The writer is gone; without our own end of the pipe the reader sees its end.
-        os.close(self._keeper)
-        self._thread.join()
-
-    def contents(self) -> ArchiveContents:
-        """What was read, once it is over."""
-        if self._error is not None:
-            raise self._error
-        return self._found
-
-    def _work(self) -> None:
-        with self._stream:
-            try:
-                read_script(self._stream, self._hasher, self._found, self._only)
-            except Exception as error:  # noqa: BLE001 - carried to the caller's thread and raised there
-                self._error = error
-                # pg_restore must not wait for a reader for ever.
-                while self._stream.read(_CHUNK):
-                    pass
+        found = ArchiveContents()
+        archive = backup / DUMP_DIRECTORY
+        with reading(Path(directory), [lambda script: read_script(script, hasher, found, only)]) as (pipe,):
+            check(run(toolset.runner, read_command(archive, pipe.path), paths=[archive, Path(directory)]))
+        if pipe.error is not None:
+            raise pipe.error
+        return found
 
 
 _ENCODING = re.compile(rb"SET client_encoding = '([^']+)';\n")
@@ -224,37 +184,33 @@ _ENCODING = re.compile(rb"SET client_encoding = '([^']+)';\n")
 _COPY = re.compile(
     rb'COPY (?P<table>(?:"(?:[^"]|"")*"|[^" ])+) (?P<columns>\(.*\))? ?FROM stdin;\n', re.DOTALL
 )
-_SETVAL = b"SELECT pg_catalog.setval("
 _LO_OPEN = re.compile(rb"SELECT pg_catalog\.lo_open\('(\d+)', \d+\);\n")
 _LO_WRITE = re.compile(rb"SELECT pg_catalog\.lowrite\(0, '(.*)'\);\n", re.DOTALL)
 
 
 def read_script(
-    stream: Any, hasher: Hasher, found: ArchiveContents, only: frozenset[CopyTarget] | None = None
+    script: Script, hasher: Hasher, found: ArchiveContents, only: frozenset[CopyTarget] | None = None
 ) -> None:
     """Hash the COPY blocks and large objects of a script that pg_restore writes.
 
     :raises EOFError: the stream ends within a statement or a table.
     """
-    script = _Script(stream)
     objects: dict[int, Any] = {}
     current = 0
     while line := script.line():
-        if line.startswith(b"COPY "):
-            copied = _copy_target(script.rest_of(line, b'"'))
+        statement = script.statement(line)
+        if statement.startswith(b"COPY "):
+            copied = _copy_target(statement)
             into = hasher() if only is None or copied in only else None
             script.copy_block(into.write if into is not None else lambda _data: None)
             if into is not None:
                 found.tables.setdefault(copied, []).append(into.result())
-        elif line.startswith(_SETVAL):
-            # Only so that a line of a sequence's name is not taken for a statement.
-            script.rest_of(line, b"'")
-        elif match := _LO_WRITE.fullmatch(line):
+        elif match := _LO_WRITE.fullmatch(statement):
             objects[current].update(_large_object_bytes(match.group(1)))
-        elif match := _LO_OPEN.fullmatch(line):
+        elif match := _LO_OPEN.fullmatch(statement):
             current = int(match.group(1))
             objects[current] = hashlib.sha256()
-        elif match := _ENCODING.fullmatch(line):
+        elif match := _ENCODING.fullmatch(statement):
             found.encoding = match.group(1).decode()
     found.objects |= {oid: digest.hexdigest() for oid, digest in objects.items()}
 
@@ -271,62 +227,3 @@ def _copy_target(statement: bytes) -> CopyTarget:
 def _large_object_bytes(text: bytes) -> bytes:
     # A database without standard_conforming_strings writes the backslash twice.
     return bytes.fromhex(text.lstrip(b"\\").removeprefix(b"x").decode())
-
-
-class _Script:
-    """Lines and COPY blocks of a stream; blocks go through in large pieces."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._buffer = b""
-        self._at = 0
-
-    def _more(self) -> bool:
-        piece = self._stream.read(_CHUNK)
-        self._buffer = self._buffer[self._at :] + piece
-        self._at = 0
-        return bool(piece)
-
-    def line(self) -> bytes:
-        """The next line with its end; empty at the end of the stream."""
-        searched = self._at
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer) - self._at
-            if not self._more():
-                end = len(self._buffer) - 1
-                break
-        line = self._buffer[self._at : end + 1]
-        self._at = end + 1
-        return line
-
-    def rest_of(self, line: bytes, quote: bytes) -> bytes:
-        """``line`` with those that follow until every quote is closed: a name may hold a newline.
-
-        :raises EOFError: the stream ends before.
-        """
-        while line.count(quote) % 2:
-            more = self.line()
-            if not more:
-                raise EOFError("the archive's data ends in the middle of a name")
-            line += more
-        return line
-
-    def copy_block(self, write: Callable[[bytes], Any]) -> None:
-        """Give everything up to the line ``\\.`` to ``write``; the mark itself is left out.
-
-        :raises EOFError: the stream ends before.
-        """
-        while len(self._buffer) - self._at < len(_END) and self._more():
-            pass
-        if self._buffer.startswith(_END, self._at):
-            self._at += len(_END)
-            return
-        while (end := self._buffer.find(b"\n" + _END, self._at)) < 0:
-            # The mark may be cut in two: its beginning stays in the buffer.
-            upto = max(self._at, len(self._buffer) - len(_END))
-            write(self._buffer[self._at : upto])
-            self._at = upto
-            if not self._more():
-                raise EOFError("the archive's data ends in the middle of a table")
-        write(self._buffer[self._at : end + 1])
-        self._at = end + 1 + len(_END)

@@ -12,7 +12,8 @@ import pytest
 
 from pgops.backups.dump import create as making
 from pgops.backups.repository import Backup, Repository, find, open_repository
-from pgops.backups.verify.reading import read_archive, verify
+from pgops.backups.verify.archive import read_archive
+from pgops.backups.verify.reading import verify
 from pgops.pgtools import Toolset, embedded_tools, list_command, run
 from pgops.postgres import Target
 from tests.conftest import fresh_database
@@ -142,7 +143,7 @@ def test_a_listing_proves_nothing_and_a_full_read_does(
 def test_a_read_in_shares_reads_everything(
     made: tuple[Repository, Backup], tools: Toolset, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgops.backups.verify.reading._SPLIT_FROM", 0)
+    monkeypatch.setattr("pgops.backups.verify.archive._SPLIT_FROM", 0)
     _repository, backup = made
     assert read_archive(tools, Path(backup.path), jobs=jobs) == []
     for victim in files_of(backup):

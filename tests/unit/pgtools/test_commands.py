@@ -62,7 +62,13 @@ def test_restore_stops_at_the_first_error() -> None:
 
 
 def test_reading_and_listing() -> None:
-    assert read_command(Path("/b/dump")) == ["pg_restore", "--file=/dev/null", "/b/dump"]
+    assert read_command(Path("/b/dump"), Path("/t/pipe")) == [
+        "pg_restore",
+        "--section=data",
+        "--verbose",
+        "--file=/t/pipe",
+        "/b/dump",
+    ]
     assert list_command(Path("/b/dump")) == ["pg_restore", "--list", "/b/dump"]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pgops.backups.manifest.manifest import Manifest
 from pgops.backups.repository.repository import Progress
-from pgops.backups.verify.reading import _shares, check_files, describe_files, meanwhile
+from pgops.backups.verify.reading import check_files, describe_files, meanwhile
 from pgops.errors import VerificationError
 from tests.support.backups import good_proof, made_up_contents, manifest_for, write_files
 
@@ -97,22 +97,6 @@ def test_progress_ends_at_the_whole(manifest: Manifest, tmp_path: Path) -> None:
     check_files(tmp_path, manifest, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (manifest.bytes, manifest.bytes)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-
-
-@given(
-    sizes=st.dictionaries(st.integers(1, 50), st.integers(0, 10**9)),
-    extra=st.sets(st.integers(51, 80)),
-    jobs=st.integers(1, 8),
-)
-def test_shares_hold_every_entry_once_and_none_is_much_larger(
-    sizes: dict[int, int], extra: set[int], jobs: int
-) -> None:
-    entries = sorted({*sizes, *extra})
-    shares = _shares(entries, sizes, jobs)
-    assert sorted(entry for share in shares for entry in share) == entries
-    weights = [sum(sizes.get(entry, 0) for entry in share) for share in shares]
-    if weights:
-        assert max(weights) <= sum(sizes.values()) / jobs + max(sizes.values(), default=0)
 
 
 def test_hashing_ends_when_nobody_wants_it_any_more() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 
 import pytest
 from hypothesis import example, given
@@ -13,6 +12,7 @@ from pgops.backups.verify import rows
 from pgops.backups.verify.rows import ArchiveContents, CopyTarget, Ordered, Unordered, read_script
 from pgops.errors import VerificationError
 from pgops.postgres import identifier
+from tests.support.scripts import cut
 
 SCRIPT = (
     b"SET client_encoding = 'LATIN1';\n--\n"
@@ -26,21 +26,10 @@ SCRIPT = (
 EMPTY = CopyTarget(b"public.empty", b"(id)")
 
 
-class _Cut(io.RawIOBase):
-    """A stream that gives as little as it likes."""
-
-    def __init__(self, data: bytes, sizes: list[int]) -> None:
-        self._data = io.BytesIO(data)
-        self._sizes = sizes
-
-    def read(self, size: int = -1) -> bytes:
-        return self._data.read(self._sizes.pop() if self._sizes else size)
-
-
 @given(st.lists(st.integers(1, 40), max_size=60))
 def test_blocks_and_objects_are_found_however_the_stream_is_cut(sizes: list[int]) -> None:
     found = ArchiveContents()
-    read_script(_Cut(SCRIPT, sizes), Ordered, found)
+    read_script(cut(SCRIPT, sizes), Ordered, found)
     assert found == ArchiveContents(
         tables={
             EMPTY: [hashlib.sha256(b"").hexdigest()],
@@ -55,26 +44,26 @@ def test_blocks_and_objects_are_found_however_the_stream_is_cut(sizes: list[int]
 
 def test_only_some_tables_can_be_asked_for() -> None:
     found = ArchiveContents()
-    read_script(io.BytesIO(SCRIPT), Ordered, found, frozenset([EMPTY]))
+    read_script(cut(SCRIPT), Ordered, found, frozenset([EMPTY]))
     assert list(found.tables) == [EMPTY]
 
 
 @pytest.mark.parametrize("script", [b"COPY a (b) FROM stdin;\n1\n2\n", b'COPY public."a\n'])
 def test_a_stream_that_ends_in_a_table_or_a_name_is_an_error(script: bytes) -> None:
     with pytest.raises(EOFError):
-        read_script(io.BytesIO(script), Ordered, ArchiveContents())
+        read_script(cut(script), Ordered, ArchiveContents())
 
 
 def test_a_large_object_of_a_database_without_standard_conforming_strings() -> None:
     found = ArchiveContents()
     script = b"SELECT pg_catalog.lo_open('7', 131072);\nSELECT pg_catalog.lowrite(0, '\\\\x00ff');\n"
-    read_script(io.BytesIO(script), Ordered, found)
+    read_script(cut(script), Ordered, found)
     assert found.objects == {7: hashlib.sha256(b"\x00\xff").hexdigest()}
 
 
 def test_a_copy_that_is_not_as_pg_dump_writes_it_is_refused_not_passed_over() -> None:
     with pytest.raises(VerificationError, match="a COPY that pgops can't read: COPY a FROM program 'x'"):
-        read_script(io.BytesIO(b"COPY a FROM program 'x';\n1\n\\.\n"), Ordered, ArchiveContents())
+        read_script(cut(b"COPY a FROM program 'x';\n1\n\\.\n"), Ordered, ArchiveContents())
 
 
 NAMES = st.text(
@@ -90,16 +79,14 @@ def test_any_name_is_found_again(schema: str, table: str, columns: list[str]) ->
     listed = f"({', '.join(map(identifier, columns))})".encode() if columns else b""
     setval = b"SELECT pg_catalog.setval('%b', 1, true);\n" % whole.replace(b"'", b"''")
     found = ArchiveContents()
-    read_script(
-        io.BytesIO(setval + b"COPY " + whole + b" " + listed + b" FROM stdin;\n1\n\\.\n"), Ordered, found
-    )
+    read_script(cut(setval + b"COPY " + whole + b" " + listed + b" FROM stdin;\n1\n\\.\n"), Ordered, found)
     assert found.tables == {CopyTarget(whole, listed): [hashlib.sha256(b"1\n").hexdigest()]}
 
 
 def test_a_line_of_a_sequences_name_is_no_statement() -> None:
     found = ArchiveContents()
     script = b"SELECT pg_catalog.setval('public.\"a\nCOPY it''s (b) FROM stdin;\n\"', 1, true);\n"
-    read_script(io.BytesIO(script), Ordered, found)
+    read_script(cut(script), Ordered, found)
     assert found.tables == {}
 
 
