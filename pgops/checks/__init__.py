@@ -21,7 +21,7 @@ from pgops.postgres import (
 )
 from pgops.postgres.facts import behind_proxy
 from pgops.runtime import variables
-from pgops.runtime.deadline import TooLateError, each_within
+from pgops.runtime.threads import TooLateError, each_within
 from pgops.secrets.references import EnvSecret, PassfileSecret, check_private
 from pgops.targets import target_for
 

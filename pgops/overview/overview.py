@@ -11,7 +11,7 @@ from pgops.environments import Environment
 from pgops.errors import PgopsError, VerificationError
 from pgops.migrations.status.status import Status
 from pgops.postgres import DatabaseError, connected, redact, server_facts
-from pgops.runtime.deadline import TooLateError, each_within
+from pgops.runtime.threads import TooLateError, each_within
 from pgops.targets import target_for
 
 NOT_CHECKED = "not checked"

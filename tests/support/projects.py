@@ -19,8 +19,9 @@ from pgops.environments import (
     Timeouts,
 )
 from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
-from pgops.migrations.run.run import Approval, Run, RunResult
+from pgops.migrations.run.run import Run, RunResult
 from pgops.postgres import Target, connected, fetch_all, fetch_value
 
 INI = """

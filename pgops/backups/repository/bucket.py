@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pgops.environments import S3Settings, Store
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError, UsageError, VerificationError
-from pgops.runtime.deadline import TooLateError, each_within
+from pgops.runtime.threads import TooLateError, each_within
 from pgops.secrets.redaction import redact
 from pgops.secrets.references import SecretRef, resolve
 

@@ -20,7 +20,7 @@ from pgops.backups.repository.cache import private_directory
 from pgops.backups.repository.repository import Progress, Repository, Staging, is_note, no_progress
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, PgopsError, SecretError, UsageError, VerificationError
-from pgops.runtime.workers import for_each
+from pgops.runtime.threads import for_each
 from pgops.secrets.references import Secret, SecretRef, resolve_text
 
 SUFFIX = ".age"

@@ -25,7 +25,7 @@ from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.locks import CLAIM_NAME, RepositoryLocks
 from pgops.backups.repository.repository import Progress, Staging, is_note, no_progress
 from pgops.errors import PgopsError, UnreachableError, VerificationError
-from pgops.runtime.workers import for_each
+from pgops.runtime.threads import for_each
 
 _CLAIMS = ".claims"
 _AT_ONCE = 4

@@ -6,8 +6,6 @@ queries after a swap must not find it without.
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from pgops.postgres import (
     no_session_timeouts,
     set_settings,
 )
+from pgops.runtime.threads import for_each_with
 
 _SETTINGS = {
     **UNHURRIED,
@@ -241,30 +240,13 @@ def _spread(
     target: Target, settings: Mapping[str, str], work: Sequence[_Count | _Analyze], jobs: int
 ) -> dict[tuple[str, str], int]:
     """Do the work over ``jobs`` connections; the first failure stops all and is raised here."""
-    waiting: queue.SimpleQueue[_Count | _Analyze] = queue.SimpleQueue()
-    # The long ones first. ANALYZE takes several times as long as a count, even of a smaller table.
-    for each in sorted(work, key=lambda one: (isinstance(one, _Count), -one.size)):
-        waiting.put(each)
     counts: dict[tuple[str, str], int] = {}
-    failures: list[Exception] = []
-
-    def labour() -> None:
-        try:
-            with connected(target, application_name="pgops compare", settings=settings) as connection:
-                while not failures:
-                    try:
-                        each = waiting.get_nowait()
-                    except queue.Empty:
-                        return
-                    each.run(connection, counts)
-        except Exception as error:  # noqa: BLE001 - carried to the caller's thread and raised there
-            failures.append(error)
-
-    threads = [threading.Thread(target=labour, daemon=True) for _ in range(max(1, min(jobs, len(work))))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    for_each_with(
+        lambda: connected(target, application_name="pgops compare", settings=settings),
+        # The long ones first. ANALYZE takes several times as long as a count, even of a smaller table.
+        sorted(work, key=lambda one: (isinstance(one, _Count), -one.size)),
+        lambda connection, each, _unwanted: each.run(connection, counts),
+        at_once=max(1, jobs),
+        leave_after=0.0,  # a query can't be called back from here, and Ctrl-C shall not wait for it
+    )
     return counts

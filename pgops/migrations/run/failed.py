@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pgops.errors import InterruptedRunError, PgopsError, UnreachableError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env.failures import QUERY_CANCELED, MigrationError, describe
+from pgops.migrations.run.attempt import Attempt
 from pgops.migrations.run.recovery import end_orphans
 from pgops.migrations.run.verification import invalid_indexes, tied
 from pgops.migrations.status.status import read_heads
 from pgops.postgres import Connection, DatabaseError, connected
 
-if TYPE_CHECKING:
-    from pgops.migrations.run.run import Run
 
-
-def failed_run(run: Run, connection: Connection, error: BaseException) -> PgopsError:
+def failed_run(attempt: Attempt, connection: Connection, error: BaseException) -> PgopsError:
     """Close the journal rows and give the error to raise.
 
     What was applied is read from the database on a new connection: a COMMIT whose answer never came
     may have happened.
     """
-    plan = run.plan
-    told = _told(run, error)
+    plan = attempt.plan
+    told = _told(attempt, error)
     try:
         with connected(plan.target, application_name="pgops look") as fresh:
-            end_orphans(fresh, journal.work_application(run.id))
+            end_orphans(fresh, journal.work_application(attempt.id))
             heads = read_heads(fresh, plan.version_table.name, plan.version_table.schema)
-            broken = tied(invalid_indexes(fresh), plan) if _may_leave_indexes(run) else []
+            broken = tied(invalid_indexes(fresh), plan) if _may_leave_indexes(attempt) else []
     except (UnreachableError, DatabaseError) as lost:
         told.untouched = "what was applied can't be told now: " + describe(lost)
         told.hint = told.hint or f"invoke migrate.status --env={plan.environment.name}, once it answers"
         return told
     stops = [set(plan.current), *(set(each.heads_after) for each in plan.pending)]
-    position = stops.index(set(heads)) if set(heads) in stops else len(run.applied)
+    position = stops.index(set(heads)) if set(heads) in stops else len(attempt.applied)
     applied = [each.revision for each in plan.pending[:position]]
-    _close_journal(run, connection, told, applied)
-    told.untouched = _what_is_applied(run, applied, broken)
-    told.hint = _next(run, told, applied)
+    _close_journal(attempt, connection, told, applied)
+    told.untouched = _what_is_applied(attempt, applied, broken)
+    told.hint = _next(attempt, told, applied)
     return told
 
 
@@ -47,57 +43,57 @@ def message_of(error: BaseException) -> str:
     return error.message if isinstance(error, PgopsError) else describe(error)
 
 
-def _told(run: Run, error: BaseException) -> PgopsError:
+def _told(attempt: Attempt, error: BaseException) -> PgopsError:
     if isinstance(error, KeyboardInterrupt):
-        at = f" in revision {run.step.revision.revision}" if run.step else ""
-        return InterruptedRunError(f"run {run.id} was interrupted{at}")
+        at = f" in revision {attempt.step.revision.revision}" if attempt.step else ""
+        return InterruptedRunError(f"run {attempt.id} was interrupted{at}")
     if isinstance(error, PgopsError):
         return error
-    return MigrationError(f"run {run.id} failed: {describe(error)}")
+    return MigrationError(f"run {attempt.id} failed: {describe(error)}")
 
 
-def _may_leave_indexes(run: Run) -> bool:
-    return run.step is not None and bool(run.step.leftovers)
+def _may_leave_indexes(attempt: Attempt) -> bool:
+    return attempt.step is not None and bool(attempt.step.leftovers)
 
 
-def _close_journal(run: Run, connection: Connection, told: PgopsError, applied: list[str]) -> None:
+def _close_journal(attempt: Attempt, connection: Connection, told: PgopsError, applied: list[str]) -> None:
     interrupted = isinstance(told, InterruptedRunError)
     outcome = journal.INTERRUPTED if interrupted else journal.FAILED
     try:
-        for step in filter(None, [*run.uncommitted, run.unrecorded, run.step]):
-            if step.revision.revision in applied and run.plan.action == "upgrade":
+        for step in filter(None, [*attempt.uncommitted, attempt.unrecorded, attempt.step]):
+            if step.revision.revision in applied and attempt.plan.action == "upgrade":
                 journal.finish_revision(connection, step.ordinal, journal.SUCCEEDED)
             else:
-                end = outcome if step is run.step else journal.ROLLED_BACK
+                end = outcome if step is attempt.step else journal.ROLLED_BACK
                 journal.finish_revision(connection, step.ordinal, end, told.message)
-        journal.finish_run(connection, run.id, outcome, told.message)
+        journal.finish_run(connection, attempt.id, outcome, told.message)
     except DatabaseError:
         # The journal's connection is gone too: the row says "running", its holder is not there any more,
         # and that is shown as interrupted until the next run closes it.
         connection.close()
 
 
-def _what_is_applied(run: Run, applied: list[str], broken: list[str]) -> str:
-    rest = [each.revision for each in run.plan.pending if each.revision not in applied]
-    word = "applied" if run.plan.action == "upgrade" else "rolled back"
+def _what_is_applied(attempt: Attempt, applied: list[str], broken: list[str]) -> str:
+    rest = [each.revision for each in attempt.plan.pending if each.revision not in applied]
+    word = "applied" if attempt.plan.action == "upgrade" else "rolled back"
     parts = [f"{word}: {', '.join(applied) or 'nothing'}", f"not {word}: {', '.join(rest) or 'nothing'}"]
-    if run.step is not None and run.step.committed and run.step.revision.revision not in applied:
+    if attempt.step is not None and attempt.step.committed and attempt.step.revision.revision not in applied:
         parts.append(
-            f"{run.step.revision.revision} had left its transaction (autocommit_block), so part of it is committed: "
-            + "; ".join(each[:80] for each in run.step.committed)
+            f"{attempt.step.revision.revision} had left its transaction (autocommit_block), so part of it is committed: "
+            + "; ".join(each[:80] for each in attempt.step.committed)
         )
     parts += [f"left INVALID: {each}; the next run removes it" for each in broken]
     return "; ".join(parts)
 
 
-def _next(run: Run, told: PgopsError, applied: list[str]) -> str:
-    name = run.plan.environment.name
+def _next(attempt: Attempt, told: PgopsError, applied: list[str]) -> str:
+    name = attempt.plan.environment.name
     parts = [told.hint] if told.hint else []
     if isinstance(told, MigrationError) and told.sqlstate == QUERY_CANCELED:
         parts.append(f"raise timeouts.statement of {name} if the statement may take that long")
     if not parts:
-        task = "migrate" if run.plan.action == "upgrade" else "migrate.down"
+        task = "migrate" if attempt.plan.action == "upgrade" else "migrate.down"
         parts.append(f"correct it and run it again: invoke {task} --env={name}")
-    if run.approval.backup:
-        parts.append(f"or go back: invoke restore --env={name} --backup={run.approval.backup}")
+    if attempt.approval.backup:
+        parts.append(f"or go back: invoke restore --env={name} --backup={attempt.approval.backup}")
     return "; ".join(parts)

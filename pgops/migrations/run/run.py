@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
 from pgops.migrations.plan.plan import Plan, PlannedRevision, relative
 from pgops.migrations.revisions.history import file_hash
+from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run
 from pgops.migrations.run.recovery import LOCK_NOT_AVAILABLE, Recovered, recover, remove_leftovers
 from pgops.migrations.run.retry import RetryPolicy
@@ -60,16 +60,6 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
-    """What was agreed to before the run, for its journal row."""
-
-    backup: str | None = None
-    hazards_accepted: tuple[str, ...] = ()
-    promotion_overridden: bool = False
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended. ``outcome`` is ``succeeded`` or ``nothing_pending``."""
 
@@ -95,17 +85,9 @@ class Run:
     """One attempt to carry out a plan."""
 
     def __init__(self, plan: Plan, approval: Approval, reporter: Reporter, *, lock_wait: float) -> None:
-        self.plan = plan
-        self.approval = approval
+        self.attempt = Attempt(plan, approval)
         self.reporter = reporter
         self.lock_wait = lock_wait
-        self.started = dt.datetime.now(dt.UTC)
-        self.id = journal.new_run_id(self.started)
-        self.applied: list[str] = []
-        self.step: Step | None = None
-        self.unrecorded: Step | None = None
-        """Committed; its journal row is closed together with the opening of the next one's."""
-        self.uncommitted: list[Step] = []
         self._clock = time.monotonic()
 
     def carry_out(self) -> RunResult:
@@ -117,8 +99,8 @@ class Run:
         :raises VerificationError: the database is not what the plan promised.
         :raises InterruptedRunError: Ctrl-C or SIGTERM; the journal says so too.
         """
-        plan = self.plan
-        with run_session(plan.target, self.id) as connection, self._locks(connection):
+        plan = self.attempt.plan
+        with run_session(plan.target, self.attempt.id) as connection, self._locks(connection):
             if settled := self._prepare(connection):
                 return settled
             before = frozenset(invalid_indexes(connection))
@@ -127,28 +109,28 @@ class Run:
                 self._apply(connection)
                 proof = verify_run(plan, before)
             except BaseException as error:
-                raise failed_run(self, connection, error) from error
-            journal.finish_run(connection, self.id, journal.SUCCEEDED)
+                raise failed_run(self.attempt, connection, error) from error
+            journal.finish_run(connection, self.attempt.id, journal.SUCCEEDED)
         return RunResult(
-            id=self.id,
+            id=self.attempt.id,
             outcome=journal.SUCCEEDED,
-            applied=tuple(self.applied),
-            backup=self.approval.backup,
+            applied=tuple(self.attempt.applied),
+            backup=self.attempt.approval.backup,
             seconds=time.monotonic() - self._clock,
             proof=proof,
         )
 
     @contextlib.contextmanager
     def _locks(self, connection: Connection) -> Iterator[None]:
-        what = f"a migration of {self.plan.environment.name}"
-        one_run = f"migrate:{self.plan.version_table}"
+        what = f"a migration of {self.attempt.plan.environment.name}"
+        one_run = f"migrate:{self.attempt.plan.version_table}"
         with (
             held(connection, one_run, wait=self.lock_wait, what=what, on_wait=self.reporter.waiting),
             held(
                 connection,
                 "schema",
                 wait=self.lock_wait,
-                what=f"a backup or a migration of {self.plan.environment.name}",
+                what=f"a backup or a migration of {self.attempt.plan.environment.name}",
                 on_wait=self.reporter.waiting,
             ),
         ):
@@ -156,7 +138,7 @@ class Run:
 
     def _prepare(self, connection: Connection) -> RunResult | None:
         """Journal, stamp, what dead runs left, and whether the plan still holds."""
-        plan = self.plan
+        plan = self.attempt.plan
         found = identity(connection)
         journal.check_stamp(
             journal.read_stamp(connection),
@@ -168,7 +150,7 @@ class Run:
         journal.prepare(connection, plan.environment.name, found)
         for each in recover(
             connection,
-            own_run=self.id,
+            own_run=self.attempt.id,
             history=plan.history,
             read_heads=lambda: self._heads(connection),
             patience=self.lock_wait,
@@ -177,7 +159,7 @@ class Run:
         heads = self._heads(connection)
         if set(heads) == set(plan.to):
             return RunResult(
-                None, "nothing_pending", (), self.approval.backup, time.monotonic() - self._clock
+                None, "nothing_pending", (), self.attempt.approval.backup, time.monotonic() - self._clock
             )
         if set(heads) != set(plan.current):
             raise PlanChangedError(
@@ -195,30 +177,32 @@ class Run:
         return None
 
     def _heads(self, connection: Connection) -> tuple[str, ...]:
-        return read_heads(connection, self.plan.version_table.name, self.plan.version_table.schema)
+        return read_heads(
+            connection, self.attempt.plan.version_table.name, self.attempt.plan.version_table.schema
+        )
 
     def _record(self) -> journal.RunRecord:
-        plan = self.plan
+        plan = self.attempt.plan
         return journal.begun(
-            self.id,
+            self.attempt.id,
             plan.environment,
             action=plan.action,
-            started=self.started,
+            started=self.attempt.started,
             from_heads=plan.current,
             to_heads=plan.to,
             plan_hash=plan.hash,
             version_table=str(plan.version_table),
-            backup=self.approval.backup,
-            hazards_accepted=self.approval.hazards_accepted,
-            promotion_overridden=self.approval.promotion_overridden,
-            reason=self.approval.reason,
+            backup=self.attempt.approval.backup,
+            hazards_accepted=self.attempt.approval.hazards_accepted,
+            promotion_overridden=self.attempt.approval.promotion_overridden,
+            reason=self.attempt.approval.reason,
         )
 
     def _apply(self, connection: Connection) -> None:
-        plan = self.plan
+        plan = self.attempt.plan
         watcher = Watcher(
             plan.target,
-            journal.work_application(self.id),
+            journal.work_application(self.attempt.id),
             interval=min(0.1, plan.environment.timeouts.lock / 4),
             on_progress=self.reporter.building,
         )
@@ -228,7 +212,7 @@ class Run:
                 plan.environment,
                 plan.target,
                 plan.identity,
-                settings=run_settings(plan, self.id),
+                settings=run_settings(plan, self.attempt.id),
                 looking=False,
                 scripts=plan.scripts,
             ) as alembic,
@@ -249,7 +233,7 @@ class Run:
                     if isinstance(error, KeyboardInterrupt):
                         raise
                     self._again_or_raise(connection, alembic, error, watcher.blockers(since=began), patience)
-            for step in self.uncommitted:
+            for step in self.attempt.uncommitted:
                 self._close(connection, step)
 
     def _steps(
@@ -259,62 +243,69 @@ class Run:
         from alembic.runtime.migration import RevisionStep
 
         assert alembic.running is not None
-        pending = self.plan.pending
+        pending = self.attempt.plan.pending
         for number in range(self._position(heads), len(pending)):
             planned = pending[number]
             with alembic.output.outside():
                 self.reporter.applying(planned, number + 1, len(pending))
-            self.step, self.unrecorded = Step(planned, self._begin(connection, planned)), None
+            self.attempt.step, self.attempt.unrecorded = Step(planned, self._begin(connection, planned)), None
             script: Any = alembic.script
             yield RevisionStep(
-                script.revision_map, script.get_revision(planned.revision), self.plan.action == "upgrade"
+                script.revision_map,
+                script.get_revision(planned.revision),
+                self.attempt.plan.action == "upgrade",
             )
-            done, self.step = self.step, None
+            done, self.attempt.step = self.attempt.step, None
             if alembic.running.external:
-                self.uncommitted.append(done)
+                self.attempt.uncommitted.append(done)
                 continue
-            self.unrecorded = done
-            self.applied.append(planned.revision)
+            self.attempt.unrecorded = done
+            self.attempt.applied.append(planned.revision)
             with alembic.output.outside():
                 self.reporter.applied(planned, time.monotonic() - done.began)
-        if self.unrecorded is not None:
-            journal.finish_revision(connection, self.unrecorded.ordinal, journal.SUCCEEDED)
-            self.unrecorded = None
+        if self.attempt.unrecorded is not None:
+            journal.finish_revision(connection, self.attempt.unrecorded.ordinal, journal.SUCCEEDED)
+            self.attempt.unrecorded = None
 
     def _position(self, heads: Iterable[str]) -> int:
-        stops = [set(self.plan.current), *(set(each.heads_after) for each in self.plan.pending)]
+        stops = [
+            set(self.attempt.plan.current),
+            *(set(each.heads_after) for each in self.attempt.plan.pending),
+        ]
         found = set(heads)
         if found not in stops:
             raise PlanChangedError(
-                f"env.py finds {self.plan.environment.name} at {_named(found)}, which is no step of this plan",
+                f"env.py finds {self.attempt.plan.environment.name} at {_named(found)}, which is no step of this plan",
                 untouched="nothing more was applied",
-                hint=f"look again: invoke migrate.plan --env={self.plan.environment.name}",
+                hint=f"look again: invoke migrate.plan --env={self.attempt.plan.environment.name}",
             )
         return stops.index(found)
 
     def _begin(self, connection: Connection, planned: PlannedRevision) -> int:
         return journal.start_revision(
             connection,
-            self.id,
+            self.attempt.id,
             planned.revision,
-            file=relative(planned.file, self.plan.environment.project),
+            file=relative(planned.file, self.attempt.plan.environment.project),
             file_hash=planned.hash,
             message=planned.message,
-            version_table=str(self.plan.version_table),
-            after=None if self.unrecorded is None else self.unrecorded.ordinal,
+            version_table=str(self.attempt.plan.version_table),
+            after=None if self.attempt.unrecorded is None else self.attempt.unrecorded.ordinal,
         )
 
     def _close(self, connection: Connection, step: Step) -> None:
         journal.finish_revision(connection, step.ordinal, journal.SUCCEEDED)
-        self.applied.append(step.revision.revision)
+        self.attempt.applied.append(step.revision.revision)
 
     def _index_begins(self, connection: Connection, name: str) -> None:
-        if self.step is not None and journal.note_leftover(connection, self.step.ordinal, name):
-            self.step.leftovers.append(name)
+        if self.attempt.step is not None and journal.note_leftover(
+            connection, self.attempt.step.ordinal, name
+        ):
+            self.attempt.step.leftovers.append(name)
 
     def _statement_begins(self, statement: str, commits_by_itself: bool) -> None:
-        if self.step is not None:
-            self.step.sees(statement, commits_by_itself=commits_by_itself)
+        if self.attempt.step is not None:
+            self.attempt.step.sees(statement, commits_by_itself=commits_by_itself)
 
     def _again_or_raise(
         self,
@@ -325,7 +316,7 @@ class Run:
         patience: RetryPolicy,
     ) -> None:
         """Return to try the same revision again, or raise what is wrong."""
-        step = self.step
+        step = self.attempt.step
         if step is None:
             raise alembic.explained(error, "env.py") from error
         what = f"revision {step.revision.revision}"
@@ -342,9 +333,9 @@ class Run:
         time.sleep(pause)
         remove_leftovers(connection, step.ordinal, step.leftovers, patience=patience.left())
         journal.finish_revision(connection, step.ordinal, journal.ROLLED_BACK, _who(blockers))
-        for each in self.uncommitted:
+        for each in self.attempt.uncommitted:
             journal.finish_revision(connection, each.ordinal, journal.ROLLED_BACK)
-        self.uncommitted, self.step = [], None
+        self.attempt.uncommitted, self.attempt.step = [], None
 
 
 def run_settings(plan: Plan, run: str) -> dict[str, str]:

@@ -71,7 +71,7 @@ def upgrade(
         return
     _ask(console, found, yes=yes, confirm=confirm)
 
-    from pgops.migrations.run.run import Approval
+    from pgops.migrations.run.attempt import Approval
 
     backup = _backup(console, environment, target, lock_wait) if gates.backup_required(environment) else None
     approval = Approval(
@@ -104,7 +104,7 @@ def down(
     """Roll revisions back, after showing what is lost and asking, everywhere."""
     from pgops.migrations.plan.plan import make_plan
     from pgops.migrations.run import gates
-    from pgops.migrations.run.run import Approval
+    from pgops.migrations.run.attempt import Approval
     from pgops.targets import target_for
     from pgops.terminal.messages.migrate import show_plan
 
@@ -270,7 +270,8 @@ def _backup(console: Console, environment: Environment, target: Target, lock_wai
 
 
 def _carry_out(console: Console, plan: Plan, approval: object, lock_wait: float) -> RunResult:
-    from pgops.migrations.run.run import Approval, Run
+    from pgops.migrations.run.attempt import Approval
+    from pgops.migrations.run.run import Run
     from pgops.terminal.messages.migrate import Progress
 
     assert isinstance(approval, Approval)
@@ -284,7 +285,7 @@ def bring_up(console: Console, environment: Environment, target: Target) -> list
     :returns: the revisions applied.
     """
     from pgops.migrations.plan.plan import make_plan
-    from pgops.migrations.run.run import Approval
+    from pgops.migrations.run.attempt import Approval
 
     plan = make_plan(environment, target)
     result = _carry_out(console, plan, Approval(), 30.0)

@@ -8,25 +8,24 @@ import pytest
 
 from pgops.errors import InterruptedRunError, RefusedError
 from pgops.migrations.alembic_env.failures import QUERY_CANCELED, MigrationError
+from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import _next, _told, _what_is_applied, message_of
-from pgops.migrations.run.run import Approval, Run
 from pgops.migrations.run.step import Step
 from tests.support.plans import planned, revision
-from tests.support.projects import Recorder
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> Attempt:
     plan = planned(tmp_path, revision("a"), revision("b"), revision("c"))
-    return Run(plan, Approval(), Recorder(), lock_wait=1.0)
+    return Attempt(plan, Approval())
 
 
-def under_way(run: Run, number: int = 1) -> Step:
+def under_way(run: Attempt, number: int = 1) -> Step:
     run.step = Step(run.plan.pending[number], ordinal=number)
     return run.step
 
 
-def test_what_is_applied_and_what_is_not(run: Run) -> None:
+def test_what_is_applied_and_what_is_not(run: Attempt) -> None:
     assert _what_is_applied(run, [], []) == "applied: nothing; not applied: a, b, c"
     assert _what_is_applied(run, ["a"], []) == "applied: a; not applied: b, c"
     assert _what_is_applied(run, ["a", "b", "c"], []) == "applied: a, b, c; not applied: nothing"
@@ -34,7 +33,7 @@ def test_what_is_applied_and_what_is_not(run: Run) -> None:
     assert told.endswith("; left INVALID: index i on t, made by revision b; the next run removes it")
 
 
-def test_a_part_that_was_committed_in_an_autocommit_block_is_named(run: Run) -> None:
+def test_a_part_that_was_committed_in_an_autocommit_block_is_named(run: Attempt) -> None:
     step = under_way(run)
     step.sees("INSERT INTO t VALUES (1)", commits_by_itself=False)
     assert "left its transaction" not in _what_is_applied(run, ["a"], [])
@@ -46,7 +45,7 @@ def test_a_part_that_was_committed_in_an_autocommit_block_is_named(run: Run) -> 
     assert "left its transaction" not in _what_is_applied(run, ["a", "b"], [])
 
 
-def test_what_to_type_next(run: Run) -> None:
+def test_what_to_type_next(run: Attempt) -> None:
     plain = MigrationError("revision b failed")
     assert _next(run, plain, []) == "correct it and run it again: invoke migrate --env=staging"
     assert _next(run, RefusedError("no", hint="do this"), []) == "do this"
@@ -54,14 +53,14 @@ def test_what_to_type_next(run: Run) -> None:
     assert _next(run, slow, []).startswith("raise timeouts.statement of staging")
 
 
-def test_with_a_backup_the_way_back_is_named(run: Run) -> None:
+def test_with_a_backup_the_way_back_is_named(run: Attempt) -> None:
     run.approval = Approval(backup="20260131T000000Z-abcdef")
     assert _next(run, MigrationError("x"), []).endswith(
         "; or go back: invoke restore --env=staging --backup=20260131T000000Z-abcdef"
     )
 
 
-def test_an_interrupt_names_the_revision_it_came_in(run: Run) -> None:
+def test_an_interrupt_names_the_revision_it_came_in(run: Attempt) -> None:
     assert _told(run, KeyboardInterrupt()).message == f"run {run.id} was interrupted"
     under_way(run)
     told = _told(run, KeyboardInterrupt())
@@ -69,7 +68,7 @@ def test_an_interrupt_names_the_revision_it_came_in(run: Run) -> None:
     assert told.message == f"run {run.id} was interrupted in revision b"
 
 
-def test_errors_of_ours_are_told_as_they_are_and_others_by_type_and_message(run: Run) -> None:
+def test_errors_of_ours_are_told_as_they_are_and_others_by_type_and_message(run: Attempt) -> None:
     ours = RefusedError("not here")
     assert _told(run, ours) is ours
     assert (
@@ -81,6 +80,6 @@ def test_errors_of_ours_are_told_as_they_are_and_others_by_type_and_message(run:
 
 def test_a_rollback_is_told_in_its_own_words(tmp_path: Path) -> None:
     plan = planned(tmp_path, revision("b"), revision("a"), action="downgrade")
-    run = Run(plan, Approval(), Recorder(), lock_wait=1.0)
+    run = Attempt(plan, Approval())
     assert _what_is_applied(run, ["b"], []) == "rolled back: b; not rolled back: a"
     assert "invoke migrate.down --env=staging" in _next(run, MigrationError("x"), [])

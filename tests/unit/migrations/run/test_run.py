@@ -8,7 +8,8 @@ import pytest
 
 from pgops.migrations.journal import work_application
 from pgops.migrations.revisions.history import file_hash
-from pgops.migrations.run.run import Approval, PlanChangedError, Run, RunResult, _hash_now, run_settings
+from pgops.migrations.run.attempt import Approval
+from pgops.migrations.run.run import PlanChangedError, Run, RunResult, _hash_now, run_settings
 from tests.support.plans import planned, revision
 from tests.support.projects import Recorder
 
@@ -36,15 +37,15 @@ def test_heads_that_are_no_step_of_the_plan_end_it(tmp_path: Path, heads: tuple[
 
 def test_every_connection_of_a_run_gets_the_environments_timeouts_and_the_runs_name(tmp_path: Path) -> None:
     one = run(tmp_path)
-    settings = run_settings(one.plan, one.id)
-    assert settings["application_name"] == work_application(one.id)
+    settings = run_settings(one.attempt.plan, one.attempt.id)
+    assert settings["application_name"] == work_application(one.attempt.id)
     assert (settings["lock_timeout"], settings["statement_timeout"]) == ("300ms", "30000ms")
     assert settings["idle_in_transaction_session_timeout"] == "300000ms"
     assert "default_transaction_read_only" not in settings
 
 
 def test_two_runs_have_two_names(tmp_path: Path) -> None:
-    assert run(tmp_path).id != run(tmp_path).id
+    assert run(tmp_path).attempt.id != run(tmp_path).attempt.id
 
 
 def test_the_result_as_scripts_read_it() -> None:
