@@ -220,9 +220,13 @@ class Builder:
 
     def _alembic(self, settings: Layer) -> AlembicSettings:
         given = values(settings.get("alembic"))
+        # Flask-Migrate's own directory, where it is not told another.
+        usual = self._root / "migrations" / "alembic.ini" if "app" in given else self._root / "alembic.ini"
         return AlembicSettings(
-            config=given["config"].value if "config" in given else self._root / "alembic.ini",
+            config=given["config"].value if "config" in given else usual,
             name=given["name"].value if "name" in given else None,
+            app=given["app"].value if "app" in given else None,
+            runner=given["runner"].value if "runner" in given else None,
             x=MappingProxyType(plain(given.get("x"))),
             environ=MappingProxyType(plain(given.get("environ"))),
         )

@@ -155,6 +155,8 @@ class AlembicSettings:
 
     config: Path
     name: str | None = None
+    app: str | None = None
+    runner: str | None = None
     x: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 

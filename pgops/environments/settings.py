@@ -64,6 +64,8 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
     yield "backups.jobs", _shown(backups.jobs)
     yield "alembic.config", _shown(environment.alembic.config)
     yield "alembic.name", _shown(environment.alembic.name)
+    yield "alembic.app", _shown(environment.alembic.app)
+    yield "alembic.runner", _shown(environment.alembic.runner)
     for key, value in environment.alembic.x.items():
         yield f"alembic.x.{key}", value
     for key, value in environment.alembic.environ.items():

@@ -123,7 +123,7 @@ Kind = Text | File | Choice | Integer | Boolean | Duration | Size | Items | Tabl
 
 ENVIRONMENT_NAME = Text("a name of letters, digits, '.', '_' and '-', at most 63", NAME)
 SERVER_WORDS = ("host", "port", "user", "dbname")
-TEMPLATE = Text(fills=("url", *SERVER_WORDS))
+TEMPLATE = Text(fills=("url", "password", *SERVER_WORDS))
 WORD = Text("a text without line breaks", r"[^\r\n]+")
 VARIABLE = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -233,7 +233,17 @@ ALEMBIC = Record(
             "config",
             File("the path of alembic.ini or pyproject.toml"),
             "Alembic's configuration file",
-            "alembic.ini of the project",
+            "alembic.ini of the project; with `app`, its migrations/alembic.ini",
+        ),
+        Field(
+            "app",
+            Text("a Flask application, as FLASK_APP names it", r"[^\r\n]+"),
+            'the Flask application whose context env.py needs (Flask-Migrate): `module`, `module:name`, `module:factory` or `module:factory("argument")`',
+        ),
+        Field(
+            "runner",
+            Text("module:function", r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*"),
+            "a function of the project, `run(config, call)`, around every use of env.py",
         ),
         Field("name", WORD, "section of the ini file, as `alembic -n`", "alembic"),
         Field(
@@ -244,7 +254,7 @@ ALEMBIC = Record(
         Field(
             "environ",
             Table(VARIABLE, TEMPLATE, layered=True),
-            "environment variables for an env.py that looks there; {url}, {url:driver}, {host}, {port}, {user} and {dbname} are filled in",
+            "environment variables for an env.py that looks there; {url}, {url:driver}, {host}, {port}, {user}, {dbname} and {password} are filled in while env.py runs",
         ),
     ),
 )

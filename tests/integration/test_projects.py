@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +58,23 @@ def url_of(target: Target) -> str:
     """The target's libpq URL with its password."""
     secret = target.secret()
     return postgres.libpq_url(target, password=secret.reveal() if secret else None)
+
+
+def alembic(adopted: Adopted, *arguments: str, **environ: str) -> None:
+    """Plain ``alembic ARGUMENTS`` on the same database; whether it succeeds is its own affair."""
+    program = (
+        "import sys\nfrom alembic.config import CommandLine, Config\n"
+        "line = CommandLine('alembic')\noptions = line.parser.parse_args(sys.argv[2:])\n"
+        "config = Config('alembic.ini', cmd_opts=options)\n"
+        "config.set_main_option('sqlalchemy.url', sys.argv[1].replace('%', '%%'))\nline.run_cmd(config, options)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, url_of(adopted.database), *arguments],
+        cwd=adopted.directory.path,
+        env={**os.environ, **environ},
+        capture_output=True,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -238,18 +259,134 @@ def test_version_files_in_several_places(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, "books", "pages", "till", heads=("pages", "till"), down="shop@-1")
 
 
-def test_percent_in_the_password(adopted: Adopted, server: Target) -> None:
-    role = f"percent_{os.getpid()}"
+@contextlib.contextmanager
+def role_with_password(adopted: Adopted, server: Target, password: str) -> Iterator[str]:
+    """The URL of the project's database as a superuser with this password."""
+    role = f"adopter_{os.getpid()}"
     with postgres.connected(server) as connection:
-        postgres.execute(connection, f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'a%b@c%%d'")
+        postgres.execute(
+            connection, f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD {postgres.literal(password)}"
+        )
     try:
         target = adopted.database
-        url = f"postgresql://{role}:a%25b%40c%25%25d@{target.host}:{target.port}/{target.dbname}"
-        assert_goes_up_down_and_up(adopted, *BOOKS, PROJECT_URL=url)
+        yield f"postgresql://{role}:{urllib.parse.quote(password, safe='')}@{target.host}:{target.port}/{target.dbname}"
     finally:
         with postgres.connected(adopted.database) as connection:
             postgres.execute(connection, f"DROP OWNED BY {role} CASCADE")
             postgres.execute(connection, f"DROP ROLE {role}")
+
+
+def test_percent_in_the_password(adopted: Adopted, server: Target) -> None:
+    with role_with_password(adopted, server, "a%b@c%%d") as url:
+        assert_goes_up_down_and_up(adopted, *BOOKS, PROJECT_URL=url)
+
+
+def ask_alembic_for_the_status(adopted: Adopted) -> None:
+    """A word that makes the quick look leave it to env.py, in a process of its own."""
+    ini = adopted.directory.path / "alembic.ini"
+    ini.write_text(ini.read_text() + "\n# version_table\n")
+
+
+def test_asks_which_command(adopted: Adopted) -> None:
+    log = adopted.directory.path / "commands"
+    assert_goes_up_down_and_up(adopted, *BOOKS, COMMANDS=str(log))
+    ask_alembic_for_the_status(adopted)
+    adopted.answers("migrate.status", "--json", COMMANDS=str(log))
+    adopted.run("migrate.check", COMMANDS=str(log))
+    adopted.run("migrate.stamp", "--to=books", "--yes", COMMANDS=str(log))
+    ours = log.read_text().splitlines()
+
+    log.unlink()
+    for arguments in (
+        ["upgrade", "heads"],
+        ["downgrade", "-1"],
+        ["current"],
+        ["check" if ALEMBIC >= (1, 9) else "revision"],
+        ["stamp", "books"],
+    ):
+        alembic(adopted, *arguments, COMMANDS=str(log))
+    theirs = log.read_text().splitlines()
+
+    # Alembic's own parser gives the very same answers; we load env.py more often.
+    assert set(theirs) <= set(ours)
+    assert {line.split()[0] for line in ours} <= {line.split()[0] for line in theirs}
+
+
+def test_password_apart(adopted: Adopted, server: Target) -> None:
+    # A value that looks like a placeholder stays what it is.
+    with role_with_password(adopted, server, "{host}:%s") as url:
+        assert_goes_up_down_and_up(adopted, *BOOKS, PROJECT_URL=url)
+
+
+def test_runner_application_context(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+    ask_alembic_for_the_status(adopted)
+    (status,) = adopted.answers("migrate.status", "--json")
+    assert status["environments"][0]["current"] == ["title"]
+
+
+def test_runner_settings_made_before(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+    (history,) = adopted.answers("migrate.history", "--json")
+    assert history["heads"] == ["title"]
+
+
+def test_runner_attributes_on_the_config(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert adopted.value("SELECT version_num FROM library_version") == "title"
+
+
+def test_runner_worker_thread(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def flask_db(adopted: Adopted, *arguments: str) -> None:
+    """``flask db ARGUMENTS``, and the project's own revision files where they belong."""
+    subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "shop", "db", *arguments],
+        cwd=adopted.directory.path,
+        check=True,
+        capture_output=True,
+    )
+    versions = adopted.directory.path / "versions"
+    shutil.copytree(versions, adopted.directory.path / "migrations" / "versions", dirs_exist_ok=True)
+    shutil.rmtree(versions)
+
+
+def test_flask_migrate(adopted: Adopted) -> None:
+    flask_db(adopted, "init")
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert adopted.value("SELECT version_num FROM shop_version") == "title"
+    written = adopted.run("migrate.revision", "--message=none", "--empty", "--json")
+    assert written.code == 0, written.text
+    assert "has drifted" in adopted.run("migrate.check").text or adopted.run("migrate.check").code in (4, 5)
+
+
+def test_flask_migrate_multidb(adopted: Adopted) -> None:
+    flask_db(adopted, "init", "--multidb")
+    (adopted.directory.path / "migrations" / "versions" / "books.py").write_text(
+        "revision = 'books'\ndown_revision = None\nfrom alembic import op\n"
+        "def upgrade(engine_name):\n    globals()['upgrade_' + engine_name]()\n"
+        "def upgrade_():\n    op.execute('CREATE TABLE book (id int)')\n"
+        "def upgrade_users():\n    op.execute('CREATE TABLE person (id int)')\n"
+        "def downgrade(engine_name):\n    op.execute('DROP TABLE book')\n"
+    )
+    for task in (["migrate.plan"], ["migrate", "--yes"]):
+        ran = adopted.run(*task, "--json")
+        assert ran.code == 8, ran.text
+        error = json.loads(ran.out)["error"]
+        assert error["message"] == (
+            "env.py migrates several databases in one go (flask db init --multidb): the application's own and users; "
+            "here is one database"
+        )
+        assert error["untouched"] == "no database was touched"
+
+    settings = adopted.directory.path / "environments.yaml"
+    settings.write_text(settings.read_text().replace("app: ", "runner: one:run\n  app: "))
+    assert_goes_up_down_and_up(adopted, "books")
+    assert adopted.value("SELECT count(*) FROM pg_class WHERE relname IN ('book', 'person')") == 1
 
 
 def test_every_project_has_a_test_of_its_name() -> None:

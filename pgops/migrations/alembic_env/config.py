@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import inspect
-import os
 import re
-from argparse import Namespace
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -19,12 +14,10 @@ from sqlalchemy.pool import NullPool
 
 from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError
+from pgops.migrations.alembic_env.command_line import Command, command_options
 from pgops.migrations.revisions.location import ScriptLocation
-from pgops.postgres import Target, child_environment, sqlalchemy_url
-from pgops.runtime import variables
-from pgops.secrets.references import PassfileSecret
+from pgops.postgres import Target, sqlalchemy_url
 
-_PLACEHOLDER = re.compile(r"\{url(?::([a-z0-9_]+))?\}")
 _ASYNC = re.compile(r"\b(?:async_engine_from_config|create_async_engine|AsyncEngine)\b")
 _MODULES = {
     "psycopg2": "psycopg2",
@@ -87,8 +80,10 @@ class LazyConnection(dict[str, Any]):
             self._opened = None
 
 
-def build_config(settings: AlembicSettings, location: ScriptLocation, target: Target) -> TargetConfig:
-    """A Config as Alembic's own command line would build it, pointed at ``target``.
+def build_config(
+    settings: AlembicSettings, location: ScriptLocation, target: Target, command: Command
+) -> TargetConfig:
+    """A Config as Alembic's own command line would build it for ``command``, pointed at ``target``.
 
     :raises SecretError: the password's reference gives no value.
     """
@@ -108,17 +103,10 @@ def build_config(settings: AlembicSettings, location: ScriptLocation, target: Ta
     config = TargetConfig(
         **files,
         ini_section=settings.name or "alembic",
-        cmd_opts=Namespace(
-            x=[f"{key}={_filled(key, value, target)}" for key, value in settings.x.items()] or None,
-            config=str(settings.config),
-            name=settings.name or "alembic",
-            autogenerate=False,
-            quiet=False,
-            verbose=False,
-            sql=False,
-            tag=None,
-        ),
+        cmd_opts=command_options(command, settings),
     )
+    if config.get_main_option("script_location") is None and not is_toml:
+        config.set_main_option("script_location", str(location.script_directory).replace("%", "%%"))
     # Config.attributes is a memoized plain dict; ours takes its place.
     config.__dict__["attributes"] = config.lazy_connection = attributes
     config.set_main_option("sqlalchemy.url", url_for(target, driver_for(location)).replace("%", "%%"))
@@ -146,58 +134,15 @@ def url_for(target: Target, driver: str) -> str:
     """The target's URL with its password, in the words of this driver.
 
     A password in a passfile is not in the URL; libpq and asyncpg find it by ``PGPASSFILE``
-    (:func:`surroundings`).
+    (:func:`pgops.migrations.alembic_env.surroundings.surroundings`).
     """
     secret = target.secret()
     password = None if secret is None else secret.reveal()
     if driver != "asyncpg":
         return sqlalchemy_url(target, driver=driver, password=password)
-    # asyncpg knows no libpq keywords; certificates reach it by the variables that surroundings() sets.
+    # asyncpg knows no libpq keywords; certificates reach it by the variables that surroundings.py sets.
     # https://magicstack.github.io/asyncpg/current/api/index.html#asyncpg.connection.connect
     plain = dataclasses.replace(
         target, sslmode="prefer", sslrootcert=None, sslcert=None, sslkey=None, extra={}
     )
     return sqlalchemy_url(plain, driver=driver, password=password)
-
-
-@contextlib.contextmanager
-def surroundings(settings: AlembicSettings, location: ScriptLocation, target: Target) -> Iterator[None]:
-    """The process as env.py needs it, for the block: working directory and environment variables.
-
-    :raises ConfigurationError: a template in ``environ:`` names something else than ``{url}`` or ``{url:driver}``.
-    """
-    wanted = {name: _filled(name, text, target) for name, text in settings.environ.items()}
-    directory = Path.cwd()
-    with variables.set_aside(), variables.replaced(wanted, _of_the_target(target)):
-        os.chdir(location.working_directory)
-        try:
-            yield
-        finally:
-            os.chdir(directory)
-
-
-def _of_the_target(target: Target) -> Mapping[str, str]:
-    # libpq and asyncpg read them, and many an env.py does. In an asyncpg URL the mode would be "ssl", which libpq
-    # refuses where an env.py turns that URL into a sync one.
-    own = target.password
-    passfile = str(own.path) if isinstance(own, PassfileSecret) else variables.NO_PASSFILE
-    return {**child_environment(target), "PGPASSFILE": passfile}
-
-
-def _filled(name: str, text: str, target: Target) -> str:
-    filled = _PLACEHOLDER.sub(
-        lambda found: url_for(target, found[1]) if found[1] else _plain_url(target), text
-    )
-    return (
-        filled.replace("{host}", target.host)
-        .replace("{port}", str(target.port))
-        .replace("{user}", target.user)
-        .replace("{dbname}", target.dbname)
-    )
-
-
-def _plain_url(target: Target) -> str:
-    from pgops.postgres import libpq_url
-
-    secret = target.secret()
-    return libpq_url(target, password=None if secret is None else secret.reveal())

@@ -19,10 +19,14 @@ from sqlalchemy.engine import Connection
 
 from pgops.environments import Environment
 from pgops.errors import PgopsError, RefusedError
-from pgops.migrations.alembic_env.config import TargetConfig, build_config, surroundings
+from pgops.migrations.alembic_env.command_line import Command, command_options
+from pgops.migrations.alembic_env.config import TargetConfig, build_config
 from pgops.migrations.alembic_env.failures import explain
+from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
 from pgops.migrations.alembic_env.guard import ConnectionGuard, ask, begun_explicitly, has_written
 from pgops.migrations.alembic_env.output import OutputGuard
+from pgops.migrations.alembic_env.runner import Call, import_path, load_runner
+from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
 from pgops.migrations.revisions.history import (
     History,
     NotPlainError,
@@ -148,6 +152,7 @@ class AlembicEnvironment:
         location: ScriptLocation,
         guard: ConnectionGuard,
         output: OutputGuard,
+        command: Command,
         scripts: Scripts | None,
     ) -> None:
         self.environment = environment
@@ -155,8 +160,10 @@ class AlembicEnvironment:
         self.location = location
         self.guard = guard
         self.output = output
-        self.config = build_config(environment.alembic, location, target)
-        self.scripts = scripts or self._translated("the revisions", self._load)
+        self.config = build_config(environment.alembic, location, target, command)
+        self._runner = load_runner(environment)
+        self._app = FlaskApplication(environment, location, target) if environment.alembic.app else None
+        self.scripts = scripts or self._translated("the revisions", lambda: self.project_code(self._load))
         self.script = self.scripts.directory
         self.running: GuardedContext | None = None
         self.version_tables: list[VersionTable] = []
@@ -164,7 +171,27 @@ class AlembicEnvironment:
     def _load(self) -> Scripts:
         before = set(sys.path)
         directory = ScriptDirectory.from_config(self.config)
+        # Loads the files: what they import may need what stands around env.py.
+        directory.get_heads()
         return Scripts(directory, tuple(each for each in sys.path if each not in before))
+
+    def stands_for(self, command: Command) -> None:
+        """What runs from here on is another ``alembic`` command: ``config.cmd_opts`` says so."""
+        self.config.cmd_opts = command_options(command, self.environment.alembic)
+
+    def project_code(self, act: Callable[[], T]) -> T:
+        """Call into the project's files with everything around them: variables, ``-x``, runner, application."""
+        with handed_over(self.environment.alembic, self.config, self.target):
+            if self._app is None:
+                return self._through_the_runner(act)
+            app = self._app
+            return app.around(self.config, lambda: self._through_the_runner(lambda: app.one_database(act)))
+
+    def _through_the_runner(self, act: Callable[[], T]) -> T:
+        if self._runner is None:
+            return act()
+        name = f"alembic.runner {self.environment.alembic.runner}"
+        return Call(act, name).through(self._runner, self.config)
 
     def run(self, work: Work, *, destination: str = "heads", mutate: bool, **options: Any) -> None:
         """Execute env.py once; ``work`` runs wherever it calls ``run_migrations()``.
@@ -199,7 +226,7 @@ class AlembicEnvironment:
         )
         with self.running:
             try:
-                self.script.run_env()
+                self.project_code(self.script.run_env)
             finally:
                 self.guard.raise_if_refused()
         if not self.running.ran:
@@ -226,7 +253,9 @@ class AlembicEnvironment:
 
     def explained(self, error: BaseException, what: str) -> PgopsError:
         """An error of this project's code as one of ours."""
-        found = explain(error, self.own_directories(), what=what)
+        found = without_an_application(error, self.environment) or explain(
+            error, self.own_directories(), what=what
+        )
         if not found.untouched:
             found.untouched = "nothing was applied"
         said = self.output.captured()
@@ -247,6 +276,7 @@ def alembic_environment(
     *,
     settings: Mapping[str, str],
     looking: bool,
+    command: Command,
     scripts: Scripts | None = None,
 ) -> Iterator[AlembicEnvironment]:
     """An environment's Alembic with everything around it for the block: output, variables, listeners.
@@ -254,6 +284,7 @@ def alembic_environment(
     :param identity: the database that every connection has to reach.
     :param settings: server settings for every connection that env.py opens.
     :param looking: keep env.py quiet and its hands off; otherwise its words go to stderr.
+    :param command: the ``alembic`` command that this stands for, as ``config.cmd_opts``.
     :param scripts: what an earlier look loaded: the run carries out the very code that was planned.
     :raises RefusedError: later, from ``run``, when it reaches another database.
     """
@@ -267,19 +298,22 @@ def alembic_environment(
         sys.path[:0] = scripts.import_path if scripts else ()
         stack.enter_context(_quiet_warnings())
         stack.enter_context(_without_alembics_lines())
-        stack.enter_context(surroundings(environment.alembic, location, target))
+        stack.enter_context(import_path(environment, location))
+        stack.enter_context(surroundings(location, target))
         stack.enter_context(guard.installed())
         stack.enter_context(output)
-        alembic = AlembicEnvironment(environment, target, location, guard, output, scripts)
+        alembic = AlembicEnvironment(environment, target, location, guard, output, command, scripts)
         stack.callback(alembic.config.lazy_connection.close)
         yield alembic
 
 
 @contextlib.contextmanager
-def reading(environment: Environment, target: Target) -> Iterator[AlembicEnvironment]:
+def reading(environment: Environment, target: Target, command: Command) -> Iterator[AlembicEnvironment]:
     """:func:`alembic_environment` for what needs the revision files only: any connection is refused."""
     nowhere = Identity(system_identifier="none", database="", database_oid=0)
-    with alembic_environment(environment, target, nowhere, settings={}, looking=True) as alembic:
+    with alembic_environment(
+        environment, target, nowhere, settings={}, looking=True, command=command
+    ) as alembic:
         yield alembic
 
 

@@ -80,7 +80,10 @@ class ConnectionGuard:
         if self.refused is not None:
             raise self.refused
 
-    def _do_connect(self, _dialect: Any, record: Any, _arguments: Any, keywords: dict[str, Any]) -> None:
+    def _do_connect(self, dialect: Any, record: Any, _arguments: Any, keywords: dict[str, Any]) -> None:
+        if dialect.name != "postgresql":
+            # Before it connects: SQLite makes the file that it is to open.
+            raise self._refuse(f"a {dialect.name} database")
         # Only a name for a message: where a connection really leads is asked of the server.
         host = keywords.get("host") or keywords.get("dsn") or ""
         name = keywords.get("dbname") or keywords.get("database") or keywords.get("db") or ""
@@ -113,9 +116,10 @@ class ConnectionGuard:
                 "SELECT set_config(s.name, w.value, false) FROM pg_settings AS s "
                 f"JOIN (VALUES {listed}) AS w (name, value) ON w.name = s.name",
             )
-        if hasattr(connection, "fileno"):
-            # A driver that waits in C; one that runs in an event loop hears signals by itself.
-            watchdog.watch(connection)
+        # SQLAlchemy's own wrapper of an async driver has slots, and no place for a weak reference in 2.0.
+        waiting = getattr(connection, "driver_connection", connection)
+        if hasattr(waiting, "fileno"):
+            watchdog.watch(waiting)
         record.info[_TOKEN] = self
         record.info.pop(_WROTE, None)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pgops.environments import Environment
+from pgops.migrations.alembic_env.command_line import CURRENT
 from pgops.migrations.alembic_env.environment import alembic_environment
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.status.query import database_told, query_status
@@ -30,7 +31,9 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
         return ()
 
     settings = look_settings(environment)
-    with alembic_environment(environment, target, found.identity, settings=settings, looking=True) as alembic:
+    with alembic_environment(
+        environment, target, found.identity, settings=settings, looking=True, command=CURRENT
+    ) as alembic:
         alembic.run(work, mutate=False)
         history = alembic.history()
     return status_from_facts(environment, target, history, found, sorted(heads))

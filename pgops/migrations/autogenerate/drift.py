@@ -20,6 +20,7 @@ from sqlalchemy.schema import Constraint, ForeignKeyConstraint
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, DriftError, PendingError
+from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.status.status import AheadError
 from pgops.postgres import Target, connected, identity
@@ -100,7 +101,9 @@ def check(environment: Environment, target: Target) -> Drift:
     """
     with connected(target) as connection:
         reached = identity(connection)
-        with alembic_environment(environment, target, reached, settings=_READ_ONLY, looking=True) as alembic:
+        with alembic_environment(
+            environment, target, reached, settings=_READ_ONLY, looking=True, command=command_line.check()
+        ) as alembic:
             found = compare(alembic)
             history = alembic.history()
         if unknown := history.unknown(found.current):

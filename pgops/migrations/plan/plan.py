@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pgops.environments import Environment
 from pgops.errors import PgopsError, UsageError
 from pgops.migrations import journal
+from pgops.migrations.alembic_env.command_line import Command, downgrade, upgrade
 from pgops.migrations.alembic_env.environment import (
     AlembicEnvironment,
     Scripts,
@@ -70,6 +71,7 @@ class Plan:
 
     ``hazards`` are those of the whole plan; each revision has its own. ``invalid_indexes`` were
     there before anything ran. ``in_recovery``: the server is a replica, which takes no migrations.
+    ``command`` is what ``alembic`` would be called with.
     """
 
     environment: Environment
@@ -86,6 +88,7 @@ class Plan:
     hazards: tuple[Hazard, ...] = ()
     notes: tuple[str, ...] = ()
     in_recovery: bool = False
+    command: Command = field(default=upgrade(None), compare=False, repr=False)
 
     @property
     def all_hazards(self) -> tuple[Hazard, ...]:
@@ -159,8 +162,14 @@ def _through_alembic(
     action: Action,
 ) -> Plan:
     plans: list[Plan] = []
+    command = upgrade(to) if action == "upgrade" else downgrade(to or "-1")
     with alembic_environment(
-        environment, target, found_identity, settings=look_settings(environment), looking=True
+        environment,
+        target,
+        found_identity,
+        settings=look_settings(environment),
+        looking=True,
+        command=command,
     ) as alembic:
         history = alembic.history()
         if to is not None:
@@ -187,7 +196,7 @@ def _through_alembic(
             untouched="nothing was applied",
             hint="bring them to the same revision with plain Alembic first",
         )
-    return replace(plans[0], notes=(*plans[0].notes, *skipped))
+    return replace(plans[0], notes=(*plans[0].notes, *skipped), command=command)
 
 
 def _steps(

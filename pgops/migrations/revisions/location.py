@@ -25,7 +25,7 @@ class ScriptLocation:
 
     ``working_directory`` is where its relative paths hold: Alembic takes them from the current
     directory, so this is the one a person would stand in. ``url`` is the ``sqlalchemy.url`` written
-    there, if any; only its driver is ever used.
+    there, if any; only its driver is ever used. ``import_path`` is ``prepend_sys_path``.
     """
 
     config: Path
@@ -35,6 +35,7 @@ class ScriptLocation:
     recursive: bool
     sourceless: bool
     url: str
+    import_path: tuple[Path, ...] = ()
 
     def revision_files(self) -> Iterator[str]:
         """Every file in the version directories, each directory sorted by name as Alembic does."""
@@ -96,13 +97,17 @@ def locate(settings: AlembicSettings, project: Path) -> ScriptLocation:
         )
     options = _Options(config, settings.name or "alembic")
     scripts = options.text("script_location")
-    if not scripts:
+    if not scripts and (config.parent / "env.py").is_file():
+        # Flask-Migrate writes no script_location: its scripts are where its alembic.ini is.
+        directory, script_directory = project.absolute(), config.parent.absolute()
+    elif scripts:
+        directory, script_directory = _script_directory(config, project, scripts, options)
+    else:
         raise ConfigurationError(
             f"{config}: no script_location in {options.place}",
             untouched="no database was touched",
             hint="script_location = %(here)s/migrations",
         )
-    directory, script_directory = _script_directory(config, project, scripts, options)
     versions = options.several("version_locations", legacy=re.compile(r", *|(?: +)"))
     return ScriptLocation(
         config=config,
@@ -113,6 +118,7 @@ def locate(settings: AlembicSettings, project: Path) -> ScriptLocation:
         recursive=options.flag("recursive_version_locations"),
         sourceless=options.flag("sourceless"),
         url=options.text("sqlalchemy.url", lenient=True),
+        import_path=tuple(directory / each for each in options.import_path()),
     )
 
 
@@ -165,6 +171,10 @@ class _Options:
                 return [each.strip() for each in text.split(separator) if each.strip()]
         return [each for each in legacy.split(text) if each]
 
+    def import_path(self) -> list[str]:
+        """``prepend_sys_path``, as it is written."""
+        return self.several("prepend_sys_path", legacy=re.compile(r", *|(?: +)|\:"))
+
     def flag(self, name: str) -> bool:
         if self._ini.has_option(self._section, name):
             return self.text(name) == "true"
@@ -201,8 +211,7 @@ def _resolve(directory: Path, text: str, options: _Options) -> Path:
     if Path(text).is_absolute() or ":" not in text:
         return directory / text
     package, *rest = text.split(":")
-    prepended = options.several("prepend_sys_path", legacy=re.compile(r", *|(?: +)|\:"))
-    path = [*(str(directory / each) for each in prepended), *sys.path]
+    path = [*(str(directory / each) for each in options.import_path()), *sys.path]
     for part in package.split("."):
         # Finding is not importing: an application's package may take seconds to import.
         spec = importlib.machinery.PathFinder.find_spec(part, path)

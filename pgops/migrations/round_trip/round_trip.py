@@ -18,6 +18,7 @@ from alembic.runtime.migration import MigrationContext, MigrationStep
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UsageError, VerificationError
+from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.autogenerate import drift
 from pgops.migrations.revisions.history import History, Revision, known_revision
@@ -159,7 +160,12 @@ def run_round_trip(
         with (
             watcher.watching(),
             alembic_environment(
-                environment, scratch, identity(look), settings=settings, looking=False
+                environment,
+                scratch,
+                identity(look),
+                settings=settings,
+                looking=False,
+                command=command_line.CURRENT,
             ) as alembic,
         ):
             history = alembic.history()
@@ -194,6 +200,7 @@ def _models(alembic: AlembicEnvironment, *, complete: bool) -> tuple[tuple[str, 
     if not complete:
         return (), ("the models were not compared: not every revision was applied",)
     try:
+        alembic.stands_for(command_line.check())
         return drift.compare(alembic).lines, ()
     except ConfigurationError as error:
         return (), (f"the models were not compared: {error.message}",)
@@ -233,6 +240,7 @@ class _Run:
                 connection.rollback()
             return []
 
+        self.alembic.stands_for(command_line.stamp(revision) if revision else command_line.CURRENT)
         self.alembic.run(stamp, mutate=revision is not None)
         self._start = (revision,) if revision else ()
         self._without = tuple(found)
@@ -296,6 +304,9 @@ class _Run:
 
     def _apply(self, revision: Revision, way: str, problems: list[str], *, again: str = "") -> None:
         script = self.alembic.script.get_revision(revision.id)
+        self.alembic.stands_for(
+            command_line.upgrade(revision.id) if way == "upgrade" else command_line.downgrade("-1")
+        )
         make = MigrationStep.upgrade_from_script if way == "upgrade" else MigrationStep.downgrade_from_script
         step = make(self.alembic.script.revision_map, script)
         try:

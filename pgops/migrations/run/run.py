@@ -214,6 +214,7 @@ class Run:
                 plan.identity,
                 settings=run_settings(plan, self.attempt.id),
                 looking=False,
+                command=plan.command,
                 scripts=plan.scripts,
             ) as alembic,
         ):

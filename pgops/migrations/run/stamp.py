@@ -11,6 +11,7 @@ from alembic.util.exc import CommandError
 from pgops.environments import Environment
 from pgops.errors import VerificationError
 from pgops.migrations import journal
+from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.plan.plan import relative
 from pgops.migrations.revisions.history import known_revision
@@ -46,7 +47,9 @@ def stamp(
             journal.read_stamp(connection), environment.name, environment.aliases, reached, target.place
         )
         settings = {"application_name": journal.work_application(run)}
-        with alembic_environment(environment, target, reached, settings=settings, looking=False) as alembic:
+        with alembic_environment(
+            environment, target, reached, settings=settings, looking=False, command=command_line.stamp(to)
+        ) as alembic:
             history = alembic.history()
             known_revision(history, to)
             wanted = _wanted(alembic, to)

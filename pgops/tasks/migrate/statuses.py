@@ -72,9 +72,10 @@ def history_for(environment: Environment) -> History:
 
         return read_history(locate(environment.alembic, environment.project))
     except NotPlainError:
+        from pgops.migrations.alembic_env.command_line import HISTORY
         from pgops.migrations.alembic_env.environment import reading
 
-        with reading(environment, target_for(environment)) as alembic:
+        with reading(environment, target_for(environment), HISTORY) as alembic:
             return alembic.history()
 
 

@@ -1,0 +1,179 @@
+"""``alembic: {app: "shop:create_app"}``: a Flask application's context around env.py, as ``flask db`` puts it there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, make_url
+
+from pgops.environments import Environment
+from pgops.errors import ConfigurationError, PgopsError, RefusedError
+from pgops.migrations.alembic_env.config import TargetConfig, url_for
+from pgops.migrations.alembic_env.runner import explained
+from pgops.migrations.revisions.location import ScriptLocation
+from pgops.postgres import Target
+
+T = TypeVar("T")
+_FACTORY = re.compile(r"^def (create_app|make_app)\(", re.MULTILINE)
+_APPLICATION = re.compile(r"^(app|application)\b[^=\n]*=", re.MULTILINE)
+_FLASK_APP = re.compile(r"^(?:export\s+)?FLASK_APP\s*=\s*['\"]?([^'\"\s#]+)", re.MULTILINE)
+
+
+class FlaskApplication:
+    """The application that ``app:`` names: made once, its context around every call.
+
+    The engine that it made for its own database is led to the environment's.
+    """
+
+    def __init__(self, environment: Environment, location: ScriptLocation, target: Target) -> None:
+        self._environment = environment
+        self._location = location
+        self._target = target
+        self._made: Any = None
+
+    def around(self, config: TargetConfig, act: Callable[[], T]) -> T:
+        """Run ``act`` inside the application's context.
+
+        :raises ConfigurationError: Flask is not there, or there is no such application.
+        """
+        if self._made is None:
+            self._made = self._load()
+        with self._made.app_context():
+            migrate = self._made.extensions.get("migrate")
+            if migrate is not None and hasattr(migrate, "migrate"):
+                # @migrate.configure: the application's own say over Alembic's Config.
+                migrate.migrate.call_configure_callbacks(config)
+            with self._led_to_the_target(migrate):
+                return act()
+
+    def _load(self) -> Any:
+        name = self._environment.alembic.app
+        what = f"alembic.app {name}"
+        try:
+            from flask.cli import NoAppException, ScriptInfo, load_dotenv
+        except ImportError as error:
+            raise ConfigurationError(
+                f"{what} is a Flask application, and Flask can't be imported: {error}",
+                untouched="no database was touched",
+                hint="run pgops in the virtual environment that the application runs in",
+            ) from error
+        try:
+            load_dotenv()
+            return ScriptInfo(app_import_path=name).load_app()
+        except NoAppException as error:
+            raise ConfigurationError(
+                f"{what}: {' '.join(str(error.message).split())}",
+                untouched="no database was touched",
+                hint=_write(suggested_app(self._environment.project)),
+            ) from error
+        except (Exception, SystemExit) as error:
+            raise explained(error, self._environment, what) from error
+
+    def one_database(self, act: Callable[[], T]) -> T:
+        """Run ``act`` where env.py migrates no other database beside the application's own.
+
+        :raises RefusedError: it does.
+        """
+        binds = self._made.config.get("SQLALCHEMY_BINDS") or {}
+        if binds and "SQLALCHEMY_BINDS" in self._location.env_py():
+            raise RefusedError(
+                f"env.py migrates several databases in one go (flask db init --multidb): the application's own and "
+                f"{', '.join(sorted(map(str, binds)))}; {self._environment.name} is one database",
+                untouched="no database was touched",
+                hint='only the application\'s own: alembic: {runner: "ops:run"} beside app:, and in ops.py '
+                'def run(config, call): current_app.config["SQLALCHEMY_BINDS"] = {}; return call()',
+            )
+        return act()
+
+    @contextlib.contextmanager
+    def _led_to_the_target(self, migrate: Any) -> Iterator[None]:
+        engine = _engine_of(getattr(migrate, "db", None))
+        if engine is None or engine.dialect.name != "postgresql":
+            # Whatever env.py opens then, the guard looks at it.
+            yield
+            return
+        url = make_url(url_for(self._target, engine.dialect.driver))
+        arguments, keywords = engine.dialect.create_connect_args(url)
+        own = engine.dialect.create_connect_args(engine.url)[1]
+
+        def lead(_dialect: Any, _record: Any, positional: Any, given: dict[str, Any]) -> None:
+            positional[:] = arguments
+            for key in own:
+                given.pop(key, None)
+            given.update(keywords)
+
+        before = engine.url
+        engine.dispose()
+        engine.url = url
+        event.listen(engine, "do_connect", lead)
+        try:
+            yield
+        finally:
+            event.remove(engine, "do_connect", lead)
+            engine.url = before
+            engine.dispose()
+
+
+def _engine_of(db: Any) -> Engine | None:
+    """The engine of the application's own database, as Flask-Migrate's env.py asks for it."""
+    try:
+        try:
+            found = db.get_engine()
+        except (TypeError, AttributeError):
+            found = db.engine
+    except (AttributeError, KeyError, RuntimeError):
+        return None
+    found = getattr(found, "sync_engine", found)
+    return found if isinstance(found, Engine) else None
+
+
+def without_an_application(error: BaseException, environment: Environment) -> PgopsError | None:
+    """What to write where env.py asks for ``current_app`` and nobody said which, or ``None`` for another error."""
+    settings = environment.alembic
+    if settings.app is not None or settings.runner is not None:
+        return None
+    if not isinstance(error, RuntimeError) or "outside of application context" not in str(error):
+        return None
+    return ConfigurationError(
+        "env.py works inside a Flask application's context only (current_app), and no application is named",
+        untouched="no database was touched",
+        hint=_write(suggested_app(environment.project)),
+    )
+
+
+def _write(app: str) -> str:
+    return f'in environments.yaml: alembic: {{app: "{app}"}}'
+
+
+def suggested_app(project: Path) -> str:
+    """What to write for ``app:`` as FLASK_APP, ``.flaskenv``, ``wsgi.py``, ``app.py`` or a package suggest it."""
+    if named := os.environ.get("FLASK_APP"):
+        return named
+    for file in (project / ".flaskenv", project / ".env"):
+        if file.is_file() and (found := _FLASK_APP.search(_text(file))):
+            return found[1]
+    packages = sorted(
+        each.parent for each in (*project.glob("*/__init__.py"), *project.glob("src/*/__init__.py"))
+    )
+    candidates = [(project / "wsgi.py", "wsgi"), (project / "app.py", "app")]
+    candidates += [(each / name, each.name + end) for each in packages for name, end in _IN_A_PACKAGE]
+    candidates += [(each, each.stem) for each in sorted(project.glob("*.py"))]
+    for pattern in (_FACTORY, _APPLICATION):
+        for file, module in candidates:
+            text = _text(file) if file.is_file() else ""
+            if "flask" in text.lower() and (named_in := pattern.search(text)):
+                return f"{module}:{named_in[1]}"
+    return "package:create_app"
+
+
+_IN_A_PACKAGE = (("__init__.py", ""), ("app.py", ".app"), ("wsgi.py", ".wsgi"), ("factory.py", ".factory"))
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,166 @@
+"""``app:``: the application that is named, the one to name, and where its own engine leads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgops import postgres
+from pgops.errors import PgopsError
+from pgops.migrations.alembic_env.flask_app import suggested_app
+from pgops.migrations.plan.plan import make_plan
+from pgops.postgres import Target
+from tests.support.projects import AlembicProject, migrate, tables
+
+FLASK_ENV = """
+from alembic import context
+from flask import current_app
+
+db = current_app.extensions["migrate"].db
+with db.engine.connect() as connection:
+    context.configure(connection=connection, **current_app.extensions["migrate"].configure_args)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+SHOP = """
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+
+db = SQLAlchemy()
+
+
+def create_app(url=None):
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = url or {url!r}
+    db.init_app(app)
+    Migrate(app, db)
+    return app
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[AlembicProject]:
+    """A Flask-Migrate project without its application."""
+    made = AlembicProject.make(tmp_path, env=FLASK_ENV)
+    made.chain("one", "two")
+    yield made
+    sys.modules.pop("its_shop", None)
+
+
+def shop(project: AlembicProject, url: str) -> None:
+    """The application with a URL of its own."""
+    (project.path / "its_shop.py").write_text(SHOP.replace("{url!r}", repr(url)), encoding="utf-8")
+
+
+def with_app(project: AlembicProject, target: Target, app: str = "its_shop:create_app") -> Any:
+    """The environment that names the application."""
+    return project.environment(target, alembic={"app": app})
+
+
+def test_the_applications_engine_is_led_to_the_environment(
+    project: AlembicProject, database: Target, make_database: Callable[[], Target]
+) -> None:
+    other = make_database()
+    secret = other.secret()
+    shop(project, postgres.sqlalchemy_url(other, password=secret.reveal() if secret else None))
+    migrate(with_app(project, database), database)
+    assert {"t_one", "t_two"} <= tables(database)
+    assert tables(other) == set()
+
+
+def test_an_application_on_another_kind_of_database_is_refused(
+    project: AlembicProject, database: Target
+) -> None:
+    shop(project, f"sqlite:///{project.path}/shop.sqlite")
+    with pytest.raises(PgopsError) as raised:
+        make_plan(with_app(project, database), database)
+    assert raised.value.message == f"env.py connects to a sqlite database, and test is {database.place}"
+    assert raised.value.exit_code == 8
+    assert not (project.path / "shop.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("app", "message"),
+    [
+        (
+            "its_shop:nothing",
+            "alembic.app its_shop:nothing: Failed to find attribute 'nothing' in 'its_shop'.",
+        ),
+        (
+            "its_shop:create_app(1, 2)",
+            "alembic.app its_shop:create_app(1, 2): The factory .* could not be called",
+        ),
+        ("not_there", "alembic.app not_there: Could not import 'not_there'."),
+    ],
+)
+def test_an_application_that_is_not_there(
+    project: AlembicProject, database: Target, app: str, message: str
+) -> None:
+    shop(project, "postgresql://nobody@localhost:1/shop")
+    with pytest.raises(PgopsError, match=message.replace("(", "\\(").replace(")", "\\)")) as raised:
+        make_plan(with_app(project, database, app), database)
+    assert raised.value.hint == 'in environments.yaml: alembic: {app: "its_shop:create_app"}'
+
+
+@pytest.mark.parametrize(
+    "app", ["its_shop", "its_shop:create_app()", 'its_shop:create_app("postgresql:///x")']
+)
+def test_every_way_that_flask_names_an_application(
+    project: AlembicProject, database: Target, app: str
+) -> None:
+    shop(project, "postgresql://nobody@localhost:1/shop")
+    assert len(make_plan(with_app(project, database, app), database).pending) == 2
+
+
+def test_an_env_py_that_needs_an_application_says_what_to_write(
+    project: AlembicProject, database: Target
+) -> None:
+    shop(project, "postgresql://nobody@localhost:1/shop")
+    with pytest.raises(PgopsError) as raised:
+        make_plan(project.environment(database), database)
+    assert raised.value.message == (
+        "env.py works inside a Flask application's context only (current_app), and no application is named"
+    )
+    assert raised.value.hint == 'in environments.yaml: alembic: {app: "its_shop:create_app"}'
+    assert raised.value.untouched == "no database was touched"
+
+
+@pytest.mark.parametrize(
+    ("files", "suggested"),
+    [
+        ({"wsgi.py": "from flask import Flask\napp = Flask(__name__)\n"}, "wsgi:app"),
+        (
+            {"wsgi.py": "from shop import create_app  # flask\napplication = create_app()\n"},
+            "wsgi:application",
+        ),
+        (
+            {
+                "wsgi.py": "from shop import create_app  # flask\napp = create_app()\n",
+                "shop/__init__.py": "from flask import Flask\ndef create_app(): ...\n",
+            },
+            "shop:create_app",
+        ),
+        ({"app.py": "import flask\ndef make_app(): ...\n"}, "app:make_app"),
+        (
+            {"shop/__init__.py": "", "shop/app.py": "import flask\ndef create_app(): ...\n"},
+            "shop.app:create_app",
+        ),
+        ({".flaskenv": "export FLASK_APP='shop:app'\n", "app.py": "import flask\napp = 1\n"}, "shop:app"),
+        ({}, "package:create_app"),
+    ],
+)
+def test_the_application_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], suggested: str
+) -> None:
+    monkeypatch.delenv("FLASK_APP", raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert suggested_app(tmp_path) == suggested
+    monkeypatch.setenv("FLASK_APP", "said:so")
+    assert suggested_app(tmp_path) == "said:so"
