@@ -234,6 +234,8 @@ class Builder:
 
 def _hazards(settings: Layer) -> HazardSettings:
     found = plain(settings.get("hazards"))
+    if "trace" in found:
+        found["trace"] = str(getattr(found["trace"], "value", found["trace"]))
     if "exclude" in found:
         found["exclude"] = frozenset(each.value for each in found["exclude"])
     return HazardSettings(**found)

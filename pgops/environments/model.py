@@ -163,11 +163,15 @@ class AlembicSettings:
 
 @dataclass(frozen=True, slots=True)
 class HazardSettings:
-    """When a hazard blocks: a table of ``large_rows`` rows or ``large_bytes`` bytes is large; ``exclude`` names rules."""
+    """When a hazard blocks: a table of ``large_rows`` rows or ``large_bytes`` bytes is large.
+
+    ``exclude`` names rules; ``trace`` (auto, always, never) says whether plans are tried on a bare schema.
+    """
 
     large_rows: int = 100_000
     large_bytes: int = 100 * 1024 * 1024
     exclude: frozenset[str] = frozenset()
+    trace: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

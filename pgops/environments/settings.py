@@ -72,6 +72,7 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
         yield f"alembic.environ.{key}", value
     yield "hazards.large_rows", _shown(environment.hazards.large_rows)
     yield "hazards.large_bytes", f"{environment.hazards.large_bytes}B"
+    yield "hazards.trace", environment.hazards.trace
     yield "hazards.exclude", _shown(environment.hazards.exclude)
 
 

@@ -264,7 +264,13 @@ HAZARDS = Record(
     (
         Field("large_rows", Integer(0), "a table of so many rows is large", "100000"),
         Field("large_bytes", Size(), "a table of this size is large", "100MB"),
-        Field("exclude", Items(Choice(HAZARD_RULES)), "squawk rules that do not count here", "[]"),
+        Field("exclude", Items(Choice(HAZARD_RULES)), "rules that do not count here", "[]"),
+        Field(
+            "trace",
+            Choice(("auto", "always", "never")),
+            "whether a plan is carried out on the target's bare schema first; auto: where that holds rows and a server of its major can be had",
+            "auto",
+        ),
     ),
 )
 

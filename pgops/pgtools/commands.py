@@ -95,6 +95,20 @@ def read_command(archive: Path, output: Path) -> list[str]:
     return ["pg_restore", "--section=data", "--verbose", f"--file={output}", str(archive)]
 
 
+def schema_command(archive: Path, file: Path) -> list[str]:
+    """``pg_restore`` that writes the archive's schema into ``file`` as SQL."""
+    return [
+        "pg_restore",
+        "--schema-only",
+        "--no-comments",
+        "--no-security-labels",
+        "--no-tablespaces",
+        "--exclude-schema=pgops",
+        f"--file={file}",
+        str(archive),
+    ]
+
+
 def list_command(archive: Path) -> list[str]:
     """The archive's table of contents on stdout. Proves nothing about the data."""
     return ["pg_restore", "--list", str(archive)]

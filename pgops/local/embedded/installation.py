@@ -228,10 +228,19 @@ def shared_root(user: ServerUser) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One data directory with its neighbours, the user its server runs as, and nothing that is running."""
+    """One data directory with its neighbours, the user its server runs as, and nothing that is running.
+
+    ``installed`` is the directory with the programs of a PostgreSQL that this machine has; ``None``: the wheel's.
+    """
 
     home: Path
     user: ServerUser | None
+    installed: Path | None = None
+
+    @property
+    def programs(self) -> Path:
+        """The directory with ``postgres`` and ``initdb``, as the server's user may run them."""
+        return programs_for(self.user) if self.installed is None else self.installed
 
     @property
     def data(self) -> Path:

@@ -23,13 +23,15 @@ from typing import Any, Literal
 
 from pgops.errors import LockedError, PgopsError, UnreachableError
 from pgops.local.embedded import log
-from pgops.local.embedded.installation import Cluster, give, programs_for
+from pgops.local.embedded.installation import Cluster, give
 from pgops.local.embedded.processes import leads, led_elsewhere, members
 
 State = Literal["absent", "stopped", "starting", "running", "stopping", "orphaned"]
 
 _POLL = 0.02
 _QUIT_PATIENCE = 5.0
+# The C.UTF-8 that PostgreSQL brings itself since 17: the same order everywhere, whatever the system has.
+_BUILTIN_LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,11 @@ def initialise(
     partial.mkdir(mode=0o700)
     give(partial, cluster.user)
     command = [
-        str(programs_for(cluster.user) / "initdb"),
+        str(cluster.programs / "initdb"),
         f"--pgdata={partial}",
         f"--username={superuser}",
         "--encoding=UTF8",
-        # The C.UTF-8 that PostgreSQL brings itself: the same order everywhere, whatever the system has.
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
+        *(_BUILTIN_LOCALE if cluster.installed is None else ()),
         "--locale=C",
         "--no-instructions",
         *(f"--set={key}={value}" for key, value in settings.items()),
@@ -172,7 +172,7 @@ def start(cluster: Cluster, settings: Mapping[str, str], timeout: float) -> Obse
     :raises LockedError: processes of an earlier server still hold the data (:func:`stop` ends them).
     """
     log.shrink(cluster.log)
-    command = [str(programs_for(cluster.user) / "postgres"), "-D", str(cluster.data)]
+    command = [str(cluster.programs / "postgres"), "-D", str(cluster.data)]
     for key, value in settings.items():
         command += ["-c", f"{key}={value}"]
     output = os.open(cluster.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

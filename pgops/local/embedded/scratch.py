@@ -42,6 +42,7 @@ def scratch_server(
     *,
     settings: Mapping[str, str] = MappingProxyType({}),
     timeout: float = 60,
+    installed: Path | None = None,
 ) -> Iterator[EmbeddedState]:
     """Run an empty server on a free port of 127.0.0.1 for the length of the block, then remove it.
 
@@ -54,6 +55,7 @@ def scratch_server(
         server's user can't reach the one that was named.
     :param settings: server settings beside or instead of the fast ones.
     :param timeout: seconds for the server to get ready.
+    :param installed: the directory with ``postgres`` and ``initdb`` to use instead of the wheel's.
     :raises PgopsError: it cannot be made or started.
     """
     user = server_user()
@@ -68,7 +70,7 @@ def scratch_server(
         if user is not None:
             home.chmod(0o755)
         write_marker(home, {"scratch": str(os.getpid())})
-        cluster = Cluster(home, user)
+        cluster = Cluster(home, user, installed)
         password = Secret(secrets.token_hex(16))
         with _undertaker(home):
             try:
@@ -130,7 +132,7 @@ def _start(cluster: Cluster, password: Secret, settings: Mapping[str, str], time
     return EmbeddedState(
         state=seen.state,
         target=target,
-        version=version(),
+        version=version() if cluster.installed is None else "",
         home=cluster.home,
         pid=seen.pid,
         action="initialised",

@@ -61,7 +61,7 @@ def image_tools(wanted: int) -> Iterator[Toolset]:
         try:
             engine = stack.enter_context(connect(os.environ))
             images = (
-                _images(engine, wanted)
+                find_images(engine, wanted)
                 if engine.facts.endpoint.url.startswith(("unix:", "http+unix:"))
                 else {}
             )
@@ -74,7 +74,7 @@ def image_tools(wanted: int) -> Iterator[Toolset]:
             yield found
 
 
-def _images(engine: Engine, wanted: int) -> dict[str, str]:
+def find_images(engine: Engine, wanted: int) -> dict[str, str]:
     """Ids and names of images whose PG_MAJOR is the wanted one, in order of preference."""
     with speaking("list images"):
         running = [str(each["ImageID"]) for each in engine.api.containers()]

@@ -7,16 +7,17 @@ blocks the run on a large one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards import judge, plan, sessions
+from pgops.migrations.hazards import judge, plan, sessions, traced
 from pgops.migrations.hazards.hazard import Hazard
+from pgops.migrations.hazards.observed import Trace
 from pgops.migrations.hazards.rules import CLAIMED, RULES, Level
 from pgops.postgres import Connection
 
-__all__ = ["CLAIMED", "RULES", "Hazard", "Level", "find"]
+__all__ = ["CLAIMED", "RULES", "Hazard", "Level", "find", "find_traced"]
 
 
 def find(
@@ -43,5 +44,56 @@ def find(
         *sessions.judge(connection, planned, lock_timeout),
     ]
     order = {revision: place for place, revision in enumerate({**sql_by_revision, **unreadable})}
+    found.sort(key=lambda hazard: (order.get(hazard.revision, -1), hazard.line))
+    return [hazard for hazard in found if hazard.rule not in settings.exclude]
+
+
+_BY_THE_TEXT = frozenset(
+    ["ban-concurrent-index-creation-in-transaction", "ban-drop-database", "ban-drop-schema"]
+)
+"""Rules that the SQL alone decides; of ``ban-drop-schema`` a trace sees the tables and not the schema."""
+
+
+def find_traced(
+    connection: Connection,
+    trace: Trace,
+    predicted: Sequence[Hazard],
+    sql_by_revision: Mapping[str, str],
+    settings: HazardSettings,
+    *,
+    lock_timeout: float = 2.0,
+    reads_data: Mapping[str, str] = MappingProxyType({}),
+) -> list[Hazard]:
+    """Every hazard of a plan that was carried out on the target's bare schema.
+
+    :param predicted: what :func:`find` found; it stands for what was not traced.
+    :param reads_data: revision -> why its SQL was not known beforehand; rows decide the rest of it.
+    """
+    found = list(traced.judge(connection, trace, sql_by_revision, settings))
+    found += sessions.in_the_way(
+        connection, traced.wanted_locks(connection, trace, sql_by_revision), lock_timeout
+    )
+    found += sessions.behind(connection, max((each.bytes or 0 for each in found), default=0))
+    told = {(each.revision, each.rule, each.table) for each in found}
+    rules = {(each.revision, each.rule) for each in found}
+    for each in predicted:
+        by_text = each.rule in _BY_THE_TEXT and (each.revision, each.rule) not in rules
+        untraced = each.revision and each.revision not in trace.revisions
+        if (untraced or by_text) and (each.revision, each.rule, each.table) not in told:
+            found.append(each)
+    for revision, why in reads_data.items():
+        if revision in trace.revisions:
+            found.append(
+                Hazard(
+                    "unseen-sql",
+                    "note",
+                    None,
+                    revision,
+                    0,
+                    f"it reads rows, of which the trace had none: they decide what else it does ({why})",
+                    "# data that a revision reads keeps it from being shown; move data work to a revision of its own",
+                )
+            )
+    order = {revision: place for place, revision in enumerate(sql_by_revision)}
     found.sort(key=lambda hazard: (order.get(hazard.revision, -1), hazard.line))
     return [hazard for hazard in found if hazard.rule not in settings.exclude]

@@ -187,14 +187,14 @@ def _hazard(
     state: live.TableState | None,
     remark: str,
 ) -> Hazard:
-    facts = _facts(statement, name)
+    facts = facts_of(statement, name)
     shown = facts["sql_table"] if state is None else state.name
     text = rule.harm.format(**{**facts, "table": shown}) + remark
     if state is not None and state.has_rows:
         text += f" (about {state.rows:,} rows, {human_bytes(state.bytes)})"
     if rule.blocked:
         seconds = rule.cost.seconds(state.bytes) if state is not None else 0.0
-        text += f"; {rule.lock} blocks {rule.blocked} {_span(rule, seconds)}"
+        text += f"; {rule.lock} blocks {rule.blocked} {span(rule, seconds)}"
     return Hazard(
         rule.name,
         level,
@@ -202,20 +202,22 @@ def _hazard(
         statement.revision,
         statement.line,
         text,
-        _recipe(rule, statement, facts),
+        recipe(rule, statement, facts),
         lock=rule.lock,
         rows=None if state is None else state.rows,
         bytes=None if state is None else state.bytes,
     )
 
 
-def _span(rule: Rule, seconds: float) -> str:
+def span(rule: Rule, seconds: float) -> str:
+    """How long a rule's lock is held, in words."""
     if rule.cost is Cost.INSTANT:
         return "until the revision ends, and while it queues behind open transactions"
     return f"for about {human_seconds(seconds)}" if seconds >= _INSTANT else "for an instant"
 
 
-def _recipe(rule: Rule, statement: Statement, facts: Mapping[str, str]) -> str:
+def recipe(rule: Rule, statement: Statement, facts: Mapping[str, str]) -> str:
+    """The safe way in Alembic, filled in."""
     if rule.name == _FROM_SQUAWK_ON_ITS_OWN and statement.has("exclude"):
         return "# an EXCLUDE constraint can't be NOT VALID: build it on a new table and swap, or plan a pause of writes"
     if rule.name == _FROM_SQUAWK_ON_ITS_OWN and statement.has("validate", "constraint"):
@@ -226,7 +228,7 @@ def _recipe(rule: Rule, statement: Statement, facts: Mapping[str, str]) -> str:
     return rule.fix.format(**facts)
 
 
-def _facts(statement: Statement, name: Name | None) -> dict[str, str]:
+def facts_of(statement: Statement, name: Name | None) -> dict[str, str]:
     """What a recipe can fill in; an ellipsis where the statement does not say."""
     schema = f', schema="{name.schema}"' if name is not None and name.schema else ""
     return {

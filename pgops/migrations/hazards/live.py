@@ -44,6 +44,7 @@ class Session:
     query: str
     age: float | None
     modes: list[str]
+    oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +281,13 @@ def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
         )
         SELECT m.root::regclass::text, a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
                coalesce(a.backend_type, ''), coalesce(a.query, ''),
-               extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode ORDER BY l.mode)
+               extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode ORDER BY l.mode), m.root::bigint
           FROM member AS m
           JOIN pg_locks AS l ON l.locktype = 'relation' AND l.granted AND l.relation = m.oid
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
           JOIN pg_stat_activity AS a ON a.pid = l.pid
          WHERE a.pid <> pg_backend_pid()
-         GROUP BY 1, 2, 3, 4, 5, 6, a.xact_start
+         GROUP BY m.root, 2, 3, 4, 5, 6, a.xact_start
          ORDER BY a.xact_start NULLS LAST
         """,
         (list(oids),),

@@ -389,9 +389,22 @@ LIVE: Mapping[str, str] = {
 }
 """Rules about the state of the server and of the plan, not about one kind of statement."""
 
+TRACED: tuple[str, ...] = (
+    "changing-session",
+    "disarming-run",
+    "dropping-view",
+    "ending-sessions",
+    "failing-statement",
+    "hiding-rows",
+    "moving-table",
+    "reading-table",
+    "revoking-rights",
+)
+"""Rules that only a trace can tell; see :mod:`.traced_rules`."""
+
 STATEMENT_RULES: Mapping[str, Rule] = {rule.name: rule for rule in (*FROM_SQUAWK, *OWN)}
 
-CLAIMED: tuple[str, ...] = tuple(sorted([*STATEMENT_RULES, *LIVE]))
+CLAIMED: tuple[str, ...] = tuple(sorted([*STATEMENT_RULES, *LIVE, *TRACED]))
 """The rules that can be reported, accepted with ``--accept-hazard`` and excluded."""
 
 RULES: tuple[str, ...] = tuple(sorted({*CLAIMED, *OFF}))

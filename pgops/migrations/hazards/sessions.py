@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pgops.migrations.hazards import live, sql
 from pgops.migrations.hazards.hazard import Hazard
@@ -13,6 +13,16 @@ from pgops.units import human_bytes, human_seconds
 
 # https://www.postgresql.org/docs/current/explicit-locking.html, table "Conflicting Lock Modes".
 _CONFLICTS = {
+    "ROW SHARE": {"ExclusiveLock"},
+    "ROW EXCLUSIVE": {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock"},
+    "EXCLUSIVE": {
+        "RowShareLock",
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+    },
     "SHARE UPDATE EXCLUSIVE": {
         "ShareUpdateExclusiveLock",
         "ShareLock",
@@ -60,7 +70,6 @@ def lock_of(statement: Statement) -> str | None:
 def judge(connection: Connection, plan: Plan, lock_timeout: float) -> Iterator[Hazard]:
     """Long transactions, dumps and vacuums on the plan's tables, and replicas that are behind."""
     wanted: dict[int, list[tuple[str, Statement]]] = {}
-    names: dict[str, int] = {}
     for statement, touched, fresh in zip(plan.statements, plan.touched, plan.fresh, strict=True):
         for place, name in enumerate(touched):
             lock = lock_of(statement)
@@ -70,14 +79,26 @@ def judge(connection: Connection, plan: Plan, lock_timeout: float) -> Iterator[H
                 lock = "SHARE UPDATE EXCLUSIVE"  # of the parent; its partitions are locked like any table
             if lock is not None and (state := plan.states.get(name)) is not None:
                 wanted.setdefault(state.oid, []).append((lock, statement))
-                names[state.name] = state.oid
-    if wanted:
-        for session in live.busy_sessions(connection, list(wanted)):
-            hazard = _of_session(session, wanted[names[session.table]], lock_timeout)
-            if hazard is not None:
-                yield hazard
+    yield from in_the_way(connection, wanted, lock_timeout)
     # A plan that only makes things is small; what is there already decides how much it may write.
-    largest = max((state.bytes for state in plan.states.values()), default=0)
+    yield from behind(connection, max((state.bytes for state in plan.states.values()), default=0))
+
+
+def in_the_way(
+    connection: Connection, wanted: Mapping[int, list[tuple[str, Statement]]], lock_timeout: float
+) -> Iterator[Hazard]:
+    """Sessions that hold what the plan waits for.
+
+    :param wanted: oid of a relation -> the locks that statements take on it.
+    """
+    for session in live.busy_sessions(connection, list(wanted)) if wanted else ():
+        hazard = _of_session(session, wanted[session.oid], lock_timeout)
+        if hazard is not None:
+            yield hazard
+
+
+def behind(connection: Connection, largest: int) -> Iterator[Hazard]:
+    """Replicas that fall behind, where the plan writes ``largest`` bytes of one table anew."""
     if largest >= _WRITES_A_LOT:
         yield from of_replicas(live.replicas(connection), largest)
 

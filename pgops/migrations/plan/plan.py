@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
     from pgops.migrations.hazards import Hazard
+    from pgops.migrations.hazards.observed import Trace
 
 Action = Literal["upgrade", "downgrade"]
 
@@ -71,7 +72,8 @@ class Plan:
 
     ``hazards`` are those of the whole plan; each revision has its own. ``invalid_indexes`` were
     there before anything ran. ``in_recovery``: the server is a replica, which takes no migrations.
-    ``command`` is what ``alembic`` would be called with.
+    ``command`` is what ``alembic`` would be called with. ``trace``
+    is what PostgreSQL did with it on the target's bare schema; ``None``: hazards are predicted from its SQL.
     """
 
     environment: Environment
@@ -89,6 +91,18 @@ class Plan:
     notes: tuple[str, ...] = ()
     in_recovery: bool = False
     command: Command = field(default=upgrade(None), compare=False, repr=False)
+    trace: Trace | None = None
+
+    def with_hazards(self, found: Sequence[Hazard]) -> Plan:
+        """The plan with these in place of those it has; one without a revision is the plan's."""
+        return replace(
+            self,
+            hazards=tuple(each for each in found if not each.revision),
+            pending=tuple(
+                replace(revision, hazards=tuple(each for each in found if each.revision == revision.revision))
+                for revision in self.pending
+            ),
+        )
 
     @property
     def all_hazards(self) -> tuple[Hazard, ...]:
@@ -107,6 +121,7 @@ class Plan:
             "pending": [each.as_dict(self.environment.project) for each in self.pending],
             "hazards": [each.as_dict() for each in self.hazards],
             "notes": list(self.notes),
+            "trace": None if self.trace is None else self.trace.as_dict(),
             "hash": self.hash,
         }
 
@@ -307,11 +322,4 @@ def _with_hazards(plan: Plan, connection: Connection) -> Plan:
         lock_timeout=plan.environment.timeouts.lock,
         unreadable={each.revision: each.reads_data for each in plan.pending if each.reads_data},
     )
-    return replace(
-        plan,
-        hazards=tuple(each for each in found if not each.revision),
-        pending=tuple(
-            replace(revision, hazards=tuple(each for each in found if each.revision == revision.revision))
-            for revision in plan.pending
-        ),
-    )
+    return plan.with_hazards(found)

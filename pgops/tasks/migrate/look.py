@@ -31,13 +31,13 @@ def plan(
     json: bool = False,
 ) -> None:
     """Show what migrate would run, its SQL and why it may hurt; change nothing."""
-    from pgops.migrations.plan.plan import make_plan
     from pgops.migrations.run import gates
     from pgops.targets import target_for
+    from pgops.tasks.migrate.traced import traced_plan
     from pgops.terminal.messages.migrate import show_plan
 
     environment = load_environment(context, env)
-    found = make_plan(environment, target_for(environment), to=to)
+    found = traced_plan(environment, target_for(environment), to=to)
     if sql:
         console.raw(_script(found))
     else:

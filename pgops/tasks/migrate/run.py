@@ -51,11 +51,11 @@ def upgrade(
         console.result({"run": _no_run()})
         return
 
-    from pgops.migrations.plan.plan import make_plan
     from pgops.migrations.run import gates
+    from pgops.tasks.migrate.traced import traced_plan
     from pgops.terminal.messages.migrate import show_plan
 
-    found = make_plan(environment, target, to=to)
+    found = traced_plan(environment, target, to=to)
     promotion = _promotion(context, environment, found)
     show_plan(console, found, promotion=promotion, backup=gates.backup_required(environment))
     _same_as_approved(found, plan)
@@ -102,15 +102,15 @@ def down(
     json: bool = False,
 ) -> None:
     """Roll revisions back, after showing what is lost and asking, everywhere."""
-    from pgops.migrations.plan.plan import make_plan
     from pgops.migrations.run import gates
     from pgops.migrations.run.attempt import Approval
     from pgops.targets import target_for
+    from pgops.tasks.migrate.traced import traced_plan
     from pgops.terminal.messages.migrate import show_plan
 
     environment = load_environment(context, env)
     target = target_for(environment)
-    found = make_plan(environment, target, to=to, action="downgrade")
+    found = traced_plan(environment, target, to=to, action="downgrade")
     show_plan(console, found, promotion=None, backup=gates.backup_required(environment))
     if not found.pending:
         console.result({"run": _no_run()})

@@ -107,7 +107,7 @@ environments:
         (COMPOSE + "timeouts: {statement: 30d}", "5:27: environments.a.timeouts.statement: '30d' is more than 24d"),
         (COMPOSE + "timeouts: {lock: 1.5s}", "5:22: environments.a.timeouts.lock: '1.5s' is not a duration such as 5s; units are ms, s, min, h, d"),
         (COMPOSE + "hazards: {large_bytes: 10mb}", "5:28: environments.a.hazards.large_bytes: '10mb' has no unit of B, kB, MB, GB, TB; did you mean '10MB'?"),
-        (COMPOSE + "hazards: {exclude: [ban-drop-colum]}", "5:25: environments.a.hazards.exclude[0]: 'ban-drop-colum' is not one of adding-column-with-check, attaching-partition, long-transaction, refreshing-materialized-view, replica-lag, rewriting-table, running-dump, running-vacuum, …; did you mean 'ban-drop-column'?"),
+        (COMPOSE + "hazards: {exclude: [ban-drop-colum]}", "5:25: environments.a.hazards.exclude[0]: 'ban-drop-colum' is not one of adding-column-with-check, attaching-partition, changing-session, disarming-run, dropping-view, ending-sessions, failing-statement, hiding-rows, …; did you mean 'ban-drop-column'?"),
         (COMPOSE + "backups: {required_before: [migrat]}", "5:33: environments.a.backups.required_before[0]: 'migrat' is not one of migrate, restore; did you mean 'migrate'?"),
         (COMPOSE + "backups: {store: lokal}", "5:22: environments.a.backups.store: there is no store 'lokal'; did you mean 'local'?"),
         (COMPOSE + "backups: {keep: {last: 0}}", "5:28: environments.a.backups.keep.last: 0 is not between 1 and 9007199254740992"),

@@ -9,8 +9,9 @@ import pytest
 
 from pgops.environments.hazard_rules import HAZARD_RULES
 from pgops.migrations.hazards.off import OFF
-from pgops.migrations.hazards.rules import CLAIMED, FROM_SQUAWK, LIVE, RULES, STATEMENT_RULES, Cost
+from pgops.migrations.hazards.rules import CLAIMED, FROM_SQUAWK, LIVE, RULES, STATEMENT_RULES, TRACED, Cost
 from pgops.migrations.hazards.squawk import program
+from pgops.migrations.hazards.traced_rules import READING, STATES
 
 
 def test_environments_yaml_knows_every_rule_and_no_other() -> None:
@@ -63,6 +64,11 @@ def test_every_fix_is_python_that_can_be_pasted(rule: object) -> None:
     compile(text.replace("…", "..."), "fix", "exec")
 
 
+def test_what_only_a_trace_tells_is_claimed_and_has_a_way_out() -> None:
+    assert {READING.name, *STATES} == set(TRACED)
+    assert all(meaning and fix for meaning, fix in STATES.values())
+
+
 def test_a_larger_table_takes_longer_and_an_instant_is_an_instant() -> None:
     assert Cost.INDEX.seconds(3_000_000_000) == 100.0
     assert Cost.INSTANT.seconds(3_000_000_000) == 0.0
@@ -78,3 +84,5 @@ def test_the_documentation_names_every_rule_with_its_level_or_reason() -> None:
         assert f"| {rule.lock} | {rule.small} |" in rows[name]
     for name, reason in {**LIVE, **OFF}.items():
         assert reason in rows[name]
+    for name, (meaning, _) in STATES.items():
+        assert meaning in rows[name]

@@ -1,0 +1,153 @@
+"""What PostgreSQL did with a plan on a copy of the target's schema: values, one for each statement."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Kind = Literal[
+    "rewrite",
+    "truncate",
+    "refresh",
+    "build-index",
+    "rebuild-index",
+    "drop-index",
+    "drop-table",
+    "drop-view",
+    "drop-column",
+    "add-column",
+    "not-null",
+    "retype",
+    "constraint",
+    "attach",
+    "detach",
+    "rename",
+    "rename-column",
+    "move",
+    "rights",
+    "row-security",
+    "disable-trigger",
+    "enable-trigger",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock on a relation that was there before the plan; ``mode`` is PostgreSQL's word (``ACCESS EXCLUSIVE``)."""
+
+    relation: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is different after a statement. ``table`` was there before the plan; of an index, its table.
+
+    ``what`` names the column, constraint, index or new name; ``detail`` what PostgreSQL says of it.
+    """
+
+    kind: Kind
+    table: str
+    what: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Rows of a table that a statement changes: ``verb`` is insert, update or delete.
+
+    ``bounded`` says that PostgreSQL's plan finds them by a unique key, or that the statement names them;
+    ``rows`` is how many it changed in the copy, which holds none of the target's.
+    """
+
+    table: str
+    verb: str
+    bounded: bool
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting of the session that is no longer what the run made it."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One statement of a revision, as PostgreSQL carried it out.
+
+    ``locks`` are those it took itself, ``held`` also what its transaction held before; ``scans`` are tables
+    read from end to end. ``alone``: it ran outside of a transaction. ``failed`` is PostgreSQL's message.
+    """
+
+    revision: str
+    sql: str
+    alone: bool = False
+    locks: tuple[Lock, ...] = ()
+    held: tuple[Lock, ...] = ()
+    scans: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    writes: tuple[Write, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    advisory: tuple[str, ...] = ()
+    failed: str | None = None
+
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        """Tables written anew."""
+        return tuple(each.table for each in self.changes if each.kind in {"rewrite", "refresh"})
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Tables, views and columns that are gone, and tables that lost their rows."""
+        found = []
+        for each in self.changes:
+            if each.kind in {"drop-table", "drop-view", "truncate"}:
+                found.append(each.table)
+            elif each.kind == "drop-column":
+                found.append(f"{each.table}.{each.what}")
+        return tuple(found)
+
+    def as_dict(self) -> dict[str, object]:
+        """The statement in ``migrate.plan --json``."""
+        return {
+            "revision": self.revision,
+            "sql": self.sql,
+            "autocommit": self.alone,
+            "locks": [asdict(each) for each in self.locks],
+            "rewrites": list(self.rewrites),
+            "scans": list(self.scans),
+            "dropped": list(self.dropped),
+            "writes": [asdict(each) for each in self.writes],
+            "settings": [asdict(each) for each in self.settings],
+            "failed": self.failed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A plan carried out on the target's bare schema.
+
+    ``revisions`` were traced to their end; ``untraced`` says of what was not why not, one line each.
+    ``source`` says where the schema is from.
+    """
+
+    server: str
+    source: str
+    seconds: float
+    statements: tuple[Seen, ...]
+    revisions: tuple[str, ...]
+    untraced: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """``trace`` in ``migrate.plan --json``."""
+        return {
+            "server": self.server,
+            "schema": self.source,
+            "seconds": round(self.seconds, 3),
+            "statements": [each.as_dict() for each in self.statements],
+            "untraced": list(self.untraced),
+        }

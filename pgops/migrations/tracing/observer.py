@@ -1,0 +1,463 @@
+"""Watching a run: after each statement, in its own transaction, PostgreSQL is asked what it holds and what changed.
+
+The listeners sit on SQLAlchemy's Engine class, like those of the guard: whoever makes an engine is heard.
+Questions go over the connection that migrates, since nobody else sees what it has not committed. A
+statement that commits by itself is wrapped in a transaction for as long as the question takes; one that can
+run in none is watched from a second session, which stands in its way for a moment so that it is seen to wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from pgops.migrations.alembic_env.failures import describe, sqlstate
+from pgops.migrations.hazards import sql
+from pgops.migrations.hazards.observed import Change, Lock, Seen, Setting, Write
+from pgops.migrations.tracing.catalog import (
+    ALL_RELATIONS,
+    FIRST_USER_OID,
+    PROBE,
+    SETTINGS,
+    Catalogue,
+    Relation,
+    read_all,
+)
+from pgops.migrations.tracing.writes import explained
+from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value
+
+_SESSION = "pgops_observed"
+_CHANGES_ROWS = re.compile(r"\s*(?:UPDATE|DELETE|INSERT|MERGE|WITH)\b", re.IGNORECASE)
+_BEFORE_ANY_QUESTION = re.compile(r"\s*SET\s+(?:SESSION\s+CHARACTERISTICS|TRANSACTION)\b", re.IGNORECASE)
+_TRANSACTION = re.compile(
+    r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE)\b", re.IGNORECASE
+)
+# active_sql_transaction, invalid_transaction_termination: not inside a transaction.
+_ONLY_ALONE = frozenset(["25001", "2D000"])
+_STRENGTH = (
+    "AccessShareLock",
+    "RowShareLock",
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+)
+_MODES = {mode: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", mode.removesuffix("Lock")).upper() for mode in _STRENGTH}
+_BASE = f"""
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(c.oid::int8,
+           pg_catalog.pg_stat_get_xact_numscans(c.oid), pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
+           pg_catalog.pg_stat_get_xact_tuples_updated(c.oid), pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid)))::text
+  FROM pg_catalog.pg_class AS c
+ WHERE c.oid >= {FIRST_USER_OID}::oid AND c.relkind IN ('r', 'p', 'm', 'i') AND (
+       pg_catalog.pg_stat_get_xact_numscans(c.oid) > 0 OR pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) > 0
+       OR pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0 OR pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0)
+"""
+_UNIQUE = """
+SELECT n.nspname, c.relname, pg_catalog.array_agg(a.attname::text)
+  FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+ WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND n.nspname !~ '^pg_'
+ GROUP BY 1, 2
+"""
+
+
+@dataclass
+class _Session:
+    """What is known of one connection that migrates."""
+
+    settings: list[str] | None = None
+    changed: set[str] = field(default_factory=set)
+    held: dict[int, set[str]] = field(default_factory=dict)
+    counts: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    open: bool = False
+
+
+class Observer:
+    """Notes what each statement of a revision does; see the module. ``revision`` says whose statements they are.
+
+    :param target: the database that migrates, as a role that may read everything.
+    """
+
+    def __init__(self, target: Target, connection: Connection, *, on_seen: Callable[[Seen], None]) -> None:
+        self._target = target
+        self._connection = connection
+        self._on_seen = on_seen
+        self.revision: str | None = None
+        self.catalogue = Catalogue(read_all(fetch_value(connection, ALL_RELATIONS)))
+        self._schemas: list[Any] | None = None
+        self._names: str | None = None
+        self._unique = {(row[0], row[1]): row[2] for row in fetch_all(connection, _UNIQUE)}
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[Observer]:
+        """Listen for the block."""
+        listeners: tuple[tuple[str, Callable[..., Any]], ...] = (
+            ("do_execute", self._do_execute),
+            ("do_executemany", self._do_executemany),
+            ("do_execute_no_params", self._do_execute_no_params),
+            ("commit", self._commit),
+            ("rollback", self._rollback),
+        )
+        for name, listener in listeners:
+            event.listen(Engine, name, listener)
+        try:
+            yield self
+        finally:
+            for name, listener in listeners:
+                event.remove(Engine, name, listener)
+
+    def _do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        return self._watched(
+            context,
+            statement,
+            lambda: context.dialect.do_execute(cursor, statement, parameters, context),
+            parameters,
+        )
+
+    def _do_executemany(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        return self._watched(
+            context,
+            statement,
+            lambda: context.dialect.do_executemany(cursor, statement, parameters, context),
+            parameters[0] if parameters else None,
+        )
+
+    def _do_execute_no_params(self, cursor: Any, statement: str, context: Any) -> bool:
+        return self._watched(
+            context, statement, lambda: context.dialect.do_execute_no_params(cursor, statement, context), None
+        )
+
+    def _watched(self, context: Any, statement: str, act: Callable[[], Any], parameters: Any) -> bool:
+        """Carry a statement out and note what it did; ``True`` tells SQLAlchemy that it is done."""
+        connection = context.root_connection
+        if self.revision is None or _TRANSACTION.match(statement) or _is_alembics(statement):
+            return False
+        raw = connection.connection
+        session: _Session = connection.info.setdefault(_SESSION, _Session())
+        alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+        seen = Seen(self.revision, statement.strip(), alone=alone)
+        if _BEFORE_ANY_QUESTION.match(statement):
+            return False
+        if alone:
+            self._alone(raw, session, seen, act, parameters)
+        else:
+            self._begin(raw, session)
+            writes = self._planned(raw, statement, parameters)
+            with self._failing(seen):
+                act()
+            self._look(raw, session, seen, writes)
+        return True
+
+    def _alone(
+        self, raw: Any, session: _Session, seen: Seen, act: Callable[[], Any], parameters: Any
+    ) -> None:
+        """A statement that commits by itself: in a transaction of ours where it can be."""
+        _say(raw, "BEGIN")
+        self._begin(raw, session)
+        writes = self._planned(raw, seen.sql, parameters)
+        try:
+            act()
+        except Exception as error:
+            _say(raw, "ROLLBACK")
+            session.held, session.open = {}, False
+            if sqlstate(error) not in _ONLY_ALONE:
+                self._on_seen(replace(seen, failed=describe(error)))
+                raise
+            with self._failing(seen):
+                self._beside(raw, seen, act)
+            return
+        self._look(raw, session, seen, writes)
+        _say(raw, "COMMIT")
+        session.held, session.open = {}, False
+
+    def _beside(self, raw: Any, seen: Seen, act: Callable[[], Any]) -> None:
+        """A statement that can't run in a transaction: its locks are seen from another session."""
+        pid = int(_ask(raw, "SELECT pg_catalog.pg_backend_pid()"))
+        with _Sampler(self._target, pid) as sampler:
+            act()
+        after = read_all(fetch_value(self._connection, ALL_RELATIONS))
+        changes = [
+            change for oid in set(self.catalogue.now) - set(after) for change in self.catalogue.gone(oid)
+        ]
+        for relation in after.values():
+            changes += self.catalogue.seen(relation, read=True)
+        locks = self._named(sampler.modes)
+        rewritten = {each.table for each in changes if each.kind == "rewrite"}
+        locks += [Lock(name, "ACCESS EXCLUSIVE") for name in rewritten - {each.relation for each in locks}]
+        self._on_seen(replace(seen, locks=tuple(locks), held=tuple(locks), changes=tuple(changes)))
+
+    @contextlib.contextmanager
+    def _failing(self, seen: Seen) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._on_seen(replace(seen, failed=describe(error)))
+            raise
+
+    def _begin(self, raw: Any, session: _Session) -> None:
+        """The first statement of a transaction: what the session counted before it is not this transaction's."""
+        if session.open:
+            return
+        session.open, session.held = True, {}
+        rows = json.loads(_ask(raw, _BASE) or "null") or ()
+        session.counts = {row[0]: tuple(row[1:]) for row in rows}
+        if session.settings is None:
+            found = json.loads(_ask(raw, PROBE))
+            session.settings = found["settings"]
+            session.held = {oid: set(modes) for oid, modes in found["locks"] or ()}
+            if self._names is None:
+                self._names, self._schemas = found["names"], found["schemas"]
+
+    def _planned(self, raw: Any, statement: str, parameters: Any) -> list[Write]:
+        """The writes that PostgreSQL plans for a statement that changes rows."""
+        if not _CHANGES_ROWS.match(statement):
+            return []
+        cursor = raw.cursor()
+        try:
+            cursor.execute("SAVEPOINT pgops_explain")
+            cursor.execute("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)")
+            try:
+                question = f"EXPLAIN (FORMAT JSON, VERBOSE) {statement}"
+                cursor.execute(question, parameters) if parameters else cursor.execute(question)
+                row = cursor.fetchone()[0]
+                plan = json.loads(row) if isinstance(row, str) else row
+            except Exception:  # noqa: BLE001 - what it can't plan it will not carry out either, and says why then
+                plan = None
+            cursor.execute("ROLLBACK TO SAVEPOINT pgops_explain")
+            cursor.execute("RELEASE SAVEPOINT pgops_explain")
+        finally:
+            cursor.close()
+        return [] if plan is None else explained(plan, self._unique)
+
+    def _look(self, raw: Any, session: _Session, seen: Seen, planned: list[Write]) -> None:
+        """Ask what the transaction holds now and what is different."""
+        found = json.loads(_ask(raw, PROBE))
+        held = {oid: set(modes) for oid, modes in found["locks"] or ()}
+        taken = {oid: modes - session.held.get(oid, set()) for oid, modes in held.items()}
+        there = {row[0]: Relation.read(row) for row in found["relations"] or ()}
+        scans: dict[int, int] = {}
+        rows: dict[int, int] = {}
+        for oid, relation in there.items():
+            before = session.counts.get(oid, (0, 0, 0, 0))
+            now = (relation.scans, relation.inserted, relation.updated, relation.deleted)
+            more = [new - old if new >= old else new for new, old in zip(now, before, strict=True)]
+            scans[oid], rows[oid] = more[0], sum(more[1:])
+            session.counts[oid] = now
+        changes: list[Change] = []
+        for oid in held:
+            if oid not in there:
+                changes += self.catalogue.gone(oid)
+        built = Counter(
+            each.table
+            for oid, each in there.items()
+            if each.kind == "i"
+            and (oid not in (known := self.catalogue.now) or known[oid].filenode != each.filenode)
+        )
+        # An index is built by reading its table once; CLUSTER may read the index instead.
+        clusters = seen.sql.lower().startswith("cluster")
+        for oid, relation in there.items():
+            changes += self.catalogue.seen(relation, read=clusters or scans[oid] > built[oid])
+        if found["names"] != self._names:
+            self._names = found["names"]
+            for oid, relation in read_all(_ask(raw, ALL_RELATIONS)).items():
+                if oid not in there:
+                    changes += self.catalogue.seen(relation, read=False)
+        changes += self._of_schemas(found["schemas"])
+        advisory = tuple(":".join(map(str, each)) for each in found["advisory"] or ())
+        result = replace(
+            seen,
+            locks=tuple(self._named(taken)),
+            held=tuple(self._named(held)),
+            scans=tuple(
+                name
+                for oid, count in scans.items()
+                if count and there[oid].kind in {"r", "m"} and (name := self.catalogue.name(oid)) is not None
+            ),
+            changes=tuple(changes),
+            writes=tuple(self._writes(seen.sql, planned, held, taken, there, scans, rows)),
+            settings=tuple(self._settings(session, found["settings"])),
+            advisory=advisory,
+        )
+        session.held = held
+        self._on_seen(result)
+
+    def _writes(
+        self,
+        statement: str,
+        planned: list[Write],
+        held: dict[int, set[str]],
+        taken: dict[int, set[str]],
+        there: dict[int, Relation],
+        scans: dict[int, int],
+        rows: dict[int, int],
+    ) -> Iterator[Write]:
+        by_name = {
+            f"{each.schema}.{each.name}": oid for oid, each in there.items() if each.kind in {"r", "p"}
+        }
+        told = set()
+        for write in planned:
+            oid = by_name.get(write.table)
+            if oid is not None and (name := self.catalogue.name(oid)) is not None:
+                told.add(oid)
+                yield replace(write, table=name, rows=rows.get(oid, 0))
+        words = next(sql.statements("", statement), None)
+        if words is None or words.starts("alter") or words.starts("create"):
+            return
+        if words.starts("explain") and not words.has("analyze"):
+            return
+        for oid, modes in held.items():
+            relation = there.get(oid)
+            name = self.catalogue.name(oid)
+            if relation is None or name is None or relation.kind != "r" or oid in told:
+                continue
+            fresh = "RowExclusiveLock" in taken.get(oid, ())
+            again = "RowExclusiveLock" in modes and scans.get(oid, 0) > 0 and not words.starts("select")
+            if (fresh or again or rows.get(oid)) and relation.parent not in told:
+                by_key = any(
+                    scans.get(index, 0) for index, each in there.items() if each.table == oid and each.unique
+                )
+                bounded = not scans.get(oid, 0) and (by_key or rows.get(oid, 0) > 0)
+                yield Write(name, "change", bounded, rows.get(oid, 0))
+
+    def _of_schemas(self, found: list[Any] | None) -> Iterator[Change]:
+        before = {oid: (name, rights) for oid, name, rights in self._schemas or ()}
+        for oid, name, rights in found or ():
+            if oid not in before:
+                continue
+            old, had = before[oid]
+            if old != name:
+                yield Change("rename", f"schema {old}", name)
+            if had != rights:
+                yield Change("rights", f"schema {old}", detail=f"{had or ''} -> {rights or ''}")
+        self._schemas = found
+
+    def _settings(self, session: _Session, now: list[str]) -> Iterator[Setting]:
+        assert session.settings is not None
+        for name, before, after in zip(SETTINGS, session.settings, now, strict=True):
+            if before == after:
+                session.changed.discard(name)
+            elif f"{name}={after}" not in session.changed:
+                session.changed.add(f"{name}={after}")
+                yield Setting(name, before, after)
+
+    def _named(self, modes: dict[int, set[str]]) -> list[Lock]:
+        """Locks by the names that tables had before the plan, the strongest of each; an index's apart."""
+        found = []
+        for oid, each in modes.items():
+            name = self.catalogue.name(oid)
+            if name is not None and each:
+                found.append(Lock(name, _MODES[max(each, key=_STRENGTH.index)]))
+        return sorted(found, key=lambda lock: lock.relation)
+
+    def _commit(self, connection: Any) -> None:
+        session = connection.info.get(_SESSION)
+        if session is None or not session.open:
+            return
+        if self.revision is not None:
+            # What went over the driver's own cursors is seen here at the latest.
+            def unseen(seen: Seen) -> None:
+                if seen.changes or seen.writes or seen.settings:
+                    on_seen(seen)
+
+            on_seen, self._on_seen = self._on_seen, unseen
+            try:
+                self._look(connection.connection, session, Seen(self.revision, "-- not by SQLAlchemy"), [])
+            finally:
+                self._on_seen = on_seen
+        session.held, session.open = {}, False
+
+    def _rollback(self, connection: Any) -> None:
+        session = connection.info.get(_SESSION)
+        if session is not None and session.open:
+            session.held, session.open = {}, False
+            self.catalogue.now = read_all(fetch_value(self._connection, ALL_RELATIONS))
+
+
+class _Sampler:
+    """Watches the locks of a backend from a session that stands in its way until it is seen to wait."""
+
+    def __init__(self, target: Target, pid: int) -> None:
+        self._target = target
+        self._pid = pid
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="pgops-locks", daemon=True)
+        self._ready = threading.Event()
+        self.modes: dict[int, set[str]] = {}
+
+    def __enter__(self) -> _Sampler:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(10)
+
+    def _sample(self) -> None:
+        with (
+            connected(self._target, application_name="pgops trace") as look,
+            connected(self._target) as inway,
+        ):
+            tables = fetch_value(
+                inway,
+                "SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ') FROM pg_catalog.pg_class AS c"
+                " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+                f" WHERE c.relkind IN ('r', 'p') AND c.oid >= {FIRST_USER_OID} AND n.nspname <> 'pgops'",
+            )
+            execute(inway, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+            if tables:
+                execute(inway, f"LOCK TABLE ONLY {tables.replace(', ', ', ONLY ')} IN ACCESS SHARE MODE")
+            fetch_value(inway, "SELECT 1")
+            self._ready.set()
+            standing = True
+            while not self._done.is_set():
+                waits = False
+                for oid, mode, granted in fetch_all(
+                    look,
+                    "SELECT relation::int8, mode, granted FROM pg_catalog.pg_locks"
+                    " WHERE pid = %s AND locktype IN ('relation', 'virtualxid', 'transactionid')",
+                    (self._pid,),
+                ):
+                    waits = waits or not granted
+                    if oid is not None and oid >= FIRST_USER_OID:
+                        self.modes.setdefault(oid, set()).add(mode)
+                if waits and standing:
+                    execute(inway, "ROLLBACK")
+                    standing = False
+                self._done.wait(0.001)
+
+
+def _is_alembics(statement: str) -> bool:
+    words = next(sql.statements("", statement), None)
+    return words is None or sql.is_alembics_own(words)
+
+
+def _ask(raw: Any, question: str) -> Any:
+    """One value over the connection that migrates, in its own transaction."""
+    cursor = raw.cursor()
+    try:
+        cursor.execute(question)
+        row = cursor.fetchone()
+        return None if row is None else row[0]
+    finally:
+        cursor.close()
+
+
+def _say(raw: Any, statement: str) -> None:
+    cursor = raw.cursor()
+    try:
+        cursor.execute(statement)
+    finally:
+        cursor.close()

@@ -1,0 +1,244 @@
+"""The target's schema on a scratch server: roles, extensions, relations; no row, and no value of a sequence."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgops.errors import PgopsError
+from pgops.pgtools import ToolSource, check, choose_for_dump, run
+from pgops.postgres import (
+    Connection,
+    DatabaseError,
+    Target,
+    connected,
+    execute,
+    fetch_all,
+    fetch_one,
+    identifier,
+    literal,
+    server_facts,
+)
+from pgops.secrets.references import LiteralSecret, Secret
+
+_ENTRY = re.compile(
+    r"^--\n-- (?:Data for )?Name: (?P<name>.*?); Type: (?P<type>[A-Z ]+);.*\n--\n", re.MULTILINE
+)
+# psql's own commands, and a setting that servers before 17 do not know.
+_NOT_SQL = re.compile(r"^(?:\\.*|SET transaction_timeout = 0;)$", re.MULTILINE)
+_ROLES = """
+SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolbypassrls, r.rolreplication
+  FROM pg_catalog.pg_roles AS r WHERE r.rolname !~ '^pg_' ORDER BY 1
+"""
+_MEMBERS = """
+SELECT g.rolname, m.rolname FROM pg_catalog.pg_auth_members AS a
+  JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+"""
+_SEARCH_PATHS = """
+SELECT coalesce(r.rolname, ''), s.setdatabase <> 0, c.setting
+  FROM pg_catalog.pg_db_role_setting AS s LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
+ CROSS JOIN LATERAL unnest(s.setconfig) AS c (setting)
+ WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()))
+   AND starts_with(c.setting, 'search_path=')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What of a server a schema refers to but does not hold."""
+
+    major: int
+    tls: bool
+    database: str
+    owner: str
+    encoding: str
+    user: str
+    superuser: bool
+    extensions: tuple[str, ...]
+    roles: tuple[tuple[str, ...], ...]
+    members: tuple[tuple[str, str], ...]
+    search_paths: tuple[tuple[str, bool, str], ...]
+
+
+def surroundings(connection: Connection) -> Surroundings:
+    """Read them; any role may."""
+    facts = server_facts(connection)
+    row = fetch_one(
+        connection,
+        """
+        SELECT d.datname, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding),
+               current_user::text
+          FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
+        """,
+    )
+    assert row is not None, "the database that we are connected to exists"
+    roles = []
+    for name, *flags in fetch_all(connection, _ROLES):
+        words = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "BYPASSRLS", "REPLICATION")
+        roles.append((name, *(word if on else f"NO{word}" for word, on in zip(words, flags, strict=True))))
+    return Surroundings(
+        major=facts.major,
+        tls=facts.tls,
+        database=row[0],
+        owner=row[1],
+        encoding=row[2],
+        user=row[3],
+        superuser=facts.superuser,
+        extensions=tuple(
+            each[0]
+            for each in fetch_all(
+                connection,
+                "SELECT extname FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1",
+            )
+        ),
+        roles=tuple(roles),
+        members=tuple((each[0], each[1]) for each in fetch_all(connection, _MEMBERS)),
+        search_paths=tuple((each[0], each[1], each[2]) for each in fetch_all(connection, _SEARCH_PATHS)),
+    )
+
+
+def dump_schema_command(file: Path, *, lock_wait: float) -> list[str]:
+    """``pg_dump`` of the schema alone, as SQL.
+
+    :param lock_wait: seconds it may wait for a table's lock.
+    """
+    return [
+        "pg_dump",
+        "--schema-only",
+        "--format=plain",
+        f"--file={file}",
+        # 0 would mean to wait for ever.
+        f"--lock-wait-timeout={max(1, round(lock_wait * 1000))}",
+        "--exclude-schema=pgops",
+        "--no-comments",
+        "--no-security-labels",
+        "--no-tablespaces",
+        "--no-publications",
+        "--no-subscriptions",
+        "--no-password",
+    ]
+
+
+def dump_schema(
+    target: Target, found: Surroundings, sources: Sequence[ToolSource], *, lock_wait: float
+) -> str:
+    """The target's schema as SQL.
+
+    :raises PgopsError: no pg_dump of its major, or the target refused: a table is locked or may not be read.
+    """
+    choice = choose_for_dump(found.major, tls=found.tls, sources=sources)
+    with tempfile.TemporaryDirectory(prefix="pgops-schema-") as directory:
+        file = Path(directory) / "schema.sql"
+        command = dump_schema_command(file, lock_wait=lock_wait)
+        done = run(
+            choice.toolset.runner,
+            command,
+            target=target,
+            paths=[Path(directory)],
+            application_name="pgops look",
+        )
+        check(done, untouched="nothing was changed")
+        return file.read_text(encoding="utf-8")
+
+
+def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Target, list[str]]:
+    """Make the database under its own name with its roles; the target of the role that migrates, and what could
+    not be made.
+
+    The role has the rights it has there, a superuser's only if it is one there: what triggers and functions of
+    the schema do, they do as it.
+
+    :raises PgopsError: not even the database could be made.
+    """
+    password = Secret(secrets.token_hex(16))
+    with connected(scratch, application_name="pgops trace") as connection:
+        _make_roles(connection, scratch, found, password)
+        execute(
+            connection,
+            f"CREATE DATABASE {identifier(found.database)} OWNER {identifier(found.owner)} TEMPLATE template0"
+            f" ENCODING {literal(found.encoding)} LC_COLLATE 'C' LC_CTYPE 'C'"
+            if found.database != scratch.dbname
+            else f"ALTER DATABASE {identifier(found.database)} OWNER TO {identifier(found.owner)}",
+        )
+        for role, here, setting in found.search_paths:
+            value = setting.partition("=")[2] or '""'
+            # A list: its names are quoted already where they have to be.
+            if role and here:
+                what = f"ROLE {identifier(role)} IN DATABASE {identifier(found.database)}"
+            else:
+                what = f"ROLE {identifier(role)}" if role else f"DATABASE {identifier(found.database)}"
+            execute(connection, f"ALTER {what} SET search_path = {value}")
+    inside = scratch.with_database(found.database)
+    missing: list[str] = []
+    with connected(inside, application_name="pgops trace") as connection:
+        text = _NOT_SQL.sub("", script)
+        try:
+            execute(connection, f"BEGIN; {text}\n; COMMIT")
+        except DatabaseError:
+            execute(connection, "ROLLBACK")
+            missing += _one_by_one(connection, text)
+        # What it is allowed beside its own: a managed service's role may more than its attributes say.
+        execute(
+            connection, f"GRANT CREATE, CONNECT, TEMPORARY ON DATABASE {identifier(found.database)} TO PUBLIC"
+        )
+    if found.user == scratch.user:
+        return inside, missing
+    return dataclasses.replace(inside, user=found.user, password=LiteralSecret(password)), missing
+
+
+def _make_roles(connection: Connection, scratch: Target, found: Surroundings, password: Secret) -> None:
+    statements = []
+    for name, *words in found.roles:
+        if name == scratch.user:
+            continue
+        login = ""
+        if name == found.user:
+            words = [*(word for word in words if word not in {"LOGIN", "NOLOGIN"}), "LOGIN"]
+            login = f" PASSWORD {literal(password.reveal())}"
+        statements.append(f"CREATE ROLE {identifier(name)} {' '.join(words)}{login}")
+    statements += [
+        f"GRANT {identifier(group)} TO {identifier(member)}"
+        for group, member in found.members
+        if member != scratch.user and group != scratch.user
+    ]
+    for statement in statements:
+        execute(connection, statement)
+
+
+def _one_by_one(connection: Connection, script: str) -> Iterator[str]:
+    """Make what can be made; yields what could not, with the server's words."""
+    marks = [*_ENTRY.finditer(script)]
+    execute(connection, script[: marks[0].start()] if marks else script)
+    for place, mark in enumerate(marks):
+        end = marks[place + 1].start() if place + 1 < len(marks) else len(script)
+        text = script[mark.end() : end]
+        if not text.strip():
+            continue
+        try:
+            execute(connection, text)
+        except DatabaseError as error:
+            yield f"{mark['type'].lower()} {mark['name']}: {str(error).splitlines()[0]}"
+
+
+def stamp(target: Target, table: str, schema: str | None, heads: Sequence[str]) -> None:
+    """Write the heads into the copy's version table.
+
+    :raises PgopsError: there is no such table in the copy.
+    """
+    if not heads:
+        return
+    with connected(target, application_name="pgops trace") as connection:
+        name = identifier(schema, table) if schema else identifier(table)
+        try:
+            for head in heads:
+                execute(connection, f"INSERT INTO {name} (version_num) VALUES (%s)", (head,))
+        except DatabaseError as error:
+            raise PgopsError(
+                f"the copy of the schema could not be stamped: {str(error).splitlines()[0]}",
+                untouched="nothing was changed",
+            ) from error
