@@ -71,6 +71,10 @@ class PgopsProgram(Program):
                 self._load_named(named)
         else:
             self._load_own(_project_directory(Path(start).absolute()))
+        if "init" not in self.collection.task_names:
+            from pgops.cli.init import init
+
+            self.collection.add_task(init)
 
     def _load_named(self, named: str | None) -> None:
         try:
@@ -103,7 +107,7 @@ class PgopsProgram(Program):
             return False
         origin = Path(spec.origin)
         files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
-        if any(b"pgops" in file.read_bytes() for file in files):
+        if any(b"pgops" in file.read_bytes() for file in files if file.is_file()):
             return True
         self._not_ours = origin
         return False

@@ -33,6 +33,14 @@ def load(
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
         raise _unreadable(path, error, environ) from error
+    return read(raw, path, root)
+
+
+def read(raw: bytes, path: Path, root: Path) -> Project:
+    """The project that an environments.yaml with this content would make at ``path``.
+
+    :raises ConfigurationError: as :func:`load`.
+    """
     walker = Walker(directory=path.parent, root=root)
     project = _read(raw, walker, path, root)
     if walker.problems:

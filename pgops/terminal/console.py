@@ -164,6 +164,22 @@ class Console:
         if not agreed:
             raise RefusedError("not confirmed", untouched=untouched, hint=f"run it again, or add {flag}")
 
+    def agree(self, question: str, *, yes: bool, untouched: str) -> None:
+        """Return when a change that concerns no environment is agreed to; never a default yes.
+
+        :raises RefusedError: declined, stdin closed, or no terminal and no ``--yes``.
+        """
+        if yes:
+            return
+        if not self.interactive():
+            raise RefusedError(
+                f"{question} needs a confirmation, and there is no terminal to ask on",
+                untouched=untouched,
+                hint="add --yes",
+            )
+        if self._read(f"{question}? [y/N] ").lower() not in {"y", "yes"}:
+            raise RefusedError("not confirmed", untouched=untouched, hint="run it again, or add --yes")
+
     def _read(self, prompt: str) -> str:
         self._people.write(redact(prompt))
         self._people.flush()

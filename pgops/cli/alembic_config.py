@@ -1,0 +1,149 @@
+"""Which Alembic configuration a project has, and what is in it."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgops.environments import AlembicSettings
+from pgops.errors import ConfigurationError
+from pgops.migrations.revisions.location import ScriptLocation, locate
+
+_DEPTH = 4
+_NOT_THE_PROJECTS = {"node_modules", "site-packages", "__pycache__", "build", "dist", "versions"}
+# In a section that inherits script_location from [DEFAULT], these say that it is one of Alembic's.
+_TELLING = {"sqlalchemy.url", "version_table", "version_locations"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One history: ``name`` is the section of the ini file, ``None`` for the only one."""
+
+    name: str | None
+    location: ScriptLocation
+
+
+@dataclass(frozen=True, slots=True)
+class AlembicConfig:
+    """Alembic's configuration file and its sections; ``flask`` where Flask-Migrate wrote it.
+
+    ``unusable`` says which sections were left out, and why.
+    """
+
+    file: Path
+    sections: tuple[Section, ...]
+    flask: bool
+    unusable: tuple[str, ...] = ()
+
+
+def find_alembic_config(root: Path, named: Path | None) -> AlembicConfig:
+    """The configuration that is nearest to ``root``, or the one that was named.
+
+    :raises ConfigurationError: there is none, several are equally near, or it is broken.
+    """
+    if named is not None:
+        file = root / named
+        if not file.is_file():
+            raise ConfigurationError(f"{named} does not exist", untouched="nothing was written")
+        return _read(file, root)
+    near = _nearest(root)
+    if not near:
+        raise ConfigurationError(
+            f"there is no Alembic configuration in {root}: no alembic.ini, no [tool.alembic] in pyproject.toml",
+            untouched="nothing was written",
+            hint="run it in the project's directory, or make one: alembic init migrations",
+        )
+    if len(near) > 1:
+        shown = [str(each.relative_to(root)) for each in near]
+        raise ConfigurationError(
+            f"there are several Alembic configurations: {', '.join(shown)}",
+            untouched="nothing was written",
+            hint=f"say which: pgops init --alembic={shown[0]}",
+        )
+    return _read(near[0], root)
+
+
+def _nearest(root: Path) -> list[Path]:
+    level = [root]
+    for _ in range(_DEPTH + 1):
+        found = [file for directory in level for file in _configuration_in(directory)]
+        if found:
+            return found
+        level = [below for directory in level for below in _directories(directory)]
+    return []
+
+
+def _directories(directory: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(directory), key=lambda each: each.name)
+    except OSError:
+        # Somebody else's directory holds nothing of this project.
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name in _NOT_THE_PROJECTS or not entry.is_dir():
+            continue
+        path = directory / entry.name
+        if not (path / "pyvenv.cfg").exists() and not path.is_symlink():
+            yield path
+
+
+def _configuration_in(directory: Path) -> Iterator[Path]:
+    ini, toml = directory / "alembic.ini", directory / "pyproject.toml"
+    in_toml = toml.is_file() and bool(_tool_alembic(toml))
+    if ini.is_file() and (in_toml or _sections(ini) or (directory / "env.py").is_file()):
+        yield ini
+    elif in_toml:
+        yield toml
+
+
+def _tool_alembic(file: Path) -> dict[str, object]:
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
+        # Many tools read pyproject.toml; that this one is broken is said by them.
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sections(ini: Path) -> list[str]:
+    """The sections that Alembic can be sent to with ``-n``."""
+    # [DEFAULT] as a section like the others: what a section says itself is what tells.
+    parser = configparser.RawConfigParser(default_section="\0")
+    try:
+        parser.read(ini, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{ini}: {error}", untouched="nothing was written") from error
+    said = {name: set(parser.options(name)) for name in parser.sections()}
+    everywhere = "script_location" in said.pop("DEFAULT", set())
+    return [
+        name
+        for name, own in said.items()
+        if "script_location" in own or (everywhere and (name == "alembic" or own & _TELLING))
+    ]
+
+
+def _read(file: Path, root: Path) -> AlembicConfig:
+    names = _sections(file) if file.suffix != ".toml" else []
+    flask = file.suffix != ".toml" and not names and (file.parent / "env.py").is_file()
+    found: list[Section] = []
+    unusable: list[str] = []
+    errors: list[ConfigurationError] = []
+    for name in names or ["alembic"]:
+        section = None if name == "alembic" else name
+        try:
+            found.append(Section(section, locate(AlembicSettings(config=file, name=section), root)))
+        except ConfigurationError as error:
+            errors.append(error)
+            unusable.append(f"[{name}] is left out: {error.message}")
+    if not found:
+        raise ConfigurationError(
+            errors[0].message, untouched="nothing was written", hint=errors[0].hint
+        ) from errors[0]
+    return AlembicConfig(file, tuple(found), flask, tuple(unusable))
+
+
+__all__ = ["AlembicConfig", "Section", "find_alembic_config"]

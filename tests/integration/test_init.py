@@ -1,0 +1,188 @@
+"""``pgops init`` writes what a project needs: from pip install to the first plan in three commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from pgops.postgres import Target
+from tests.integration.test_program import run
+from tests.integration.test_projects import PROJECTS, url_of
+from tests.support.projects import AlembicProject
+
+# What is made by the tests of these projects, or belongs to projects that are fetched.
+NAMES = sorted(each.name for each in PROJECTS.iterdir() if [*each.rglob("env.py")] and each.name != "real")
+
+COMPOSE = """\
+services:
+  cache: {image: "redis:7"}
+  db:
+    image: postgres:17
+    environment: {POSTGRES_PASSWORD: secret, POSTGRES_DB: shop}
+    ports: ["127.0.0.1:5499:5432"]
+"""
+
+
+def written(directory: Path, *arguments: str) -> dict[str, Any]:
+    ran = run(directory, "init", "--yes", "--json", *arguments)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout)["init"]
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_project_is_planned(name: str, tmp_path: Path, database: Target) -> None:
+    directory = tmp_path / "project"
+    shutil.copytree(
+        PROJECTS / name, directory, ignore=shutil.ignore_patterns("environments.yaml", "tasks.py")
+    )
+
+    *exports, plan = written(directory)["next"]
+    variables = {
+        found[1]: url_of(database) for each in exports if (found := re.match(r"export (\w+)=", each))
+    }
+    ran = run(directory, *plan.split()[1:], "--json", **variables)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["pending"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """An Alembic project without anything of pgops'."""
+    AlembicProject.make(tmp_path).chain("one")
+    return tmp_path
+
+
+def environments(directory: Path) -> str:
+    return (directory / "environments.yaml").read_text(encoding="utf-8")
+
+
+def test_a_compose_service(shop: Path) -> None:
+    (shop / "compose.yaml").write_text(COMPOSE, encoding="utf-8")
+    found = written(shop)
+
+    assert found["written"] == ["environments.yaml", "tasks.py"]
+    assert "  dev:\n    compose: {service: db}\n" in environments(shop)
+    assert found["next"] == ["pgops db.up migrate.plan"]
+    assert "secret" not in environments(shop)
+    assert run(shop, "db.url", program="invoke").stdout == "postgresql://postgres@localhost:5499/shop\n"
+
+
+def test_a_compose_service_that_publishes_no_port(shop: Path) -> None:
+    (shop / "compose.yaml").write_text(re.sub(r"    ports.*\n", "", COMPOSE), encoding="utf-8")
+    found = written(shop)
+
+    assert "service db of compose.yaml can't be used from here" in found["notes"][0]
+    assert "url: {env: DATABASE_URL}" in environments(shop)
+
+
+def test_a_url_in_alembic_ini_is_taken_without_its_password(shop: Path) -> None:
+    ini = shop / "alembic.ini"
+    text = ini.read_text(encoding="utf-8")
+    ini.write_text(
+        text.replace("driver://user:pass@localhost/dbname", "postgresql://o%%40x:s3cr3t@localhost:5499/shop")
+    )
+    found = written(shop)
+
+    assert "s3cr3t" not in environments(shop) + json.dumps(found)
+    assert found["next"] == ["export DEV_DB_PASSWORD=…", "pgops migrate.plan"]
+    assert (
+        '  dev:\n    host: localhost\n    port: 5499\n    dbname: shop\n    user: "o@x"\n'
+        "    password: {env: DEV_DB_PASSWORD}\n    protected: false\n"
+    ) in environments(shop)
+
+
+def test_a_server_elsewhere_is_protected(shop: Path) -> None:
+    ini = shop / "alembic.ini"
+    text = ini.read_text(encoding="utf-8")
+    ini.write_text(
+        text.replace("driver://user:pass@localhost/dbname", "postgresql://owner@db.example.com/shop")
+    )
+
+    assert written(shop)["next"] == ["pgops migrate.plan --env=production"]
+    listed = json.loads(run(shop, "env.list", "--json").stdout)["environments"]
+    assert [(each["name"], each["protected"]) for each in listed] == [("production", True)]
+
+
+def test_sections_that_name_servers(shop: Path) -> None:
+    ini = shop / "alembic.ini"
+    ini.write_text(
+        ini.read_text(encoding="utf-8").replace(
+            "driver://user:pass@localhost/dbname", "postgresql://o@localhost/shop"
+        )
+        + "[live]\nscript_location = %(here)s/migrations\nsqlalchemy.url = postgresql://o@db.example.com/shop\n"
+    )
+    written(shop)
+
+    listed = json.loads(run(shop, "env.list", "--json").stdout)["environments"]
+    assert [(each["name"], each["protected"]) for each in listed] == [("dev", False), ("live", True)]
+    assert "alembic: {name: live}" in environments(shop)
+
+
+def test_nothing_that_is_there_is_overwritten(shop: Path) -> None:
+    (shop / "environments.yaml").write_text("mine", encoding="utf-8")
+    (shop / "tasks.py").symlink_to(shop / "nowhere.py")
+    found = written(shop)
+
+    assert (found["written"], found["kept"]) == ([], ["environments.yaml", "tasks.py"])
+    assert environments(shop) == "mine" and not (shop / "nowhere.py").exists()
+
+
+def test_it_asks(shop: Path) -> None:
+    ran = run(shop, "init", "--json")
+    assert ran.returncode == 8
+    error = json.loads(ran.stdout)["error"]
+    assert (error["untouched"], error["hint"]) == ("nothing was written", "add --yes")
+    for answer, files in (("n", set()), ("y", {"environments.yaml", "tasks.py"})):
+        child = pexpect.spawn(
+            str(Path(sys.executable).with_name("pgops")),
+            ["init"],
+            cwd=str(shop),
+            encoding="utf-8",
+            timeout=30,
+        )
+        child.expect_exact("Write environments.yaml and tasks.py? [y/N] ")
+        child.sendline(answer)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == (8 if answer == "n" else 0)
+        assert {"environments.yaml", "tasks.py"} & {each.name for each in shop.iterdir()} == files
+
+
+def test_dry_run_writes_nothing(shop: Path) -> None:
+    ran = run(shop, "init", "--dry-run")
+    assert ran.returncode == 0
+    assert "  config: alembic.ini\n" in ran.stdout
+    assert not (shop / "environments.yaml").exists()
+
+
+def test_where_it_can_not_know(shop: Path) -> None:
+    ran = run(shop.parent / shop.name / "migrations", "init", "--yes")
+    assert ran.returncode == 2
+    assert "there is no Alembic configuration in" in ran.stderr
+
+    env = shop / "migrations" / "env.py"
+    env.write_text(env.read_text(encoding="utf-8") + 'context.get_x_argument(as_dictionary=True)["tenant"]\n')
+    ran = run(shop, "init", "--yes")
+    assert ran.returncode == 8
+    assert "next: pgops init -x tenant=<value>" in ran.stderr
+    written(shop, "-x", "tenant=main")
+    assert "  x:\n    tenant: main\n" in environments(shop)
+
+
+def test_several_configurations(tmp_path: Path) -> None:
+    for name in ("billing", "shop"):
+        AlembicProject.make(tmp_path / name).chain("one")
+    ran = run(tmp_path, "init", "--yes")
+    assert ran.returncode == 2
+    assert "next: say which: pgops init --alembic=billing/alembic.ini" in ran.stderr
+    written(tmp_path, "--alembic=shop/alembic.ini")
+    assert "  config: shop/alembic.ini\n" in environments(tmp_path)
