@@ -7,7 +7,10 @@ from html import escape
 from benchmarks.figures import Spread, figure, spread
 from benchmarks.measure import SECONDS, Result
 
-_WIDTH, _LABEL, _VALUE = 760, 260, 100
+_WIDTH, _VALUE = 760, 100
+_CHARACTER = (
+    7.2  # the widest that 13 px of a system font are on average; a name that is cut off tells nothing
+)
 _BAR, _GAP, _TOP = 22, 12, 40
 _OURS, _PEER, _INK, _FAINT = "#2f6db3", "#b9c2cc", "#1f2328", "#6e7781"
 
@@ -26,6 +29,7 @@ def svg(result: Result) -> str:
         if each.samples and name in each.samples[0]
     ]
     greatest = max(each.high for _, each in bars)
+    label = round(max(len(side) for side, _ in bars) * _CHARACTER) + 26
     height = _TOP + len(bars) * (_BAR + _GAP) + _GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
@@ -36,7 +40,7 @@ def svg(result: Result) -> str:
     ]
     for number, (side, found) in enumerate(bars):
         y = _TOP + number * (_BAR + _GAP)
-        parts += _bar(side, found, greatest, y, unit, _OURS if side in ours else _PEER)
+        parts += _bar(side, found, greatest, y, label, unit, _OURS if side in ours else _PEER)
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -44,13 +48,13 @@ def _figure_name(result: Result) -> str:
     return next((each.figure for each in result.comparisons if each.unit != "s"), SECONDS)
 
 
-def _bar(side: str, found: Spread, greatest: float, y: int, unit: str, colour: str) -> list[str]:
-    scale = (_WIDTH - _LABEL - _VALUE) / greatest
+def _bar(side: str, found: Spread, greatest: float, y: int, label: int, unit: str, colour: str) -> list[str]:
+    scale = (_WIDTH - label - _VALUE) / greatest
     middle = y + _BAR / 2
-    low, high = _LABEL + found.low * scale, _LABEL + found.high * scale
+    low, high = label + found.low * scale, label + found.high * scale
     return [
-        f'<text x="{_LABEL - 10}" y="{middle + 4.5:.1f}" text-anchor="end" fill="{_INK}">{escape(side)}</text>',
-        f'<rect x="{_LABEL}" y="{y}" width="{max(1.0, found.median * scale):.1f}" height="{_BAR}" rx="2" fill="{colour}"/>',
+        f'<text x="{label - 10}" y="{middle + 4.5:.1f}" text-anchor="end" fill="{_INK}">{escape(side)}</text>',
+        f'<rect x="{label}" y="{y}" width="{max(1.0, found.median * scale):.1f}" height="{_BAR}" rx="2" fill="{colour}"/>',
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{_FAINT}" stroke-width="2"/>',
         f'<text x="{high + 8:.1f}" y="{middle + 4.5:.1f}" fill="{_INK}">{escape(figure(found.median, unit))}</text>',
     ]
