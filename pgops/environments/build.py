@@ -173,6 +173,9 @@ class Builder:
             project=self._root,
             position=self._position(layers.given),
             promoted_from=promoted_from,
+            trusted_owners=tuple(each.value for each in settings["trusted_owners"].value)
+            if "trusted_owners" in settings
+            else (),
             origins=MappingProxyType(self._origins(settings)),
         )
 

@@ -189,6 +189,7 @@ class Environment:
     project: Path
     position: Position
     promoted_from: str | None = None
+    trusted_owners: tuple[str, ...] = ()
     # Dotted setting -> where it was given; what stands nowhere is built in.
     origins: Mapping[str, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

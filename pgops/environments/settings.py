@@ -53,6 +53,7 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
             _CONNECTION_NAMES.get((type(environment.connection).__name__, each.name), each.name),
             _shown(value),
         )
+    yield "trusted_owners", _shown(environment.trusted_owners)
     for each in fields(environment.timeouts):
         yield f"timeouts.{each.name}", f"{getattr(environment.timeouts, each.name):g}s"
     backups = environment.backups

@@ -330,6 +330,12 @@ ENVIRONMENT = Record(
             "file with that section; else ~/.pg_service.conf, then /etc/postgresql-common/pg_service.conf",
         ),
         Field("url", VALUE, "where a whole libpq URL is"),
+        Field(
+            "trusted_owners",
+            Items(WORD),
+            "roles besides `user` whose schema `pgops` and kept databases count as pgops' own",
+            "[]",
+        ),
         Field("timeouts", TIMEOUTS, "how long things may take"),
         Field("backups", BACKUPS, "where backups go and how long they stay"),
         Field("alembic", ALEMBIC, "how Alembic is reached"),

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 
 from pgops.backups.repository import Backup, load, newest_first, open_repository
 from pgops.environments import Environment
-from pgops.errors import PgopsError, VerificationError
+from pgops.errors import ExitCode, PgopsError, VerificationError
 from pgops.migrations.status.status import Status
 from pgops.postgres import DatabaseError, connected, redact, server_facts
 from pgops.runtime.threads import TooLateError, each_within
 from pgops.targets import target_for
 
 NOT_CHECKED = "not checked"
+_MISTAKES = (ExitCode.USAGE, ExitCode.BLOCKED)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One environment. ``server`` is ``None`` where it could not be reached, ``problems`` say why.
 
-    ``drift`` is a word for people: ``none``, ``3 differences``, ``not checked`` …
+    ``drift`` is a word for people: ``none``, ``3 differences``, ``not checked`` … ``exit_code`` is not 0 where
+    the row is no state of the world, but a mistake: files of the project are wrong, or a journal is not ours.
     """
 
     environment: str
@@ -31,6 +33,7 @@ class Row:
     drift: str = NOT_CHECKED
     backup: Backup | None = None
     problems: tuple[str, ...] = ()
+    exit_code: int = 0
 
     def backup_age(self, now: dt.datetime) -> float | None:
         """Seconds since the newest backup was begun; negative where its time is in the future."""
@@ -51,6 +54,25 @@ class Row:
             "backup_age": self.backup_age(now),
             "problems": list(self.problems),
         }
+
+
+class SomeFailedError(PgopsError):
+    """Some environments could not be told for a reason that is wrong in itself; the rows stand beside the error."""
+
+    code = "not_told"
+
+    def __init__(self, rows: Sequence[Row], failed: Sequence[Row], now: dt.datetime) -> None:
+        super().__init__(
+            "; ".join(f"{row.environment}: {'; '.join(row.problems)}" for row in failed),
+            untouched="no database was touched",
+            hint=f"invoke migrate.status --env={failed[0].environment}",
+        )
+        # One class for every such mistake: each has its code already.
+        self.exit_code = ExitCode(failed[0].exit_code)  # type: ignore[misc]
+        self._rows = [row.as_dict(now) for row in rows]
+
+    def beside(self) -> dict[str, object]:
+        return {"environments": self._rows}
 
 
 Look = Callable[[Environment], Status]
@@ -109,6 +131,7 @@ def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
         drift=drift(environment) if drift else NOT_CHECKED,
         backup=backup,
         problems=tuple(problems),
+        exit_code=standing.exit_code if standing.exit_code in _MISTAKES else 0,
     )
 
 

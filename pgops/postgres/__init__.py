@@ -44,6 +44,7 @@ from pgops.postgres.target import (
     libpq_url,
     sqlalchemy_url,
 )
+from pgops.postgres.trust import UntrustedError, trusted_sql
 from pgops.secrets.redaction import redact
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Identity",
     "ServerFacts",
     "Target",
+    "UntrustedError",
     "behind_proxy",
     "blockers_of",
     "blockers_of_application",
@@ -88,5 +90,6 @@ __all__ = [
     "set_settings",
     "sqlalchemy_url",
     "transaction_pooled",
+    "trusted_sql",
     "wait_until_ready",
 ]

@@ -49,6 +49,10 @@ def status(
     for row in rows:
         for problem in row.problems:
             console.say(f"  {row.environment}: {problem}")
+    if failed := [row for row in rows if row.exit_code]:
+        from pgops.overview.overview import SomeFailedError
+
+        raise SomeFailedError(rows, failed, now)
     console.result({"environments": [row.as_dict(now) for row in rows]})
 
 

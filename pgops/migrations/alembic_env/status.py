@@ -23,7 +23,7 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
     :raises PgopsError: env.py failed, or reached another database.
     """
     with database_told(environment.name), connected(target, application_name="pgops look") as connection:
-        found = query_status(connection)
+        found = query_status(connection, environment.trusted_owners)
     heads: set[str] = set()
 
     def work(current: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:

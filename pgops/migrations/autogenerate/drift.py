@@ -107,7 +107,7 @@ def check(environment: Environment, target: Target) -> Drift:
             found = compare(alembic)
             history = alembic.history()
         if unknown := history.unknown(found.current):
-            raise AheadError.of(unknown, environment.name, connection, known=len(history.revisions))
+            raise AheadError.of(unknown, environment, connection, known=len(history.revisions))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -124,9 +124,13 @@ _RUN_COLUMNS = (
 _REVISION_COLUMNS = "revision, file, file_hash, message, started_at, finished_at, outcome, error, leftovers"
 
 
-def read_stamp(connection: Connection) -> Stamp | None:
-    """The stamp, or ``None`` where there is no journal (or none that this role may read)."""
-    if not present(connection):
+def read_stamp(connection: Connection, trusted: Collection[str] = ()) -> Stamp | None:
+    """The stamp, or ``None`` where there is no journal (or none that this role may read).
+
+    :param trusted: roles whose journal counts besides this one's own.
+    :raises UntrustedError: the journal is not to be believed.
+    """
+    if not present(connection, trusted):
         return None
     row = fetch_one(connection, "SELECT environment, system_identifier, database FROM pgops.journal")
     return None if row is None or not row[0] else Stamp(*row)
@@ -156,12 +160,15 @@ def check_stamp(
     )
 
 
-def prepare(connection: Connection, environment: str, identity: Identity) -> None:
+def prepare(
+    connection: Connection, environment: str, identity: Identity, trusted: Collection[str] = ()
+) -> None:
     """Make or upgrade the journal's tables and stamp the database. Called under the run's lock.
 
+    :raises UntrustedError: what stands under the journal's names is not ours.
     :raises PgopsError: the role may not create the schema.
     """
-    bring_up_to_date(connection)
+    bring_up_to_date(connection, trusted)
     execute(
         connection,
         """
@@ -176,12 +183,16 @@ def prepare(connection: Connection, environment: str, identity: Identity) -> Non
     )
 
 
-def restamp(connection: Connection, environment: str, identity: Identity) -> None:
+def restamp(
+    connection: Connection, environment: str, identity: Identity, trusted: Collection[str] = ()
+) -> None:
     """After a restore, let the journal that came with the backup say where it lives now.
 
     Without a journal there is nothing to say: the next run stamps the database.
+
+    :raises UntrustedError: the journal that came with the backup is not to be believed.
     """
-    if read_stamp(connection) is not None:
+    if read_stamp(connection, trusted) is not None:
         execute(
             connection,
             "UPDATE pgops.journal SET environment = %s, system_identifier = %s, database = %s, stamped_at = now()",
@@ -299,9 +310,14 @@ def note_leftover(connection: Connection, ordinal: int, name: str) -> bool:
     return row is not None
 
 
-def runs(connection: Connection, *, limit: int | None = None) -> list[RunRecord]:
-    """Runs, newest first, each with its revisions. One that never ended and whose process is gone is ``interrupted``."""
-    if not present(connection):
+def runs(
+    connection: Connection, *, limit: int | None = None, trusted: Collection[str] = ()
+) -> list[RunRecord]:
+    """Runs, newest first, each with its revisions. One that never ended and whose process is gone is ``interrupted``.
+
+    :raises UntrustedError: the journal is not to be believed.
+    """
+    if not present(connection, trusted):
         return []
     rows = fetch_all(
         connection,
@@ -345,24 +361,29 @@ def unfinished(connection: Connection, *, but: str) -> list[tuple[str, dt.dateti
     ]
 
 
-def succeeded_files(connection: Connection, environment: str) -> frozenset[tuple[str, str]]:
-    """Every (revision, file hash) that was applied in ``environment``, by its own journal."""
-    if not present(connection):
+def succeeded_files(
+    connection: Connection, environment: str, trusted: Collection[str] = ()
+) -> frozenset[tuple[str, str]]:
+    """Every (revision, file hash) that was run in ``environment``, by its own journal; a stamp runs nothing.
+
+    :raises UntrustedError: the journal is not to be believed.
+    """
+    if not present(connection, trusted):
         return frozenset()
     rows = fetch_all(
         connection,
         """
         SELECT DISTINCT v.revision, v.file_hash FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
-         WHERE v.outcome = 'succeeded' AND r.action IN ('upgrade', 'stamp') AND r.environment = %s
+         WHERE v.outcome = 'succeeded' AND r.action = 'upgrade' AND r.environment = %s
         """,
         (environment,),
     )
     return frozenset((revision, file_hash) for revision, file_hash in rows)
 
 
-def origin(connection: Connection, revision: str) -> str | None:
+def origin(connection: Connection, revision: str, trusted: Collection[str] = ()) -> str | None:
     """In words, which run applied a revision, from which commit: for one that this code does not know."""
-    if not present(connection):
+    if not present(connection, trusted):
         return None
     row = fetch_one(
         connection,

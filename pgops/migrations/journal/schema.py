@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pgops.errors import PgopsError, UsageError
-from pgops.postgres import Connection, DatabaseError, execute, fetch_value
+from pgops.migrations.journal import trust
+from pgops.postgres import Connection, DatabaseError, execute, fetch_all, fetch_value, identifier
 
 _VERSIONS: tuple[str, ...] = (
     """
@@ -75,17 +78,27 @@ SELECT CASE WHEN has_schema_privilege(n.oid, 'USAGE')
 """Whether there is a journal and this role may read it; no row where there is none."""
 
 
-def present(connection: Connection) -> bool:
-    """Whether there is a journal and this role may read it."""
-    return bool(fetch_value(connection, READABLE))
+def present(connection: Connection, trusted: Collection[str] = ()) -> bool:
+    """Whether there is a journal and this role may read it.
+
+    :param trusted: roles whose journal counts besides this one's own (``trusted_owners``).
+    :raises UntrustedError: it belongs to somebody else, or holds what is not ours.
+    """
+    readable = fetch_value(connection, READABLE)
+    if readable is None:
+        return False
+    trust.check(connection, trusted)
+    return bool(readable)
 
 
-def bring_up_to_date(connection: Connection) -> None:
+def bring_up_to_date(connection: Connection, trusted: Collection[str] = ()) -> None:
     """Create or upgrade the tables; does nothing when they are current.
 
+    :raises UntrustedError: what stands under their names is not ours.
     :raises UsageError: a newer pgops made them.
     :raises PgopsError: the role may not.
     """
+    trust.check(connection, trusted)
     found = fetch_value(connection, "SELECT to_regclass('pgops.journal')")
     version = (
         0 if found is None else int(fetch_value(connection, "SELECT max(version) FROM pgops.journal") or 0)
@@ -102,6 +115,9 @@ def bring_up_to_date(connection: Connection) -> None:
         execute(connection, "BEGIN")
         try:
             execute(connection, _FIRST)
+            _close(connection)
+            # Somebody may have been quicker between the look above and here.
+            trust.check(connection, trusted)
             for ddl in _VERSIONS[version:]:
                 execute(connection, ddl)
             execute(
@@ -110,6 +126,7 @@ def bring_up_to_date(connection: Connection) -> None:
                 "ON CONFLICT (only_row) DO UPDATE SET version = excluded.version",
                 (VERSION,),
             )
+            _close(connection)
             execute(connection, "COMMIT")
         except BaseException:
             execute(connection, "ROLLBACK")
@@ -121,3 +138,25 @@ def bring_up_to_date(connection: Connection) -> None:
             untouched="nothing was applied",
             hint=f"as an owner of the database: CREATE SCHEMA pgops AUTHORIZATION {role}",
         ) from error
+
+
+def _close(connection: Connection) -> None:
+    """Take away the rights to write that ALTER DEFAULT PRIVILEGES gave others to the tables just made."""
+    rows = fetch_all(
+        connection,
+        """
+        SELECT DISTINCT c.relname, coalesce(g.rolname, '')
+          FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace,
+               pg_catalog.aclexplode(c.relacl) AS a LEFT JOIN pg_catalog.pg_roles AS g ON g.oid = a.grantee
+         WHERE n.nspname = 'pgops' AND c.relname = ANY(%s) AND a.grantee <> c.relowner
+           AND a.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES')
+         ORDER BY 1, 2
+        """,
+        (list(trust.TABLES),),
+    )
+    for table, role in rows:
+        execute(
+            connection,
+            f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER, REFERENCES ON {identifier('pgops', table)} "
+            f"FROM {identifier(role) if role else 'PUBLIC'}",
+        )

@@ -153,7 +153,7 @@ def make_plan(
         set_read_only(connection)
         facts = server_facts(connection)
         note = journal.check_stamp(
-            journal.read_stamp(connection),
+            journal.read_stamp(connection, environment.trusted_owners),
             environment.name,
             environment.aliases,
             facts.identity,
@@ -192,7 +192,7 @@ def _through_alembic(
 
         def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
             if unknown := history.unknown(heads):
-                raise AheadError.of(unknown, environment.name, connection, known=len(history.revisions))
+                raise AheadError.of(unknown, environment, connection, known=len(history.revisions))
             steps = _steps(alembic, history, heads, to, action)
             rendered = _rendered(alembic, context, steps, heads)
             plans.append(

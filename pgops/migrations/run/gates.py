@@ -11,7 +11,7 @@ from pgops.environments import Environment
 from pgops.errors import BlockedError, UnreachableError, UsageError
 from pgops.migrations import journal
 from pgops.migrations.run.session import on_a_replica
-from pgops.postgres import Target, connected, set_read_only
+from pgops.postgres import Target, UntrustedError, connected, set_read_only
 
 if TYPE_CHECKING:
     from pgops.migrations.plan.plan import Plan, PlannedRevision
@@ -78,15 +78,17 @@ def promotion(
     )
 
 
-def ask_promotion(before: str, target: Target, pending: Sequence[PlannedRevision]) -> Promotion:
-    """Ask the journal of the environment before, read-only."""
+def ask_promotion(before: Environment, target: Target, pending: Sequence[PlannedRevision]) -> Promotion:
+    """Ask the journal of the environment before, read-only. One that is not to be believed is not asked."""
     try:
         with connected(target, application_name="pgops look") as connection:
             set_read_only(connection)
-            succeeded = journal.succeeded_files(connection, before)
+            succeeded = journal.succeeded_files(connection, before.name, before.trusted_owners)
     except UnreachableError as error:
-        return Promotion(before=before, unknown=error.message)
-    return promotion(before, pending, succeeded)
+        return Promotion(before=before.name, unknown=error.message)
+    except UntrustedError as error:
+        return Promotion(before=before.name, unknown=f"{error.message} ({error.hint})")
+    return promotion(before.name, pending, succeeded)
 
 
 def check_promotion(

@@ -141,13 +141,13 @@ class Run:
         plan = self.attempt.plan
         found = identity(connection)
         journal.check_stamp(
-            journal.read_stamp(connection),
+            journal.read_stamp(connection, plan.environment.trusted_owners),
             plan.environment.name,
             plan.environment.aliases,
             found,
             plan.target.place,
         )
-        journal.prepare(connection, plan.environment.name, found)
+        journal.prepare(connection, plan.environment.name, found, plan.environment.trusted_owners)
         for each in recover(
             connection,
             own_run=self.attempt.id,

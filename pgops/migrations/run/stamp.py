@@ -44,7 +44,11 @@ def stamp(
     with run_session(target, run) as connection:
         reached = identity(connection)
         journal.check_stamp(
-            journal.read_stamp(connection), environment.name, environment.aliases, reached, target.place
+            journal.read_stamp(connection, environment.trusted_owners),
+            environment.name,
+            environment.aliases,
+            reached,
+            target.place,
         )
         settings = {"application_name": journal.work_application(run)}
         with alembic_environment(
@@ -66,7 +70,7 @@ def stamp(
                 held(connection, f"migrate:{table}", wait=lock_wait, what=what),
                 held(connection, "schema", wait=lock_wait, what=what),
             ):
-                journal.prepare(connection, environment.name, reached)
+                journal.prepare(connection, environment.name, reached, environment.trusted_owners)
                 recover(
                     connection,
                     own_run=run,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgops.errors import PgopsError, UnreachableError
-from pgops.migrations.journal import Stamp
+from pgops.migrations.journal import Stamp, trust
 from pgops.migrations.journal.schema import READABLE
 from pgops.postgres import IDENTITY_SQL, Connection, DatabaseError, Identity, fetch_one, redact
 
-_FIRST = f"""
+def _first(trusted: Collection[str]) -> str:
+    return f"""
 SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY;
-SELECT i.*, to_regclass('alembic_version') IS NOT NULL, coalesce(({READABLE}), false)
+SELECT i.*, to_regclass('alembic_version') IS NOT NULL, coalesce(({READABLE}), false),
+       (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(w.what, w.repair))
+          FROM ({trust.findings_sql(trusted)}) AS w (what, repair))
   FROM ({IDENTITY_SQL}) AS i (system_identifier, database, oid)
 """
 _HEADS = "(SELECT array_agg(version_num::text ORDER BY version_num) FROM alembic_version)"
@@ -56,11 +59,16 @@ class StatusFacts:
     last_run: LastRun | None = None
 
 
-def query_status(connection: Connection) -> StatusFacts:
-    """Look at a database over a connection, which is read-only from here on."""
-    row = fetch_one(connection, _FIRST)
+def query_status(connection: Connection, trusted: Collection[str] = ()) -> StatusFacts:
+    """Look at a database over a connection, which is read-only from here on.
+
+    :param trusted: roles whose journal counts besides this one's own.
+    :raises UntrustedError: the journal is not to be believed; nothing in it was read.
+    """
+    row = fetch_one(connection, _first(trusted))
     assert row is not None
-    system, database, oid, versioned, journalled = row
+    system, database, oid, versioned, journalled, doubts = row
+    trust.refuse(doubts or (), database)
     wanted = [
         _HEADS if versioned else "NULL",
         *((_STAMP, _FILES, _LAST) if journalled else ("NULL", "NULL", "NULL")),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pgops.environments import Environment
-from pgops.errors import ConfigurationError, PgopsError
+from pgops.errors import ConfigurationError, ExitCode, PgopsError
 from pgops.migrations import journal
 from pgops.migrations.revisions.history import History, NotPlainError, read_history
 from pgops.migrations.revisions.location import locate
@@ -26,17 +26,17 @@ class AheadError(PgopsError):
 
     @classmethod
     def of(
-        cls, unknown: Iterable[str], environment: str, connection: Connection, *, known: int
+        cls, unknown: Iterable[str], environment: Environment, connection: Connection, *, known: int
     ) -> AheadError:
         """The error for these revisions, with what the journal knows of them."""
         told = []
         for revision in unknown:
-            by = journal.origin(connection, revision)
+            by = journal.origin(connection, revision, environment.trusted_owners)
             told.append(
                 f"{revision}, applied by {by}" if by else f"{revision}, of which the journal knows nothing"
             )
         return cls(
-            f"{environment} is ahead of this code: it stands at {'; '.join(told)}",
+            f"{environment.name} is ahead of this code: it stands at {'; '.join(told)}",
             untouched="nothing was applied",
             hint=f"check out the code that has it ({known} revisions are here); git fetch, or deploy from there",
         )
@@ -48,7 +48,7 @@ class Status:
 
     ``edited`` are applied revisions whose file is not the one that was applied; ``unknown`` are
     revisions in the database that no file has; ``misconfigured`` says that ``problem`` is a mistake in
-    the project's files.
+    the project's files. ``exit_code`` is that of the failure which ``problem`` tells, 0 where there was none.
     """
 
     environment: str
@@ -63,6 +63,7 @@ class Status:
     problem: str | None = None
     note: str | None = None
     misconfigured: bool = False
+    exit_code: int = 0
 
     @property
     def up_to_date(self) -> bool:
@@ -90,6 +91,7 @@ class Status:
             "problem": self.problem,
             "note": self.note,
             "misconfigured": self.misconfigured,
+            "exit_code": self.exit_code,
         }
 
     @classmethod
@@ -110,6 +112,7 @@ class Status:
             problem=row["problem"],
             note=row["note"],
             misconfigured=row["misconfigured"],
+            exit_code=row["exit_code"],
         )
 
 
@@ -133,6 +136,40 @@ class MisconfiguredError(ConfigurationError):
         return {"environments": [row.as_dict() for row in self.rows]}
 
 
+class NotToldError(PgopsError):
+    """Where some databases stand could not be told; it ends with the exit code of the first such failure."""
+
+    code = "not_told"
+
+    def __init__(self, rows: Sequence[Status], failed: Sequence[Status]) -> None:
+        super().__init__(
+            "; ".join(f"{row.environment}: {row.problem}" for row in failed),
+            untouched="no database was touched",
+            hint=f"invoke env.check --env={failed[0].environment}",
+        )
+        # One class for every way in which a look fails: each has its code already.
+        self.exit_code = ExitCode(failed[0].exit_code)  # type: ignore[misc]
+        self.rows = tuple(rows)
+
+    def beside(self) -> dict[str, object]:
+        return {"environments": [row.as_dict() for row in self.rows]}
+
+
+def refuse_untold(rows: Sequence[Status], *, every: bool) -> None:
+    """Raise what must not end with 0.
+
+    :param every: any failed look counts, not only wrong files and journals that are not to be believed.
+    :raises MisconfiguredError: files of the project are wrong.
+    :raises NotToldError: the rest.
+    """
+    if any(row.misconfigured for row in rows):
+        raise MisconfiguredError(rows)
+    untrusted = [row for row in rows if row.exit_code == ExitCode.BLOCKED]
+    failed = [row for row in rows if row.exit_code] if every else untrusted
+    if failed:
+        raise NotToldError(rows, untrusted or failed)
+
+
 def history_of(environment: Environment) -> History:
     """The revisions of an environment's Alembic project, read without running anything.
 
@@ -153,7 +190,7 @@ def migration_status(environment: Environment, target: Target, history: History)
     :raises UnreachableError: the server does not answer.
     """
     with database_told(environment.name), connected(target, application_name="pgops look") as connection:
-        found = query_status(connection)
+        found = query_status(connection, environment.trusted_owners)
     return status_from_facts(environment, target, history, found, found.current)
 
 
@@ -209,6 +246,7 @@ def unreachable(environment: str, place: str, error: PgopsError) -> Status:
         place=place,
         reachable=False,
         problem=redact("; ".join([error.message, *problems])),
+        exit_code=int(error.exit_code),
     )
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pgops.terminal.console import Console
 
 _EXIT_CODE = "end with 4 when something is pending"
+_STATUS_EXIT_CODE = f"{_EXIT_CODE}, with 3, 7 or 8 where a database could not be looked at"
 
 
 @task(
@@ -44,7 +45,7 @@ def plan(
         promotion = None
         if environment.promoted_from is not None and found.pending:
             before = load_project(context).environment(environment.promoted_from)
-            promotion = gates.ask_promotion(before.name, target_for(before), found.pending)
+            promotion = gates.ask_promotion(before, target_for(before), found.pending)
         backup = gates.backup_required(environment)
         show_plan(console, found, promotion=promotion, backup=backup)
         console.result(
@@ -74,12 +75,12 @@ def _script(found: object) -> str:
     return "".join(f"-- {each.revision}: {each.message}\n{each.sql}" for each in found.pending)
 
 
-@task(help={"exit_code": _EXIT_CODE})
+@task(help={"exit_code": _STATUS_EXIT_CODE})
 def status(
     context: Context, console: Console, *, env: str | None = None, exit_code: bool = False, json: bool = False
 ) -> None:
     """Where each environment's database stands: revision, pending, edited files, last run."""
-    from pgops.migrations.status.status import MisconfiguredError
+    from pgops.migrations.status.status import refuse_untold
     from pgops.tasks.migrate.statuses import statuses
 
     project = load_project(context)
@@ -89,10 +90,11 @@ def status(
         ["environment", "database", "revision", "pending", "last run", "remarks"],
         [_row(each) for each in found],
     )
-    if any(each.misconfigured for each in found):
-        raise MisconfiguredError(found)
+    pending = exit_code and any(each.pending for each in found)
+    # Of many, one that does not answer is a row; of the one that was asked for, it is the answer.
+    refuse_untold(found, every=(exit_code and not pending) or env is not None)
     console.result({"environments": [each.as_dict() for each in found]})
-    if exit_code and any(each.pending for each in found):
+    if pending:
         _end_with_pending()
 
 
@@ -180,7 +182,7 @@ def log(
     target = target_for(environment)
     with database_told(environment.name), connected(target, application_name="pgops look") as connection:
         set_read_only(connection)
-        runs = journal.runs(connection, limit=limit)
+        runs = journal.runs(connection, limit=limit, trusted=environment.trusted_owners)
     console.say(f"{environment.name}: {target}")
     if not runs:
         console.say("no runs are on record here")

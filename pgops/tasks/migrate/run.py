@@ -201,7 +201,7 @@ def _promotion(context: Context, environment: Environment, plan: Plan) -> Promot
     from pgops.targets import target_for
 
     before = load_project(context).environment(environment.promoted_from)
-    return ask_promotion(before.name, target_for(before), plan.pending)
+    return ask_promotion(before, target_for(before), plan.pending)
 
 
 def _same_as_approved(plan: Plan, approved: str | None) -> None:

@@ -59,7 +59,7 @@ def _with_pending_files_read(row: Status, history: History | Exception) -> Statu
         for revision in row.pending:
             check_python(history.revisions[revision].path)
     except ConfigurationError as error:
-        return replace(row, problem=error.message, misconfigured=True)
+        return replace(row, problem=error.message, misconfigured=True, exit_code=int(error.exit_code))
     return row
 
 
