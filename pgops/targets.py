@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from pgops.environments import ComposeConnection, Environment
-from pgops.errors import ConfigurationError
+from pgops.environments import (
+    ComposeConnection,
+    Environment,
+    HostConnection,
+    Place,
+    Project,
+    UrlConnection,
+    one_database,
+    place_of,
+)
+from pgops.errors import ConfigurationError, PgopsError
 from pgops.postgres import Target, from_connection
 from pgops.runtime.variables import inherited
+from pgops.secrets.references import EnvSecret, FileSecret
 
 
 def target_for(environment: Environment) -> Target:
@@ -44,3 +54,43 @@ def _refuse_unproven(environment: Environment, target: Target) -> None:
             untouched="no connection was made",
             hint=f"sslmode: verify-full for {environment.name} in environments.yaml, or protected: false",
         )
+
+
+def refuse_two_names(project: Project, environment: Environment) -> None:
+    """A database must not be protected under one name and unprotected under the one that is used now.
+
+    What environments.yaml alone can tell was seen when it was read; this looks into pg_service.conf, the compose
+    file, and URLs that stand in a variable or a file. No command is run, and what can't be read is no failure here.
+
+    :raises ConfigurationError: ``environment`` and another one with the other protection are one database.
+    """
+    others = [each for each in project.environments.values() if each.protected != environment.protected]
+    if all(isinstance(each.connection, HostConnection) for each in (environment, *others)):
+        return
+    places = {each.name: place for each in others if (place := _written_place(each)) is not None}
+    if not places or (mine := _written_place(environment)) is None:
+        return
+    for each in others:
+        if places.get(each.name) == mine:
+            guarded, open_ = (environment, each) if environment.protected else (each, environment)
+            raise ConfigurationError(
+                f"{project.file.name} gives one database two names",
+                problems=[f"{open_.position}: environments.{open_.name}: {one_database(guarded.name, open_.name)}"],
+                untouched="nothing was touched",
+                hint="correct the file, the service, the variable or docker-compose.yml",
+            )
+
+
+def _written_place(environment: Environment) -> Place | None:
+    """Where an environment leads as far as it is written down; ``None`` where that takes more than reading."""
+    connection = environment.connection
+    if isinstance(connection, HostConnection):
+        return place_of(connection.host, connection.port, connection.dbname)
+    if isinstance(connection, UrlConnection) and not isinstance(connection.url, EnvSecret | FileSecret):
+        return None
+    try:
+        found = target_for(environment)
+    except PgopsError:
+        # It is another environment's mistake, or will be told when this one is connected to.
+        return None
+    return place_of(found.host, found.port, found.dbname)

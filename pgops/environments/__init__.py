@@ -20,6 +20,7 @@ from pgops.environments.model import (
     Timeouts,
     UrlConnection,
 )
+from pgops.environments.places import Place, one_database, place_of
 
 __all__ = [
     "FILE_NAME",
@@ -33,6 +34,7 @@ __all__ = [
     "HostConnection",
     "Keep",
     "Origin",
+    "Place",
     "Position",
     "Project",
     "S3Settings",
@@ -41,4 +43,6 @@ __all__ = [
     "Timeouts",
     "UrlConnection",
     "load",
+    "one_database",
+    "place_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,12 +13,14 @@ from pgops.environments.model import (
     BackupPolicy,
     Environment,
     HazardSettings,
+    HostConnection,
     Keep,
     Origin,
     Position,
     Project,
     Timeouts,
 )
+from pgops.environments.places import one_database, place_of
 from pgops.environments.spec import ENVIRONMENT
 from pgops.environments.stores import read_stores
 from pgops.environments.walk import Given, Walker
@@ -56,6 +58,7 @@ class Builder:
             built = self._environment(name, layers, before.get(name))
             if built is not None:
                 environments[name] = built
+        self._refuse_two_names(environments)
         default = self._read_default(protected)
         return Project(
             file=self._file,
@@ -65,6 +68,21 @@ class Builder:
             promotion=promotion,
             stores=MappingProxyType(self._stores),
         )
+
+    def _refuse_two_names(self, environments: Mapping[str, Environment]) -> None:
+        """A database that is protected under one name and not under another is not protected."""
+        protected = {
+            place_of(each.connection.host, each.connection.port, each.connection.dbname): name
+            for name, each in environments.items()
+            if each.protected and isinstance(each.connection, HostConnection)
+        }
+        for name, each in environments.items():
+            if each.protected or not isinstance(each.connection, HostConnection):
+                continue
+            there = place_of(each.connection.host, each.connection.port, each.connection.dbname)
+            if there in protected:
+                given = self._written[name]
+                self._walker.problem(given.at, given.path, one_database(protected[there], name))
 
     # names
 

@@ -188,9 +188,19 @@ def load_environment(context: Context, name: str | None) -> Environment:
     """The environment a task was asked for. Nothing after this knows an alias.
 
     :raises UsageError: no such environment.
-    :raises ConfigurationError: environments.yaml has mistakes.
+    :raises ConfigurationError: environments.yaml has mistakes, or the database has a name that is protected and
+        one that is not.
     """
-    return load_project(context).environment(name)
+    from pgops.environments import HostConnection
+
+    project = load_project(context)
+    found = project.environment(name)
+    # Two names for one database are seen when the file is read, where hosts are all that it says.
+    if not all(isinstance(each.connection, HostConnection) for each in project.environments.values()):
+        from pgops.targets import refuse_two_names
+
+        refuse_two_names(project, found)
+    return found
 
 
 __all__ = ["Context", "load_environment", "load_project", "project_root", "task"]

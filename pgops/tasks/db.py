@@ -103,6 +103,11 @@ def down(
     environment, server = _server(context, env)
     before = server.status()
     if volumes:
+        if before.running:
+            from pgops.migrations.journal import honour_stamp
+
+            if note := honour_stamp(environment, before.target):
+                console.warn(note)
         console.say(f"{environment.name}: {before.target.place}, {before.state}, {before.place}")
         console.ask(
             environment,
@@ -220,6 +225,10 @@ def reset(
             untouched=f"{target.place} was not touched",
             hint=f"restore --env={environment.name} puts a backup in its place, and can be undone",
         )
+    from pgops.migrations.journal import honour_stamp
+
+    if note := honour_stamp(environment, target):
+        console.warn(note)
     with postgres.connected(target) as connection:
         tables, size = _what_is_there(connection)
     from pgops.units import human_bytes

@@ -112,7 +112,9 @@ def test_into_a_protected_environment_only_with_its_name(staging: ProjectDirecto
         .replace("staging:", "production:")
         .replace("protected: false", "protected: true")
     )
-    staging.write("environments.yaml", text + production)
+    # Staging is another database by now: what is protected has no unprotected name.
+    elsewhere = text.replace(f"dbname: {target.dbname}", "dbname: elsewhere")
+    staging.write("environments.yaml", elsewhere + production)
     arguments = ["restore", "--env=production", "--from=staging", "--no-safety-backup"]
     assert staging.run(*arguments).code == 8
     assert staging.run(*arguments, "--yes").code == 8

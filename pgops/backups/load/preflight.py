@@ -267,7 +267,7 @@ def _server(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
 
 
 def _room_hint(found: Surroundings) -> str:
-    kept = [each.name for each in found.siblings if each.marker.kind == "previous"]
+    kept = [each.name for each in found.siblings if each.marker.kind == "previous" and each.trusted]
     return (
         f"remove what earlier restores kept ({', '.join(kept)}): restore.discard"
         if kept

@@ -84,7 +84,9 @@ def remove_leftovers(admin: Connection, database: str) -> list[str]:
     ``new`` sibling is a leftover.
     """
     names = [
-        each.name for each in side_databases.list_side_databases(admin, database) if each.marker.kind == "new"
+        each.name
+        for each in side_databases.list_side_databases(admin, database)
+        if each.marker.kind == "new" and each.trusted
     ]
     names += side_databases.list_unmarked(admin, database)
     for name in names:

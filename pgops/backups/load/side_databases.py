@@ -2,24 +2,38 @@
 
 A restore makes ``<db>__new_<id>`` and, when it swaps, turns the old database into ``<db>__old_<id>``.
 A name proves nothing, so each carries a marker in its COMMENT (a shared catalogue, readable from
-every database): what it is, of which database, from which backup. Whether the restore that made it is
-still alive is told by its lock, never by its age.
+every database): what it is, of which database, from which backup. A marker proves nothing either where the
+database belongs to somebody else, for its owner writes the comment: what a restore keeps belongs to the role
+that restored, until an undo gives it back, and only what belongs to a trusted role is put back. Whether the
+restore that made it is still alive is told by its lock, never by its age.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pgops.backups.manifest.json_reader import MalformedError, load_object
 from pgops.errors import UnreachableError
-from pgops.postgres import Connection, Target, connect, execute, fetch_all, fetch_value, identifier, literal
+from pgops.postgres import (
+    Connection,
+    Target,
+    UntrustedError,
+    connect,
+    execute,
+    fetch_all,
+    fetch_value,
+    identifier,
+    literal,
+    trusted_sql,
+)
 
 Kind = Literal["new", "previous"]
 _LONGEST_NAME = 63
@@ -39,7 +53,8 @@ class Marker:
     """What a sibling's comment says. ``comment`` is the comment that the database had before, kept for an undo.
 
     ``replaced_by`` is the oid of the database that took the name in the swap, for ``previous`` ones;
-    ``backup`` is what that one was restored from, ``None`` when an undo put it back.
+    ``backup`` is what that one was restored from, ``None`` when an undo put it back. ``owner`` had a ``previous``
+    database before it was kept, and has it again after an undo; ``None`` where it was kept by an older pgops.
     """
 
     kind: Kind
@@ -50,6 +65,7 @@ class Marker:
     at: str
     comment: str | None = None
     replaced_by: int | None = None
+    owner: str | None = None
 
     @property
     def restored(self) -> str:
@@ -79,6 +95,7 @@ def parse_marker(comment: str | None) -> Marker | None:
             at=read.text("at"),
             comment=read.text_or_none("comment"),
             replaced_by=read.integer_or_none("replaced_by"),
+            owner=read.text_or_none("owner"),
         )
     except MalformedError:
         return None
@@ -86,12 +103,17 @@ def parse_marker(comment: str | None) -> Marker | None:
 
 @dataclass(frozen=True, slots=True)
 class SideDatabase:
-    """A database that pgops made or set aside; ``size`` in bytes, ``None`` where we may not ask."""
+    """A database that pgops made or set aside; ``size`` in bytes, ``None`` where we may not ask.
+
+    ``trusted``: its owner is one whose word counts, so the marker is ours.
+    """
 
     name: str
     oid: int
     size: int | None
     marker: Marker
+    owner: str = ""
+    trusted: bool = True
 
 
 def new_restore_id(now: dt.datetime) -> str:
@@ -100,10 +122,19 @@ def new_restore_id(now: dt.datetime) -> str:
 
 
 def side_database_name(database: str, kind: Kind, restore_id: str) -> str:
-    """``<database>__new_<id>``; the database's part is cut so that the whole fits PostgreSQL's 63 bytes."""
+    """``<database>__new_<id>``, in PostgreSQL's 63 bytes.
+
+    Where the database's part has to be cut, a hash of the whole name follows: databases that are equal in their first
+    bytes never share a name here.
+    """
     tail = _INFIX[kind] + restore_id
-    room = _LONGEST_NAME - len(tail.encode())
-    return database.encode()[:room].decode(errors="ignore") + tail
+    if len(database.encode()) + len(tail) > _LONGEST_NAME:
+        tail += "_" + hashlib.sha256(database.encode()).hexdigest()[:8]
+    return _cut(database, tail)
+
+
+def _cut(database: str, tail: str) -> str:
+    return database.encode()[: _LONGEST_NAME - len(tail.encode())].decode(errors="ignore") + tail
 
 
 def restore_lock_key(database: str) -> str:
@@ -138,22 +169,32 @@ def maintenance(target: Target) -> Target:
     )
 
 
-def list_side_databases(connection: Connection, database: str) -> list[SideDatabase]:
-    """Every database whose marker says that it belongs to ``database``, oldest first."""
+def list_side_databases(
+    connection: Connection, database: str, trusted: Collection[str] = ()
+) -> list[SideDatabase]:
+    """Every database whose marker says that it belongs to ``database``, oldest first.
+
+    Whether the marker counts is ``trusted`` of each: a ``new`` one also where it belongs to the owner of ``database``,
+    as a restore makes it. It is only ever dropped, which its owner could do as well.
+
+    :param trusted: roles whose databases count besides this role's own (``trusted_owners``).
+    """
     rows = fetch_all(
         connection,
-        """
+        f"""
         SELECT d.datname, d.oid::bigint, shobj_description(d.oid, 'pg_database'),
-               CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END
+               CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
+               pg_get_userbyid(d.datdba), {trusted_sql("d.datdba", trusted)},
+               d.datdba IN (SELECT t.datdba FROM pg_database AS t WHERE t.datname = %s)
           FROM pg_database AS d
          WHERE starts_with(shobj_description(d.oid, 'pg_database'), %s)
          ORDER BY d.oid
         """,
-        (_PREFIX,),
+        (database, _PREFIX),
     )
     found = [
-        SideDatabase(name, oid, size, marker)
-        for name, oid, comment, size in rows
+        SideDatabase(name, oid, size, marker, owner, ours or (same_owner and marker.kind == "new"))
+        for name, oid, comment, size, owner, ours, same_owner in rows
         if (marker := parse_marker(comment))
     ]
     mine = [
@@ -161,7 +202,12 @@ def list_side_databases(connection: Connection, database: str) -> list[SideDatab
         for each in found
         # The comment alone could have been copied from elsewhere: the name must say the same.
         if each.marker.of == database
-        and each.name == side_database_name(database, each.marker.kind, each.marker.restore)
+        and each.name
+        in {
+            side_database_name(database, each.marker.kind, each.marker.restore),
+            # As older versions cut it.
+            _cut(database, _INFIX[each.marker.kind] + each.marker.restore),
+        }
     ]
     return sorted(mine, key=lambda each: each.marker.at)
 
@@ -180,8 +226,20 @@ def list_unmarked(connection: Connection, database: str) -> list[str]:
 
 
 def _has_the_shape(name: str, database: str) -> bool:
-    restore_id = name.rpartition(_INFIX["new"])[2]
-    return bool(_RESTORE_ID.fullmatch(restore_id)) and name == side_database_name(database, "new", restore_id)
+    found = _RESTORE_ID.match(name.rpartition(_INFIX["new"])[2])
+    return found is not None and name == side_database_name(database, "new", found[0])
+
+
+def not_ours(each: SideDatabase) -> UntrustedError:
+    """The error for a database that is named and marked like ours, and belongs to somebody whom nobody trusts."""
+    return UntrustedError(
+        f"{each.name} is named and marked like a database that a restore kept, but belongs to {each.owner}, who could "
+        "have made it so",
+        untouched="nothing was touched",
+        hint=f"where it is not yours: DROP DATABASE {identifier(each.name)}; where it is: trusted_owners: "
+        f"[{each.owner}] for this environment in environments.yaml, or ALTER DATABASE {identifier(each.name)} "
+        "OWNER TO the role that pgops connects as",
+    )
 
 
 def mark(connection: Connection, name: str, marker: Marker) -> None:
@@ -192,6 +250,11 @@ def mark(connection: Connection, name: str, marker: Marker) -> None:
 def comment_statement(name: str, text: str | None) -> str:
     """``COMMENT ON DATABASE``; ``None`` removes it."""
     return f"COMMENT ON DATABASE {identifier(name)} IS {'NULL' if text is None else literal(text)}"
+
+
+def taking_over(name: str) -> str:
+    """What makes a kept database the role's that keeps it: its marker is then nobody else's to write."""
+    return f"ALTER DATABASE {identifier(name)} OWNER TO CURRENT_USER"
 
 
 def database_oid(connection: Connection, name: str) -> int | None:

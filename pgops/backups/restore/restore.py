@@ -35,7 +35,13 @@ from pgops.backups.load.side_database import (
     restore_lock,
     side_database,
 )
-from pgops.backups.load.side_databases import Marker, comment_statement, database_oid, side_database_name
+from pgops.backups.load.side_databases import (
+    Marker,
+    comment_statement,
+    database_oid,
+    side_database_name,
+    taking_over,
+)
 from pgops.backups.repository.repository import Backup, Repository
 from pgops.backups.restore.plan import RestorePlan
 from pgops.backups.restore.swap import Rename, Swapped, handing_over_template, settle, swap
@@ -283,9 +289,15 @@ def _swap_in(looked: RestorePlan, ready: _Ready) -> tuple[str | None, Swapped]:
     previous: str | None = None
     if ready.here is not None:
         previous = side_database_name(name, "previous", ready.marker.restore)
-        kept = replace(ready.marker, kind="previous", comment=ready.here.comment, replaced_by=ready.oid)
+        kept = replace(
+            ready.marker,
+            kind="previous",
+            comment=ready.here.comment,
+            replaced_by=ready.oid,
+            owner=ready.here.owner,
+        )
         renames.insert(0, Rename(name, previous))
-        statements.append(comment_statement(previous, kept.text()))
+        statements += [comment_statement(previous, kept.text()), taking_over(previous)]
         if ready.here.is_template:
             statements += handing_over_template(name, previous)
     swapped = settle(looked.admin, looked.target, ready.oid, lambda: swap(looked.admin, renames, statements))

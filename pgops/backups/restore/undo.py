@@ -6,10 +6,10 @@ import contextlib
 import datetime as dt
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pgops.backups.database.attributes import read_attributes
+from pgops.backups.database.attributes import existing_roles, read_attributes
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
 from pgops.backups.load.side_database import remove_leftovers, restore_lock
@@ -20,13 +20,15 @@ from pgops.backups.load.side_databases import (
     database_oid,
     list_side_databases,
     list_unmarked,
+    not_ours,
     restore_lock_key,
     side_database_name,
+    taking_over,
 )
 from pgops.backups.restore.restore import look_again
 from pgops.backups.restore.swap import Rename, handing_over_template, settle, swap
 from pgops.errors import RefusedError, UsageError
-from pgops.postgres import Connection, Target, connected
+from pgops.postgres import Connection, Target, connected, identifier
 from pgops.postgres.locks import held, holders
 
 
@@ -35,7 +37,8 @@ class State:
     """What a target and the databases beside it are.
 
     ``running`` names the session of a restore that is under way; ``unfinished`` are databases of
-    restores that died before the swap; ``kept`` are databases that were swapped out, oldest first.
+    restores that died before the swap; ``kept`` are databases that were swapped out, oldest first; ``untrusted``
+    are named and marked like them, but belong to somebody whom nobody trusts: they count for nothing.
     """
 
     target: Target
@@ -44,6 +47,7 @@ class State:
     unfinished: tuple[SideDatabase, ...]
     unmarked: tuple[str, ...]
     kept: tuple[SideDatabase, ...]
+    untrusted: tuple[SideDatabase, ...] = ()
 
     @property
     def before(self) -> SideDatabase | None:
@@ -67,6 +71,10 @@ class State:
             said.append(f"{place} is wholly the old database: no restore reached the swap")
         else:
             said.append(f"{place} is as it is: no restore left anything beside it")
+        said += [
+            f"{each.name} looks like a database that a restore kept, but belongs to {each.owner}: it does not count"
+            for each in self.untrusted
+        ]
         if self.running is not None:
             said.append(f"a restore is under way: {self.running}")
         else:
@@ -82,19 +90,21 @@ class State:
         return said
 
 
-def state(target: Target) -> State:
+def state(target: Target, trusted: Collection[str] = ()) -> State:
     """Read what the target is and what stands beside it; nothing is changed.
 
+    :param trusted: roles whose databases count besides this role's own (``trusted_owners``).
     :raises UnreachableError: the server does not let us in.
     """
     admin = side_databases.maintenance(target)
     with database_errors(target), connected(admin, application_name="pgops restore: status") as connection:
-        return _state(connection, target)
+        return _state(connection, target, trusted)
 
 
-def _state(connection: Connection, target: Target) -> State:
+def _state(connection: Connection, target: Target, trusted: Collection[str]) -> State:
     running = holders(connection, restore_lock_key(target.dbname))
-    found = list_side_databases(connection, target.dbname)
+    everything = list_side_databases(connection, target.dbname, trusted)
+    found = [each for each in everything if each.trusted]
     return State(
         target=target,
         oid=database_oid(connection, target.dbname),
@@ -102,6 +112,7 @@ def _state(connection: Connection, target: Target) -> State:
         unfinished=tuple(each for each in found if each.marker.kind == "new"),
         unmarked=tuple(list_unmarked(connection, target.dbname)),
         kept=tuple(each for each in found if each.marker.kind == "previous"),
+        untrusted=tuple(each for each in everything if not each.trusted),
     )
 
 
@@ -109,12 +120,16 @@ def choose(found: State, name: str | None) -> SideDatabase:
     """The kept database to put back: the named one, else the one that the last restore replaced.
 
     :raises UsageError: nothing of that name is kept, or nothing at all.
+    :raises UntrustedError: what is there by that name, or all that is there, is not ours to believe.
     """
     environment = found.target.environment
     if name is not None:
         for each in found.kept:
             if each.name == name:
                 return each
+        for each in found.untrusted:
+            if each.name == name:
+                raise not_ours(each)
         raise UsageError(
             f"no database {name!r} is kept for {environment}",
             untouched="nothing was touched",
@@ -122,6 +137,8 @@ def choose(found: State, name: str | None) -> SideDatabase:
         )
     if found.before is not None:
         return found.before
+    if not found.kept and found.untrusted:
+        raise not_ours(found.untrusted[-1])
     if not found.kept:
         raise UsageError(
             f"no restore of {environment} kept a database: there is nothing to undo",
@@ -176,6 +193,8 @@ def undo(
         here = read_attributes(admin, name)
         renames = [Rename(chosen.name, name)]
         statements = [comment_statement(name, chosen.marker.comment)]
+        if chosen.marker.owner and existing_roles(admin, [chosen.marker.owner]):
+            statements.append(f"ALTER DATABASE {identifier(name)} OWNER TO {identifier(chosen.marker.owner)}")
         kept_as: str | None = None
         if here is not None:
             restore_id = side_databases.new_restore_id(now)
@@ -189,14 +208,30 @@ def undo(
                 at=now.astimezone(dt.UTC).isoformat(),
                 comment=here.comment,
                 replaced_by=chosen.oid,
+                owner=here.owner,
             )
             renames.insert(0, Rename(name, kept_as))
-            statements.append(comment_statement(kept_as, marker.text()))
+            statements += [comment_statement(kept_as, marker.text()), taking_over(kept_as)]
             if here.is_template:
                 statements += handing_over_template(name, kept_as)
         settle(admin_target, target, chosen.oid, lambda: swap(admin_target, renames, statements))
         look_again(target, expected_oid=chosen.oid, previous=kept_as)
     return Undone(name, chosen.name, kept_as, time.monotonic() - started)
+
+
+def refuse_other(chosen: SideDatabase, name: str, aliases: Sequence[str]) -> None:
+    """A kept database is put back or dropped under the name of the environment whose restore kept it.
+
+    :param name: the environment that is worked on; ``aliases``: what else it is or was called.
+    :raises RefusedError: another environment's restore kept it.
+    """
+    if chosen.marker.environment not in {name, *aliases}:
+        raise RefusedError(
+            f"{chosen.name} was kept by a restore of environment {chosen.marker.environment!r}, and this is for {name!r}",
+            untouched="nothing was touched",
+            hint=f"correct {name} in environments.yaml; if {chosen.marker.environment} was renamed, keep it as an "
+            f"alias of {name}",
+        )
 
 
 def discard(target: Target, chosen: Sequence[SideDatabase], *, lock_wait: float = 30.0) -> list[str]:

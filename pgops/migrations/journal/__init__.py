@@ -3,6 +3,7 @@
 Rows are written through a connection of their own, so that a run that was rolled back is on record too.
 """
 
+from pgops.migrations.journal.honour import honour_stamp
 from pgops.migrations.journal.records import (
     FAILED,
     INTERRUPTED,
@@ -44,6 +45,7 @@ __all__ = [
     "check_stamp",
     "finish_revision",
     "finish_run",
+    "honour_stamp",
     "new_run_id",
     "note_leftover",
     "origin",

@@ -148,6 +148,7 @@ def stamp(
     json: bool = False,
 ) -> None:
     """Adopt an existing database: write its revision into the version table, run nothing."""
+    from pgops.migrations.journal import honour_stamp
     from pgops.migrations.run.stamp import stamp as adopt
     from pgops.targets import target_for
     from pgops.terminal.confirmation import Effect, required_answer
@@ -155,6 +156,8 @@ def stamp(
     environment = load_environment(context, env)
     target = target_for(environment)
     console.say(f"{environment.name}: {target}")
+    if note := honour_stamp(environment, target):
+        console.warn(note)
     console.say(f"the version table will say {to}; no revision is run, and nothing checks that it is true")
     if dry_run:
         console.say("dry run: nothing was changed")

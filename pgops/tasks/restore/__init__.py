@@ -67,6 +67,7 @@ def run(
     source = environment if from_ is None else load_project(context).environment(from_)
     _safety_is_wanted(environment, no_safety_backup, in_place=in_place)
     target = target_for(environment)
+    _honour_stamp(console, environment, target)
     repository = open_repository(source)
     looked = plan_restore(
         target,
@@ -113,7 +114,7 @@ def run(
     with StepProgress(console) as shown:
         hooks = Hooks(
             safety=None if no_safety_backup else _safety(environment, target, lock_wait, shown),
-            restamp=_restamp(environment),
+            restamp=_restamp(console, environment),
             step=lambda step: shown.step(step.value),
             progress=lambda done, total: shown.progress(done, total, ""),
         )
@@ -151,8 +152,10 @@ def undo(
 
     environment = load_environment(context, env)
     target = target_for(environment)
-    state = undoing.state(target)
+    _honour_stamp(console, environment, target)
+    state = undoing.state(target, environment.trusted_owners)
     select_backup = undoing.choose(state, database)
+    undoing.refuse_other(select_backup, environment.name, environment.aliases)
     words.show_state(console, state)
     console.say(
         f"would be put back: {select_backup.name}, set aside at {select_backup.marker.at}{words.size_of(select_backup.size)}"
@@ -194,7 +197,7 @@ def status(context: Context, console: Console, env: str | None = None, json: boo
     from pgops.targets import target_for
 
     environment = load_environment(context, env)
-    state = undoing.state(target_for(environment))
+    state = undoing.state(target_for(environment), environment.trusted_owners)
     words.show_state(console, state)
     console.result(
         {
@@ -207,6 +210,9 @@ def status(context: Context, console: Console, env: str | None = None, json: boo
                 "restored_backup": state.before.marker.backup if state.before else None,
                 "kept": [
                     {"database": each.name, "at": each.marker.at, "bytes": each.size} for each in state.kept
+                ],
+                "untrusted": [
+                    {"database": each.name, "owner": each.owner} for each in state.untrusted
                 ],
                 "unfinished": [*(each.name for each in state.unfinished), *state.unmarked],
                 "sentences": state.sentences(),
@@ -237,7 +243,8 @@ def discard(
 
     environment = load_environment(context, env)
     target = target_for(environment)
-    state = undoing.state(target)
+    _honour_stamp(console, environment, target)
+    state = undoing.state(target, environment.trusted_owners)
     words.show_state(console, state)
     if not database:
         kept = " ".join(f"--database={shlex.quote(each.name)}" for each in state.kept)
@@ -247,6 +254,8 @@ def discard(
             hint=f"kept are: {kept or 'none'}",
         )
     select_backup = [undoing.choose(state, name) for name in database]
+    for each in select_backup:
+        undoing.refuse_other(each, environment.name, environment.aliases)
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"dry_run": True, "discarded": [each.name for each in select_backup]})
@@ -258,6 +267,13 @@ def discard(
     removed = undoing.discard(target, select_backup, lock_wait=lock_wait)
     console.say(f"dropped: {', '.join(removed)}")
     console.result({"discarded": removed})
+
+
+def _honour_stamp(console: Console, environment: Environment, target: Target) -> None:
+    from pgops.migrations.journal import honour_stamp
+
+    if note := honour_stamp(environment, target):
+        console.warn(note)
 
 
 def _safety_is_wanted(environment: Environment, without: bool, *, in_place: bool) -> None:
@@ -289,15 +305,19 @@ def _safety(
     return back_up
 
 
-def _restamp(environment: Environment) -> Callable[[Target, str], None]:
+def _restamp(console: Console, environment: Environment) -> Callable[[Target, str], None]:
     def restamp(new: Target, name: str) -> None:
         import dataclasses
 
         from pgops.migrations import journal
-        from pgops.postgres import WORKING, connected, identity
+        from pgops.postgres import WORKING, UntrustedError, connected, identity
 
         with connected(new, application_name="pgops restore: stamp", settings=WORKING) as connection:
             lives_at = dataclasses.replace(identity(connection), database=name)
-            journal.restamp(connection, environment.name, lives_at)
+            try:
+                journal.restamp(connection, environment.name, lives_at, environment.trusted_owners)
+            except UntrustedError as error:
+                # The data is what was asked for; whoever migrates next is told the same, and refused.
+                console.warn(f"the journal that came with the backup is left as it is: {error.message}")
 
     return restamp

@@ -70,6 +70,8 @@ def show(
         )
     for each in around.siblings:
         what = "kept from an earlier restore" if each.marker.kind == "previous" else "left of a dead restore"
+        if not each.trusted:
+            what = f"named and marked like {what}, but it belongs to {each.owner}: it counts for nothing"
         console.say(f"  beside     {each.name}, {what}{size_of(each.size)}")
     for warning in looked.warnings:
         console.warn(warning)
