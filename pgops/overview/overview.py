@@ -131,8 +131,14 @@ def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
         drift=drift(environment) if drift else NOT_CHECKED,
         backup=backup,
         problems=tuple(problems),
-        exit_code=standing.exit_code if standing.exit_code in _MISTAKES else 0,
+        exit_code=_mistake(environment, standing),
     )
+
+
+def _mistake(environment: Environment, standing: Status) -> int:
+    """The exit code of what is wrong in itself; a project without Alembic's files that names none has no migrations."""
+    written = "alembic.config" in environment.origins or environment.alembic.config.exists()
+    return standing.exit_code if standing.exit_code in _MISTAKES and written else 0
 
 
 def _newest_backup(environment: Environment, problems: list[str]) -> Backup | None:
