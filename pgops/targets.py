@@ -75,7 +75,9 @@ def refuse_two_names(project: Project, environment: Environment) -> None:
             guarded, open_ = (environment, each) if environment.protected else (each, environment)
             raise ConfigurationError(
                 f"{project.file.name} gives one database two names",
-                problems=[f"{open_.position}: environments.{open_.name}: {one_database(guarded.name, open_.name)}"],
+                problems=[
+                    f"{open_.position}: environments.{open_.name}: {one_database(guarded.name, open_.name)}"
+                ],
                 untouched="nothing was touched",
                 hint="correct the file, the service, the variable or docker-compose.yml",
             )

@@ -108,7 +108,9 @@ def test_a_kept_database_of_another_environment_is_not_put_back(
     put_back(target, repository, backup)
     run_sql(target.with_database("postgres"), "SELECT 1")
     name = kept(target)
-    comment = value(target, f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'")
+    comment = value(
+        target, f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'"
+    )
     changed = str(comment).replace('"environment": "test"', '"environment": "production"')
     run_sql(target, f"COMMENT ON DATABASE \"{name}\" IS '{changed}'")
     for task in (("restore.undo",), ("restore.discard", f"--database={name}")):

@@ -12,6 +12,7 @@ from pgops.migrations.journal import Stamp, trust
 from pgops.migrations.journal.schema import READABLE
 from pgops.postgres import IDENTITY_SQL, Connection, DatabaseError, Identity, fetch_one, redact
 
+
 def _first(trusted: Collection[str]) -> str:
     return f"""
 SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY;
@@ -20,6 +21,8 @@ SELECT i.*, to_regclass('alembic_version') IS NOT NULL, coalesce(({READABLE}), f
           FROM ({trust.findings_sql(trusted)}) AS w (what, repair))
   FROM ({IDENTITY_SQL}) AS i (system_identifier, database, oid)
 """
+
+
 _HEADS = "(SELECT array_agg(version_num::text ORDER BY version_num) FROM alembic_version)"
 _STAMP = "(SELECT ARRAY[environment, system_identifier, database] FROM pgops.journal)"
 _FILES = """

@@ -211,9 +211,7 @@ def status(context: Context, console: Console, env: str | None = None, json: boo
                 "kept": [
                     {"database": each.name, "at": each.marker.at, "bytes": each.size} for each in state.kept
                 ],
-                "untrusted": [
-                    {"database": each.name, "owner": each.owner} for each in state.untrusted
-                ],
+                "untrusted": [{"database": each.name, "owner": each.owner} for each in state.untrusted],
                 "unfinished": [*(each.name for each in state.unfinished), *state.unmarked],
                 "sentences": state.sentences(),
             }

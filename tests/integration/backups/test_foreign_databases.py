@@ -152,7 +152,11 @@ def test_the_tasks_refuse_with_7_and_status_says_whose_it_is(
 ) -> None:
     project.environment_yaml(test=target)
     name = forge(mallory, "previous")
-    for task in (("restore.undo",), ("restore.undo", f"--database={name}"), ("restore.discard", f"--database={name}")):
+    for task in (
+        ("restore.undo",),
+        ("restore.undo", f"--database={name}"),
+        ("restore.discard", f"--database={name}"),
+    ):
         ran = project.run(*task, "--yes")
         assert (ran.code, f'DROP DATABASE "{name}"' in ran.err) == (7, True), ran.text
     assert name in databases(target)

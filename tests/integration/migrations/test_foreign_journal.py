@@ -45,7 +45,9 @@ def forge(app: Target, environment: str, *applied: tuple[str, str]) -> None:
     run(
         app,
         f"INSERT INTO pgops.journal VALUES (true, {len(_VERSIONS)}, '{environment}', NULL, current_database(), now())",
-        "INSERT INTO pgops.runs VALUES ('r', '" + environment + "', 'upgrade', '{}', '{}', '', now(), now(), 'succeeded', "
+        "INSERT INTO pgops.runs VALUES ('r', '"
+        + environment
+        + "', 'upgrade', '{}', '{}', '', now(), now(), 'succeeded', "
         "NULL, 'x', 'x', NULL, NULL, 'x', NULL, '{}', false, NULL, 'public.alembic_version')",
         *(
             "INSERT INTO pgops.revisions (run, revision, file, file_hash, message, version_table, outcome) "

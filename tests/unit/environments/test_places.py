@@ -38,10 +38,15 @@ def test_ways_to_write_one_host(one: tuple[str, int, str], other: tuple[str, int
 
 
 @pytest.mark.parametrize(
-    "other", [("db2.example.com", 5432, "app"), ("db", 5433, "app"), ("db", 5432, "App"), ("10.0.0.8", 5432, "app")]
+    "other",
+    [("db2.example.com", 5432, "app"), ("db", 5433, "app"), ("db", 5432, "App"), ("10.0.0.8", 5432, "app")],
 )
 def test_other_databases_stay_others(other: tuple[str, int, str]) -> None:
-    assert place_of(*other) not in {place_of("db", 5432, "app"), place_of("db.example.com", 5432, "app"), HERE}
+    assert place_of(*other) not in {
+        place_of("db", 5432, "app"),
+        place_of("db.example.com", 5432, "app"),
+        HERE,
+    }
 
 
 @pytest.mark.parametrize(
