@@ -100,14 +100,14 @@ def test_services_urls_and_compose_files_are_looked_into(
         encoding="utf-8",
     )
     url = "postgresql://app:s3cret-of-url@LocalHost:6432/app"
-    (directory / "pg_service.conf").write_text("[app]\nhost=/tmp\nport=6432\ndbname=app\nuser=app\n")
+    (directory / ".pg_service.conf").write_text("[app]\nhost=/tmp\nport=6432\ndbname=app\nuser=app\n")
     (directory / "url.txt").write_text(url)
     (directory / "url.txt").chmod(0o600)
     (directory / "docker-compose.yml").write_text(
         "services:\n  db:\n    image: postgres:17\n    ports: ['127.0.0.1:6432:5432']\n"
         "    environment: {POSTGRES_USER: app, POSTGRES_PASSWORD: s3cret-of-url, POSTGRES_DB: app}\n"
     )
-    monkeypatch.setenv("PGSERVICEFILE", str(directory / "pg_service.conf"))
+    monkeypatch.setenv("HOME", str(directory))
     monkeypatch.setenv("THE_URL", url)
     project = load(environ={})
     for name in ("prod", "copy"):
