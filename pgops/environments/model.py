@@ -123,20 +123,28 @@ class S3Settings:
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """age encryption of what is stored: public recipients, and where the identity is for reading back."""
+    """age encryption of what is stored: public recipients, and where the identity is for reading back.
+
+    ``staging`` is where dumps are made in clear; ``None`` is the user's cache directory.
+    """
 
     recipients: tuple[str, ...]
     identity: SecretRef | None = None
+    staging: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where backups live: ``file:./backups`` or ``s3://bucket/prefix``; relative paths are already absolute."""
+    """Where backups live: ``file:./backups`` or ``s3://bucket/prefix``; relative paths are already absolute.
+
+    ``sign`` is the key of what is written there.
+    """
 
     name: str
     url: str
     s3: S3Settings | None = None
     encrypt: Encryption | None = None
+    sign: SecretRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

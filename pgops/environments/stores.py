@@ -29,11 +29,12 @@ def _store(name: str, given: Given, walker: Walker, directory: Path) -> Store:
     settings = values(given)
     url: str = settings["url"].value
     s3 = {key: settings[key].value for key in _S3_KEYS if key in settings}
+    sign = settings["sign"].value if "sign" in settings else None
     if url.startswith("s3:"):
         if ("access_key" in s3) != ("secret_key" in s3):
             lone = settings["access_key" if "access_key" in s3 else "secret_key"]
             walker.problem(lone.at, lone.path, "access_key and secret_key go together")
-        return Store(name, url, S3Settings(**s3), _encryption(settings))
+        return Store(name, url, S3Settings(**s3), _encryption(settings), sign)
     for key in s3:
         walker.problem(settings[key].at, settings[key].path, "goes with an s3:// url only")
     path = url.removeprefix("file:")
@@ -48,7 +49,7 @@ def _store(name: str, given: Given, walker: Walker, directory: Path) -> Store:
     except RuntimeError:
         walker.problem(settings["url"].place, settings["url"].path, "there is no such home directory")
         absolute = directory
-    return Store(name, f"file:{absolute}", None, _encryption(settings))
+    return Store(name, f"file:{absolute}", None, _encryption(settings), sign)
 
 
 def _encryption(settings: Layer) -> Encryption | None:
@@ -56,4 +57,5 @@ def _encryption(settings: Layer) -> Encryption | None:
     if "recipients" not in encrypt:
         return None
     recipients = tuple(each.value for each in encrypt["recipients"].value)
-    return Encryption(recipients, encrypt["identity"].value if "identity" in encrypt else None)
+    given = {key: encrypt[key].value for key in ("identity", "staging") if key in encrypt}
+    return Encryption(recipients, **given)

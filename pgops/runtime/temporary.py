@@ -25,7 +25,15 @@ def own_directory(kind: str, refusal: type[PgopsError] = PgopsError) -> Path:
     :raises PgopsError: a ``refusal``: a link lies there, or what is somebody else's or open to others.
     :raises OSError: TMPDIR can't be written to.
     """
-    path = Path(tempfile.gettempdir()) / f"pgops-{kind}-{os.geteuid()}"
+    return private(Path(tempfile.gettempdir()) / f"pgops-{kind}-{os.geteuid()}", refusal)
+
+
+def private(path: Path, refusal: type[PgopsError] = PgopsError) -> Path:
+    """``path`` itself, a directory of this user alone, made where it is missing; what it lies in is there.
+
+    :raises PgopsError: a ``refusal``: a link lies there, or what is somebody else's or open to others.
+    :raises OSError: it can't be made.
+    """
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()

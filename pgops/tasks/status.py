@@ -61,8 +61,7 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
 
     backup = None
     if row.backup is not None:
-        proof = "verified" if row.backup.verified else "NOT VERIFIED"
-        backup = f"{human_age(row.backup_age(now) or 0.0)}, {proof}"
+        backup = f"{human_age(row.backup_age(now) or 0.0)}, {row.backup.standing}"
     standing = row.standing
     if row.server is None or standing is None:
         return [row.environment, "unreachable", None, None, None, None, backup]

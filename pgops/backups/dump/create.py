@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import os
 import subprocess
@@ -17,6 +18,7 @@ from pgops.backups.database.inventory import Relation, table_of
 from pgops.backups.database.progress import Observer, Unobserved
 from pgops.backups.dump.dump import SESSION_PREFIX, UNTOUCHED, Dumped, dump, end_sessions
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Proof, Table, Tools, new_id
+from pgops.backups.manifest.seal import Origin
 from pgops.backups.repository import open_repository
 from pgops.backups.repository.repository import Backup, Repository, proof_name
 from pgops.backups.verify.archive import count_rows
@@ -104,7 +106,7 @@ def create(
     :param sources: where client tools may come from, in order of preference.
     :param lock_wait: seconds to wait for a running backup or migration of the same database, and for a
         table's lock.
-    :returns: the backup, with its proof.
+    :returns: the backup, with its proof; without one where it was encrypted and no identity is here.
     :raises LockedError: another backup, a migration or a table's lock stood in the way all the time.
     :raises RefusedError: the connection goes through a transaction-pooling proxy.
     :raises ProblemsError: what was written can't be read back; nothing is published.
@@ -127,7 +129,9 @@ def create(
         choice = choose_for_dump(facts.major, tls=facts.tls, sources=sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):
             end_sessions(control, SESSION_PREFIX + "%")
-            repository.clear_leftovers()
+            repository.clear_leftovers(
+                lambda _id, error: observer.step(f"a leftover is left alone: {error.message}")
+            )
             with repository.stage(backup_id) as staging:
                 with (
                     interrupt_errors(untouched=UNTOUCHED),
@@ -160,12 +164,20 @@ def create(
                         observer,
                     )
                 observer.step(f"publishing to {repository.location(backup_id)}")
+                unproven = staging.seal(manifest.files)
+                if unproven:
+                    # What lies there in the end was not read by anybody: no proof is written.
+                    warning = f"not verified in its encrypted form: {unproven}"
+                    manifest = dataclasses.replace(manifest, warnings=(*manifest.warnings, warning))
+                proof = dataclasses.replace(proof, backup=backup_id, manifest=manifest.digest)
+                proofs = () if unproven else (proof,)
                 staging.commit(
                     manifest,
-                    [(proof_name(proof), proof.to_json())],
+                    [(proof_name(each), each.to_json()) for each in proofs],
                     lambda done, total: observer.progress(done, total, ""),
                 )
-    return Backup(manifest, repository.location(backup_id), (proof,))
+    origin: Origin = "ours" if repository.keys else "unchecked"
+    return Backup(manifest, repository.location(backup_id), proofs, origin=origin)
 
 
 def _facts(connection: Connection, target: Target) -> ServerFacts:

@@ -54,6 +54,10 @@ class Reader:
         self._value = value
         self._path = path
 
+    def keys(self) -> set[str]:
+        """The keys that stand in it."""
+        return set(self._value)
+
     def _get(self, key: str) -> Any:
         if key not in self._value:
             raise MalformedError(f"{self._path}{key} is missing")
@@ -78,6 +82,10 @@ class Reader:
     def text_or_none(self, key: str) -> str | None:
         """A string or null."""
         return None if self._get(key) is None else self.text(key)
+
+    def text_if_given(self, key: str) -> str:
+        """A string; empty where the key is missing: one that older documents lack."""
+        return self.text(key) if key in self._value else ""
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings."""

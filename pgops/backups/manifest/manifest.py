@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 import re
 import secrets
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pgops.backups.manifest.json_reader import MalformedError, Reader, load_object
+from pgops.backups.manifest.json_reader import MalformedError, Reader
+from pgops.backups.manifest.seal import NO_KEYS, Keys, Origin, open_sealed, seal
 from pgops.errors import VerificationError
 
 FORMAT = 1
@@ -182,7 +182,12 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return json.dumps(_plain(self), indent=1, ensure_ascii=False) + "\n"
+        return seal(_plain(self))
+
+    @property
+    def digest(self) -> str:
+        """What names this manifest in the proofs of the backup."""
+        return open_sealed(self.to_json(), ()).digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +195,8 @@ class Proof:
     """One verification: stored beside the manifest, never in it. ``seconds`` is how long it took.
 
     ``method`` ``read`` means every hash and a full read of the archive, ``restore`` a real restore into
-    a scratch database that was compared with the manifest.
+    a scratch database that was compared with the manifest. ``backup`` is the id and ``manifest`` the digest of
+    what was verified; both are empty in a proof of before they were noted down.
     """
 
     method: Literal["read", "restore"]
@@ -198,6 +204,8 @@ class Proof:
     seconds: float
     problems: tuple[str, ...] = ()
     tools: str = ""
+    backup: str = ""
+    manifest: str = ""
 
     @property
     def ok(self) -> bool:
@@ -206,7 +214,7 @@ class Proof:
 
     def to_json(self) -> str:
         """The text of ``proof-….json``."""
-        return json.dumps(_plain(self), indent=1, ensure_ascii=False) + "\n"
+        return seal(_plain(self))
 
 
 def timestamp(moment: dt.datetime) -> str:
@@ -224,14 +232,31 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A manifest as it was read. ``covered``: a hash in it proves that it is what was written."""
+
+    manifest: Manifest
+    covered: bool
+    digest: str
+    origin: Origin
+
+
 def parse_manifest(text: str | bytes, *, where: str) -> Manifest:
-    """Read a manifest.
+    """Read a manifest, whoever wrote it. See :func:`read_manifest`."""
+    return read_manifest(text, where=where).manifest
+
+
+def read_manifest(text: str | bytes, *, where: str, keys: Keys = NO_KEYS) -> Read:
+    """Read a manifest, and say what proves it.
 
     :param where: names it in messages, e.g. ``staging/20261122T171500Z-ab12cd``.
+    :param keys: the keys that sign here.
     :raises VerificationError: it is not a whole, sane manifest of a format this version knows.
     """
     try:
-        return _manifest(load_object(text))
+        opened = open_sealed(text, {each.name for each in dataclasses.fields(Manifest)})
+        return Read(_manifest(opened.reader), opened.covered, opened.digest, keys.origin(opened))
     except MalformedError as error:
         raise VerificationError(
             f"the manifest of {where} is damaged: {error}",
@@ -241,24 +266,60 @@ def parse_manifest(text: str | bytes, *, where: str) -> Manifest:
 
 
 def parse_proof(text: str | bytes, *, where: str) -> Proof:
-    """Read a proof.
+    """Read a proof, whoever wrote it. See :func:`read_proof`."""
+    return read_proof(text, where=where)[0]
+
+
+def read_proof(text: str | bytes, *, where: str, keys: Keys = NO_KEYS) -> tuple[Proof, Origin]:
+    """Read a proof, and say who wrote it.
 
     :raises VerificationError: it is not one.
     """
     try:
-        read = load_object(text)
-        method = read.text("method")
-        if method not in ("read", "restore"):
-            raise MalformedError(f"method {method!r} is not known")
-        return Proof(
-            method="read" if method == "read" else "restore",
-            at=read.moment("at"),
-            seconds=read.number("seconds"),
-            problems=read.texts("problems"),
-            tools=read.text("tools"),
-        )
+        opened = open_sealed(text, {each.name for each in dataclasses.fields(Proof)})
+        return _proof(opened.reader), keys.origin(opened)
     except MalformedError as error:
         raise VerificationError(f"a proof of {where} is damaged: {error}") from error
+
+
+def _proof(read: Reader) -> Proof:
+    method = read.text("method")
+    if method not in ("read", "restore"):
+        raise MalformedError(f"method {method!r} is not known")
+    return Proof(
+        method="read" if method == "read" else "restore",
+        at=read.moment("at"),
+        seconds=read.number("seconds"),
+        problems=read.texts("problems"),
+        tools=read.text("tools"),
+        backup=read.text_if_given("backup"),
+        manifest=read.text_if_given("manifest"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A backup that retention never removes, and why. ``backup`` is its id; empty in a pin of before it was noted."""
+
+    at: dt.datetime
+    reason: str
+    backup: str = ""
+
+    def to_json(self) -> str:
+        """The text of ``pin.json``."""
+        return seal(_plain(self))
+
+
+def read_pin(text: str | bytes, *, where: str) -> Pin:
+    """Read a pin.
+
+    :raises VerificationError: it is not one.
+    """
+    try:
+        read = open_sealed(text, {each.name for each in dataclasses.fields(Pin)}).reader
+        return Pin(read.moment("at"), read.text("reason"), read.text_if_given("backup"))
+    except MalformedError as error:
+        raise VerificationError(f"the pin of {where} is damaged: {error}") from error
 
 
 def _manifest(read: Reader) -> Manifest:

@@ -22,6 +22,7 @@ _PART = 5 * 1024 * 1024
 _MOST_PARTS = 9_000
 _STREAM = 1024 * 1024
 _ANSWER_WITHIN = 120.0
+_SMALL = 256 * 1024 * 1024
 # Some servers take them one by one.
 _DELETED_AT_ONCE = 200
 _REFUSALS = ("403 Forbidden", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId")
@@ -124,14 +125,23 @@ class Bucket:
         except (self._exceptions.BaseError, FileNotFoundError) as error:
             raise self._explain(error) from error
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, most: int = _SMALL) -> bytes:
         """A small object.
 
         :raises FileNotFoundError: it is not there.
+        :raises VerificationError: it has more than ``most`` bytes.
         """
+
+        def small() -> bytes:
+            found = self._obstore.get(self._store, self._path(key))
+            if int(found.meta["size"]) > most:
+                raise VerificationError(
+                    f"{self.url}/{key} is not what pgops writes: it has more than {most:,} bytes"
+                )
+            return bytes(found.bytes())
+
         try:
-            found = self._asked(lambda: self._obstore.get(self._store, self._path(key)).bytes())
-            return bytes(found)
+            return bytes(self._asked(small))
         except (FileNotFoundError, self._exceptions.NotFoundError) as error:
             raise FileNotFoundError(key) from error
         except self._exceptions.BaseError as error:

@@ -15,35 +15,71 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pgops.errors import PgopsError
-from pgops.runtime.temporary import abandoned, own_directory, turn
+from pgops.runtime.temporary import abandoned, own_directory, private, turn
 
 _SUFFIX = ".lock"
 
 
 @contextlib.contextmanager
 def private_directory() -> Iterator[Path]:
-    """A directory of ours alone for the block, below TMPDIR.
+    """A directory of ours alone for the block, below TMPDIR: for files of a backup that is read.
 
     :raises PgopsError: TMPDIR has something else where we keep them, or can't be written to.
     """
-    try:
-        home = own_directory("fetched")
-        with turn(home):
-            _sweep(home)
-            owner, lock = tempfile.mkstemp(suffix=_SUFFIX, dir=home)
-            try:
-                fcntl.flock(owner, fcntl.LOCK_EX)
-                root = Path(lock).with_suffix("")
-                root.mkdir(mode=0o700)
-            except OSError:
-                os.close(owner)
-                raise
-    except OSError as error:
-        raise PgopsError(
-            f"there is no room for a backup's files below {tempfile.gettempdir()}: {error.strerror}",
-            untouched="the backup was left as it is",
-            hint="set TMPDIR to a directory that you can write to",
-        ) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            root = stack.enter_context(_below(own_directory("fetched")))
+        except OSError as error:
+            raise PgopsError(
+                f"there is no room for a backup's files below {tempfile.gettempdir()}: {error.strerror}",
+                untouched="the backup was left as it is",
+                hint="set TMPDIR to a directory that you can write to",
+            ) from error
+        yield root
+
+
+@contextlib.contextmanager
+def staging_directory(home: Path | None, *, setting: str) -> Iterator[Path]:
+    """A directory of ours alone for the block, where a dump is made that will be published encrypted.
+
+    Not below TMPDIR: that is often memory, and a dump is large.
+
+    :param home: what the environment says; ``clear`` in the user's cache directory where it says nothing.
+    :param setting: the name of the key that says it, for messages.
+    :raises PgopsError: it is open to others, is somebody else's, or can't be written to.
+    """
+    home = home or user_cache() / "clear"
+    with contextlib.ExitStack() as stack:
+        try:
+            home.parent.mkdir(parents=True, exist_ok=True)
+            root = stack.enter_context(_below(private(home)))
+        except OSError as error:
+            raise PgopsError(
+                f"no dump can be made in {home}: {error.strerror}",
+                untouched="nothing was touched",
+                hint=f"set {setting} to a directory that you can write to",
+            ) from error
+        yield root
+
+
+def user_cache() -> Path:
+    """Where this user's larger files of pgops lie."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgops"
+
+
+@contextlib.contextmanager
+def _below(home: Path) -> Iterator[Path]:
+    """A new directory in ``home``, locked for the block and removed after it; what dead processes left goes first."""
+    with turn(home):
+        _sweep(home)
+        owner, lock = tempfile.mkstemp(suffix=_SUFFIX, dir=home)
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            root = Path(lock).with_suffix("")
+            root.mkdir(mode=0o700)
+        except OSError:
+            os.close(owner)
+            raise
     try:
         yield root
     finally:

@@ -16,11 +16,20 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest, is_id
-from pgops.backups.repository.repository import Progress, is_note, no_progress
+from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, is_id
+from pgops.backups.manifest.seal import NO_KEYS, Keys
+from pgops.backups.repository.plain_files import NotPlainError, open_plain, opened_directory, read_small
+from pgops.backups.repository.repository import (
+    Progress,
+    is_note,
+    leave_alone,
+    no_progress,
+    unfinished_name,
+)
 from pgops.errors import LockedError, PgopsError, UnreachableError, VerificationError
 
 _PARTIAL = ".partial"
@@ -30,16 +39,24 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 
 
 class DirectoryRepository:
-    """See :class:`pgops.backups.repository.repository.Repository`."""
+    """See :class:`pgops.backups.repository.repository.Repository`.
 
-    def __init__(self, root: Path, environment: str) -> None:
+    :param keys: what signs the manifests and notes that are written here.
+    """
+
+    def __init__(self, root: Path, environment: str, keys: Keys = NO_KEYS) -> None:
         self._environment = environment
+        self._keys = keys
         self._home = root / environment
         self._partial = self._home / _PARTIAL
 
     @property
     def environment(self) -> str:
         return self._environment
+
+    @property
+    def keys(self) -> Keys:
+        return self._keys
 
     @property
     def url(self) -> str:
@@ -55,30 +72,36 @@ class DirectoryRepository:
             return []
         except OSError as error:
             raise _unreadable(self._home, error) from error
-        return sorted(name for name in names if is_id(name) and (self._home / name / MANIFEST_NAME).is_file())
+        return sorted(name for name in names if is_id(name) and _is_backup(self._home / name))
 
     def read(self, backup_id: str, name: str) -> bytes:
+        home = self._home / backup_id
         try:
-            return (self._home / backup_id / name).read_bytes()
+            with opened_directory(home) as directory:
+                return read_small(name, within=directory)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{backup_id}/{name}") from error
+        except NotPlainError as error:
+            raise _strange(home, name, str(error)) from error
         except OSError as error:
-            raise _unreadable(self._home / backup_id / name, error) from error
+            # One backup that can't be read must not hide the others.
+            raise _strange(home, name, f"it can't be read: {error.strerror}") from error
 
     def names(self, backup_id: str) -> list[str]:
+        found: list[str] = []
         home = self._home / backup_id
-        return sorted(
-            path.relative_to(home).as_posix()
-            for path in home.rglob("*")
-            if path.is_symlink() or not path.is_dir()
-        )
+        for directory, names, files in os.walk(home):
+            here = Path(directory)
+            links = [each for each in names if (here / each).is_symlink()]
+            found += [(here / name).relative_to(home).as_posix() for name in [*files, *links]]
+        return sorted(found)
 
     def write_note(self, backup_id: str, name: str, text: str) -> None:
         home = self._home / backup_id
         if not is_note(name) or name == MANIFEST_NAME:
             raise ValueError(f"{name} is not a note")
         try:
-            _write_durably(home / name, text)
+            _write_durably(home / name, self._keys.sign(text))
             _sync_directory(home)
         except OSError as error:
             raise _unwritable(home, error) from error
@@ -93,7 +116,7 @@ class DirectoryRepository:
 
     @contextlib.contextmanager
     def stage(self, backup_id: str) -> Iterator[_Staged]:
-        staged = _Staged(self._partial / backup_id, self._home / backup_id)
+        staged = _Staged(self._partial / backup_id, self._home / backup_id, self._keys)
         with self._claim(backup_id):
             try:
                 staged.path.mkdir(mode=0o700)
@@ -126,11 +149,15 @@ class DirectoryRepository:
                 )
             doomed = self._partial / backup_id
             try:
+                with opened_directory(self._home / backup_id):
+                    pass
                 # One rename takes it out of the list; from here on it is a leftover like any other.
                 (self._home / backup_id).rename(doomed)
                 _sync_directory(self._home)
             except FileNotFoundError:
                 raise
+            except NotPlainError as error:
+                raise _strange(self._home, backup_id, str(error)) from error
             except OSError as error:
                 raise _unwritable(self._home / backup_id, error) from error
             _remove_tree(doomed)
@@ -152,12 +179,18 @@ class DirectoryRepository:
                 found.append(backup_id)
         return found
 
-    def clear_leftovers(self) -> list[str]:
+    def clear_leftovers(self, on_stuck: Callable[[str, PgopsError], None] = leave_alone) -> list[str]:
         cleared = []
         for backup_id in self._claimed():
-            with contextlib.suppress(LockedError), self._existing_lock(backup_id) as lock:
-                _remove_tree(self._partial / backup_id)
-                lock.unlink(missing_ok=True)
+            try:
+                with self._existing_lock(backup_id) as lock:
+                    _remove_tree(self._partial / backup_id)
+                    lock.unlink(missing_ok=True)
+            except LockedError:
+                continue  # its process lives
+            except PgopsError as error:
+                on_stuck(backup_id, error)
+            else:
                 cleared.append(backup_id)
         return cleared
 
@@ -169,16 +202,15 @@ class DirectoryRepository:
         except OSError as error:
             raise _unreadable(self._partial, error) from error
         # Ours is a plain file named after an id; whatever else lies here belongs to somebody else.
-        return [each.stem for each in locks if is_id(each.stem) and not each.is_symlink()]
+        return [each.stem for each in locks if is_id(each.stem) and _is_plain(each)]
 
     @contextlib.contextmanager
     def _claim(self, backup_id: str) -> Iterator[None]:
         """Own ``.partial/<id>`` for the block: the lock file says that a living process does."""
         lock = self._partial / (backup_id + _LOCK)
         try:
-            self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for directory in (self._home, self._partial):
-                directory.chmod(0o700)
+            _make_home(self._home)
+            _make_like(self._partial, self._home)
             descriptor = _locked(lock, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise _unwritable(self._partial, error) from error
@@ -215,22 +247,27 @@ class DirectoryRepository:
 class _Staged:
     """A half-made backup on its way from ``path`` to ``final``."""
 
-    def __init__(self, path: Path, final: Path) -> None:
+    def __init__(self, path: Path, final: Path, keys: Keys) -> None:
         self._path = path
         self._final = final
+        self._keys = keys
 
     @property
     def path(self) -> Path:
         return self._path
+
+    def seal(self, _files: Sequence[File]) -> str:
+        """What was read is what is published."""
+        return ""
 
     def commit(
         self, manifest: Manifest, notes: Sequence[tuple[str, str]] = (), progress: Progress = no_progress
     ) -> None:
         try:
             for name, text in notes:
-                _write_durably(self._path / name, text)
+                _write_durably(self._path / name, self._keys.sign(text))
             _sync_tree(self._path)
-            _write_durably(self._path / MANIFEST_NAME, manifest.to_json())
+            _write_durably(self._path / MANIFEST_NAME, self._keys.sign(manifest.to_json()))
             _sync_directory(self._path)
             if self._final.exists():
                 raise VerificationError(
@@ -239,8 +276,37 @@ class _Staged:
             self._path.rename(self._final)
             _sync_directory(self._final.parent)
             _sync_directory(self._path.parent)
+        except NotPlainError as error:
+            raise _strange(self._path.parent, self._path.name, str(error)) from error
         except OSError as error:
             raise _unwritable(self._final, error) from error
+
+
+def _is_backup(home: Path) -> bool:
+    """Whether a directory has a manifest, or what stands in the place of either; reading tells what is wrong."""
+    return home.is_symlink() or os.path.lexists(home / MANIFEST_NAME)
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _make_home(path: Path) -> None:
+    """The directory of an environment's backups: closed to others if we make it, as it is if it is there."""
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+
+
+def _make_like(path: Path, pattern: Path) -> None:
+    """A directory that is open to those to whom another one is: a group may keep its backups together."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        path.chmod(stat.S_IMODE(pattern.stat().st_mode) | 0o700)
 
 
 def _locked(path: Path, flags: int) -> int | None:
@@ -260,7 +326,7 @@ def _locked(path: Path, flags: int) -> int | None:
             os.close(descriptor)
             return None
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
         os.close(descriptor)
 
@@ -274,7 +340,7 @@ def _manifest_locked(home: Path, mode: int) -> Iterator[bool]:
     """
     with contextlib.ExitStack() as stack:
         free = True
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError, NotPlainError):
             descriptor = _open_to_lock(home / MANIFEST_NAME, mode)
             stack.callback(os.close, descriptor)
             free = _is_free(descriptor, mode)
@@ -294,15 +360,25 @@ def _is_free(descriptor: int, mode: int) -> bool:
 
 def _open_to_lock(manifest: Path, mode: int) -> int:
     # NFS lets nobody lock a file alone that is open for reading only; a reader may not be allowed to write.
-    flags = os.O_NOFOLLOW | os.O_CLOEXEC
-    if mode == fcntl.LOCK_EX:
-        with contextlib.suppress(PermissionError):
-            return os.open(manifest, os.O_RDWR | flags)
-    return os.open(manifest, os.O_RDONLY | flags)
+    with opened_directory(manifest.parent) as home:
+        readable = open_plain(manifest.name, within=home)
+        if mode == fcntl.LOCK_EX:
+            with contextlib.suppress(PermissionError):
+                flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                writable = os.open(manifest.name, flags, dir_fd=home)
+                os.close(readable)
+                return writable
+        return readable
 
 
 def _remove_tree(path: Path) -> None:
     try:
+        if path.is_symlink():
+            raise PgopsError(
+                f"{path} is a link, not a directory that pgops made",
+                untouched="it was left as it is",
+                hint=f"when you know where it leads: rm {path}",
+            )
         shutil.rmtree(path)
     except FileNotFoundError:
         return
@@ -311,8 +387,8 @@ def _remove_tree(path: Path) -> None:
 
 
 def _write_durably(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    beside = path.with_name(unfinished_name(path.name))
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -324,7 +400,7 @@ def _sync_tree(root: Path) -> None:
     """Flush every file and directory below ``root``, and close them to other users."""
     for directory, _names, files in os.walk(root, topdown=False):
         for name in files:
-            descriptor = os.open(Path(directory, name), os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = open_plain(Path(directory, name))
             try:
                 os.fchmod(descriptor, 0o600)
                 os.fsync(descriptor)
@@ -342,6 +418,14 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _strange(home: Path, name: str, what: str) -> VerificationError:
+    return VerificationError(
+        f"{home.name}/{name} is not what pgops writes: {what}",
+        untouched="it was left as it is",
+        hint=f"see who put it there: ls -ld {home} {home / name}",
+    )
+
+
 def _unreadable(path: Path, error: OSError) -> UnreachableError:
     return UnreachableError(
         f"{path} cannot be read: {error.strerror}",
@@ -352,7 +436,7 @@ def _unreadable(path: Path, error: OSError) -> UnreachableError:
 
 def _unwritable(path: Path, error: OSError) -> PgopsError:
     return PgopsError(
-        f"{path} cannot be written: {error.strerror}",
+        f"{path} cannot be written: {error.strerror or error}",
         untouched="the database and earlier backups were not touched",
         hint="free some space, fix the permissions, or point backups.store elsewhere in environments.yaml",
     )

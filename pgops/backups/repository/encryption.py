@@ -4,20 +4,36 @@ A repository of any kind is wrapped: files are encrypted for the recipients just
 published, and decrypted into a directory of ours alone when they are read. The manifest and the notes
 stay in clear: listing and retention need no identity. The manifest's hashes are those of the clear
 files, so what is decrypted is checked like any other backup; age itself notices a changed file.
+
+Rows in clear never lie in the repository: a dump is made elsewhere (see
+:func:`pgops.backups.repository.cache.staging_directory`) and only age files are written there. Each of them is
+decrypted again with an identity from here, and must give what was read: without that a backup is not called verified.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from pgops.backups.manifest.manifest import Manifest
-from pgops.backups.repository.cache import private_directory
-from pgops.backups.repository.repository import Progress, Repository, Staging, is_note, no_progress
+from pgops.backups.manifest.manifest import File, Manifest
+from pgops.backups.manifest.seal import Keys
+from pgops.backups.repository.cache import private_directory, staging_directory
+from pgops.backups.repository.plain_files import NotPlainError, plain_stream
+from pgops.backups.repository.repository import (
+    Progress,
+    Repository,
+    SealedError,
+    Staging,
+    is_note,
+    leave_alone,
+    no_progress,
+)
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, PgopsError, SecretError, UsageError, VerificationError
 from pgops.runtime.threads import for_each
@@ -68,6 +84,10 @@ class EncryptedRepository:
         return self._inner.environment
 
     @property
+    def keys(self) -> Keys:
+        return self._inner.keys
+
+    @property
     def url(self) -> str:
         return self._inner.url
 
@@ -95,20 +115,49 @@ class EncryptedRepository:
     def leftovers(self) -> list[str]:
         return self._inner.leftovers()
 
-    def clear_leftovers(self) -> list[str]:
-        return self._inner.clear_leftovers()
+    def clear_leftovers(self, on_stuck: Callable[[str, PgopsError], None] = leave_alone) -> list[str]:
+        return self._inner.clear_leftovers(on_stuck)
 
     @contextlib.contextmanager
     def stage(self, backup_id: str) -> Iterator[Staging]:
-        with self._inner.stage(backup_id) as staging:
-            yield _Sealing(staging, self._seal)
+        setting = f"stores.{self._store}.encrypt.staging"
+        with (
+            self._inner.stage(backup_id) as staging,
+            staging_directory(self._encryption.staging, setting=setting) as clear,
+        ):
+            yield _Sealing(staging, clear, self)
 
-    def _seal(self, path: Path, unwanted: threading.Event) -> None:
-        """Put the encrypted file in the place of the clear one."""
-        sealed = path.with_name(path.name + SUFFIX)
-        with path.open("rb") as clear, sealed.open("xb") as stream:
-            self._pyrage.encrypt_io(_Wanted(clear, unwanted), stream, self._recipients)
-        path.unlink()
+    def seal_file(self, clear: Path, sealed: Path, unwanted: threading.Event) -> None:
+        """Encrypt a file for the recipients."""
+        sealed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with plain_stream(clear) as stream, sealed.open("xb") as out:
+            self._pyrage.encrypt_io(_Wanted(stream, unwanted), out, self._recipients)
+
+    def digest_of(self, sealed: Path, identities: list[Any], unwanted: threading.Event) -> str:
+        """The SHA-256 of what comes out of an age file, in hex.
+
+        :raises VerificationError: none of the identities opens it.
+        """
+        digest = _Digest()
+        try:
+            with plain_stream(sealed) as stream:
+                self._pyrage.decrypt_io(_Wanted(stream, unwanted), digest, identities)
+        except self._pyrage.DecryptError as error:
+            raise VerificationError(
+                f"{sealed.name} was encrypted just now, and can't be decrypted: {error}",
+                untouched="nothing was published, and earlier backups were not touched",
+                hint=f"stores.{self._store}.encrypt: is identity the private key of one of the recipients?",
+            ) from error
+        return digest.hexdigest()
+
+    def identities_here(self) -> tuple[list[Any], str]:
+        """The identities that are to be had on this machine; none, and why."""
+        if self._encryption.identity is None:
+            return [], "there is no identity here"
+        try:
+            return self._identities(), ""
+        except SecretError as error:
+            return [], f"there is no identity here: {error.message}"
 
     @contextlib.contextmanager
     def local(self, backup_id: str, progress: Progress = no_progress) -> Iterator[Path]:
@@ -130,13 +179,16 @@ class EncryptedRepository:
         self, sealed: Path, clear: Path, identities: list[Any], backup_id: str, unwanted: threading.Event
     ) -> None:
         clear.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if sealed.suffix != SUFFIX or sealed.is_symlink():
+        if sealed.suffix != SUFFIX:
             # Not one of ours: whoever compares with the manifest finds it by its name.
             clear.touch()
             return
         try:
-            with sealed.open("rb") as stream, clear.with_suffix("").open("xb") as out:
+            with plain_stream(sealed) as stream, clear.with_suffix("").open("xb") as out:
                 self._pyrage.decrypt_io(_Wanted(stream, unwanted), out, identities)
+        except NotPlainError:
+            # The same: under its own name it is not in the manifest, and what is meant is missing.
+            clear.touch()
         except (self._pyrage.DecryptError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise PgopsError(
@@ -145,7 +197,7 @@ class EncryptedRepository:
                     hint="free some space there, or set TMPDIR to a directory with room",
                 ) from error
             name = clear.with_suffix("").name
-            raise VerificationError(
+            raise SealedError(
                 f"backup {backup_id}: {name} can't be decrypted: {error}",
                 untouched="the backup was left as it is",
                 hint=f"is stores.{self._store}.encrypt.identity one of its recipients? if so, the file is damaged",
@@ -160,7 +212,7 @@ class EncryptedRepository:
                 untouched="nothing was touched",
                 hint="name the identity by reference, for example identity: {file: ~/.config/pgops/age.key}",
             )
-        found = [self._identity(line, what) for line in _identity_lines(reference, what)]
+        found = [self._identity(line, what) for line in identity_lines(reference, what)]
         if not found:
             raise SecretError(
                 f"{what}: there is no age identity in it", hint="AGE-SECRET-KEY-1…, as age-keygen writes it"
@@ -177,7 +229,7 @@ class EncryptedRepository:
             raise SecretError(f"{what}: its value is not an age identity") from None
 
 
-def _identity_lines(reference: SecretRef, what: str) -> list[str]:
+def identity_lines(reference: SecretRef, what: str) -> list[str]:
     """A key as age-keygen writes it has comments, and may be several identities; an ssh key is one."""
     # A variable's text may begin with an empty line.
     text = Secret(resolve_text(reference, what=what).reveal().lstrip()).reveal()
@@ -197,7 +249,7 @@ class _UnwantedError(Exception):
 class _Wanted:
     """A file as pyrage reads it, for as long as anybody wants the result."""
 
-    def __init__(self, stream: BinaryIO, unwanted: threading.Event) -> None:
+    def __init__(self, stream: FileIO, unwanted: threading.Event) -> None:
         self._stream = stream
         self._unwanted = unwanted
 
@@ -211,20 +263,58 @@ class _Wanted:
         return self._stream.read(size)
 
 
-class _Sealing:
-    """A backup that is being made in clear and published encrypted."""
+class _Digest:
+    """Where decrypted bytes go that nobody keeps."""
 
-    def __init__(self, inner: Staging, seal: Callable[[Path, threading.Event], None]) -> None:
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def write(self, piece: bytes) -> int:
+        """Take some bytes; how many."""
+        self._digest.update(piece)
+        return len(piece)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def hexdigest(self) -> str:
+        """The SHA-256 of what came, in hex."""
+        return self._digest.hexdigest()
+
+
+class _Sealing:
+    """A backup that is made in clear at ``clear`` and published encrypted by ``inner``."""
+
+    def __init__(self, inner: Staging, clear: Path, repository: EncryptedRepository) -> None:
         self._inner = inner
-        self._seal = seal
+        self._clear = clear
+        self._repository = repository
 
     @property
     def path(self) -> Path:
-        return self._inner.path
+        return self._clear
+
+    def seal(self, files: Sequence[File]) -> str:
+        """Encrypt every file, and decrypt it again where there is an identity; each clear one goes when that is done."""
+        identities, reason = self._repository.identities_here()
+        expected = {each.path: each.sha256 for each in files}
+
+        def seal_one(path: Path, unwanted: threading.Event) -> None:
+            name = path.relative_to(self._clear).as_posix()
+            sealed = self._inner.path / (name + SUFFIX)
+            self._repository.seal_file(path, sealed, unwanted)
+            if identities and self._repository.digest_of(sealed, identities, unwanted) != expected.get(name):
+                raise VerificationError(
+                    f"{name} is not what was read when it is decrypted again",
+                    untouched="nothing was published, and earlier backups were not touched",
+                )
+            path.unlink()
+
+        for_each([each for each in self._clear.rglob("*") if each.is_file()], seal_one, at_once=_AT_ONCE)
+        return reason
 
     def commit(
         self, manifest: Manifest, notes: Sequence[tuple[str, str]] = (), progress: Progress = no_progress
     ) -> None:
-        files = [path for path in self.path.rglob("*") if path.is_file()]
-        for_each(files, self._seal, at_once=_AT_ONCE)
+        self.seal(manifest.files)
         self._inner.commit(manifest, notes, progress)

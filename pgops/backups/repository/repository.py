@@ -7,7 +7,10 @@ index: what is listed is what is there.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import re
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,22 +19,32 @@ from typing import Protocol
 
 from pgops.backups.manifest.manifest import (
     MANIFEST_NAME,
+    File,
     Manifest,
     Proof,
-    parse_manifest,
-    parse_proof,
+    read_manifest,
+    read_pin,
+    read_proof,
     timestamp,
 )
-from pgops.errors import UsageError, VerificationError
+from pgops.backups.manifest.seal import Keys, Origin
+from pgops.errors import PgopsError, UsageError, VerificationError
 
 PIN_NAME = "pin.json"
 _PROOF_PREFIX = "proof-"
+_UNFINISHED = re.compile(r"\.(pin|proof-[^/]*)\.json\.[0-9a-f]+")
 # How many ids a message names, how like a name must be to one to be named, and how much less like than the best.
 _NAMED = 3
 _ALIKE = 0.8
 _AS_NEAR = 0.03
 # How far ahead of ours the clock of the machine that made a backup may be, without being called wrong.
 _SKEW = dt.timedelta(minutes=5)
+
+UNTRUSTED: dict[Origin, str] = {
+    "unsigned": "it is not signed, and a key signs here",
+    "foreign": "it is signed with a key that is none of ours",
+}
+"""What is to be said of a backup that is not :attr:`Backup.trusted`."""
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -41,6 +54,10 @@ def no_progress(_done: int, _total: int) -> None:
     """For callers that don't show any."""
 
 
+def leave_alone(_backup_id: str, _error: PgopsError) -> None:
+    """For callers that say by :meth:`Repository.leftovers` what is still there."""
+
+
 def proof_name(proof: Proof) -> str:
     """``proof-20261122T171500Z-read.json``."""
     return f"{_PROOF_PREFIX}{proof.at.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{proof.method}.json"
@@ -48,9 +65,25 @@ def proof_name(proof: Proof) -> str:
 
 def is_note(path: str) -> bool:
     """Whether a file of a backup is pgops' own note beside the manifest, not part of what was dumped."""
-    return path in (MANIFEST_NAME, PIN_NAME) or (
-        path.startswith(_PROOF_PREFIX) and path.endswith(".json") and "/" not in path
+    return (
+        path in (MANIFEST_NAME, PIN_NAME)
+        or (path.startswith(_PROOF_PREFIX) and path.endswith(".json") and "/" not in path)
+        or is_unfinished(path)
     )
+
+
+def unfinished_name(name: str) -> str:
+    """What a note is called while it is written, before it takes its place."""
+    return f".{name}.{secrets.token_hex(8)}"
+
+
+def is_unfinished(path: str) -> bool:
+    """Whether a file is a note that a process was killed over: it is nothing, and spoils nothing."""
+    return _UNFINISHED.fullmatch(path) is not None
+
+
+class SealedError(VerificationError):
+    """A file of a backup can't be decrypted: damaged, or for other identities than ours."""
 
 
 class Staging(Protocol):
@@ -59,6 +92,13 @@ class Staging(Protocol):
     @property
     def path(self) -> Path:
         """A local directory, 0700, empty at the start."""
+
+    def seal(self, files: Sequence[File]) -> str:
+        """Bring the files into the form in which they will lie in the repository, and read that form back.
+
+        :returns: why it could not be read back here; empty where it was, or where it is the form they have.
+        :raises VerificationError: what was sealed can't be opened, or another content comes out.
+        """
 
     def commit(
         self, manifest: Manifest, notes: Sequence[tuple[str, str]] = (), progress: Progress = no_progress
@@ -80,6 +120,10 @@ class Repository(Protocol):
     def url(self) -> str:
         """Where they are, for people: no secret in it."""
 
+    @property
+    def keys(self) -> Keys:
+        """What signs here, and tells by it what is ours."""
+
     def location(self, backup_id: str) -> str:
         """Path or URL of one backup, for people."""
 
@@ -90,6 +134,7 @@ class Repository(Protocol):
         """A small file of a backup: manifest or note.
 
         :raises FileNotFoundError: it is not there.
+        :raises VerificationError: what is there is no such file: a link, a FIFO, a device, or far too large.
         """
 
     def names(self, backup_id: str) -> list[str]:
@@ -116,26 +161,28 @@ class Repository(Protocol):
     def leftovers(self) -> list[str]:
         """Ids of half-made or half-removed backups whose process is gone."""
 
-    def clear_leftovers(self) -> list[str]:
-        """Remove what :meth:`leftovers` names, and nothing that pgops did not make; the ids removed."""
+    def clear_leftovers(self, on_stuck: Callable[[str, PgopsError], None] = leave_alone) -> list[str]:
+        """Remove what :meth:`leftovers` names, and nothing that pgops did not make; the ids removed.
 
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """A backup that retention never removes, and why."""
-
-    at: dt.datetime
-    reason: str
+        :param on_stuck: told of each one that can't be removed: it stays, and stands in nobody's way.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """One backup in a repository: its manifest, and what is known beside it. Proofs are oldest first."""
+    """One backup in a repository: its manifest, and what is known beside it. Proofs are oldest first.
+
+    ``covered``: its manifest proves itself by a hash, which older ones lack. ``origin`` says who wrote it.
+    ``damaged_notes`` says what is wrong with proofs and the pin; such a proof proves nothing.
+    """
 
     manifest: Manifest
     path: str
     proofs: tuple[Proof, ...] = ()
     pinned: bool = False
+    covered: bool = True
+    origin: Origin = "unchecked"
+    damaged_notes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -148,9 +195,31 @@ class Backup:
         return self.proofs[-1] if self.proofs else None
 
     @property
+    def trusted(self) -> bool:
+        """Whether it is ours as far as it can be told: signed with one of our keys, or no key signs here."""
+        return self.origin in ("ours", "unchecked")
+
+    @property
     def verified(self) -> bool:
-        """Whether the newest verification found nothing wrong."""
-        return self.proof is not None and self.proof.ok
+        """Whether the newest verification found nothing wrong, in a backup that may be ours."""
+        # A proof that can't be read may be the newest, and a bad one.
+        return self.trusted and not self.damaged_notes and self.proof is not None and self.proof.ok
+
+    @property
+    def standing(self) -> str:
+        """How it was proven, and when; or that it was not: never that it is sound without saying how that is known."""
+        if not self.trusted:
+            return "NOT SIGNED by us"
+        if self.damaged_notes:
+            return "NOT VERIFIED: a proof or the pin is damaged"
+        if self.proof is None:
+            return "NOT VERIFIED"
+        if not self.proof.ok:
+            return f"FOUND DAMAGED on {self.proof.at:%Y-%m-%d}"
+        restored = [each for each in self.proofs if each.ok and each.method == "restore"]
+        if restored:
+            return f"restored on {restored[-1].at:%Y-%m-%d}"
+        return f"read back on {self.proof.at:%Y-%m-%d}"
 
     @property
     def damaged(self) -> bool:
@@ -169,6 +238,10 @@ class Backup:
             "bytes": manifest.bytes,
             "heads": list(manifest.heads),
             "verified": self.verified,
+            "verified_by": self.proof.method if self.verified and self.proof else None,
+            "manifest_covered": self.covered,
+            "origin": self.origin,
+            "damaged_notes": list(self.damaged_notes),
             "pinned": self.pinned,
             "database": manifest.database,
             "server_version": manifest.server_version,
@@ -195,25 +268,61 @@ def load(repository: Repository, backup_id: str) -> Backup:
     :raises FileNotFoundError: it is not there (any more).
     """
     where = f"{repository.environment}/{backup_id}"
-    manifest = parse_manifest(repository.read(backup_id, MANIFEST_NAME), where=where)
+    read = read_manifest(repository.read(backup_id, MANIFEST_NAME), where=where, keys=repository.keys)
+    manifest = read.manifest
     if (manifest.id, manifest.environment) != (backup_id, repository.environment):
         raise VerificationError(
             f"the manifest of {where} is that of {manifest.environment}/{manifest.id}",
             untouched="nothing was changed",
             hint="move the backup back to where it belongs, or use another: invoke backup.list",
         )
-    names = repository.names(backup_id)
-    proofs = [
-        parse_proof(repository.read(backup_id, name), where=where)
-        for name in names
-        if is_note(name) and name.startswith(_PROOF_PREFIX)
+    names = [
+        each
+        for each in repository.names(backup_id)
+        if is_note(each) and each != MANIFEST_NAME and not is_unfinished(each)
     ]
+    proofs, damaged = [], []
+    for name in names:
+        try:
+            text = repository.read(backup_id, name)
+            if name == PIN_NAME:
+                _is_of(read_pin(text, where=where).backup, backup_id)
+                continue
+            proof, origin = read_proof(text, where=where, keys=repository.keys)
+            _is_of(proof.backup, backup_id)
+            _is_of(proof.manifest, read.digest)
+            if origin in ("ours", "unchecked"):
+                proofs.append(proof)
+        except FileNotFoundError:
+            continue  # it was taken away meanwhile
+        except VerificationError as error:
+            damaged.append(f"{name}: {error.message}")
     return Backup(
         manifest=manifest,
         path=repository.location(backup_id),
         proofs=tuple(sorted(proofs, key=lambda each: each.at)),
         pinned=PIN_NAME in names,
+        covered=read.covered,
+        origin=read.origin,
+        damaged_notes=tuple(damaged),
     )
+
+
+def _is_of(said: str, found: str) -> None:
+    """Whether a note says that it is of this backup; one of before that was noted down says nothing."""
+    if said not in ("", found):
+        raise VerificationError("it belongs to another backup")
+
+
+def write_proof(repository: Repository, backup: Backup, proof: Proof) -> Proof:
+    """Keep a proof beside the backup that it is of; as it was written.
+
+    :raises UnreachableError: the repository does not take it.
+    """
+    digest = read_manifest(repository.read(backup.id, MANIFEST_NAME), where=backup.path).digest
+    bound = dataclasses.replace(proof, backup=backup.id, manifest=digest)
+    repository.write_note(backup.id, proof_name(bound), bound.to_json())
+    return bound
 
 
 def listing(repository: Repository) -> Listing:
@@ -249,13 +358,15 @@ def find(
     *,
     now: dt.datetime | None = None,
     on_passed_over: Callable[[Sequence[str]], None] = lambda _ids: None,
+    on_untrusted: Callable[[Sequence[str]], None] = lambda _ids: None,
 ) -> Backup:
     """The backup called ``name``: ``latest``, an id, or the beginning or end of just one id.
 
     :param now: the time, by which a backup of the future is known; read here when not given.
     :param on_passed_over: told the ids from the future that are not the latest, though greater than it.
+    :param on_untrusted: told the ids that are not the latest because no key of ours signed them.
     :raises UsageError: there is none (those that may be meant are named), or more than one (the newest are named).
-    :raises VerificationError: its manifest is damaged.
+    :raises VerificationError: its manifest is damaged, or none that is ours could be the latest.
     """
     ids = repository.ids()
     see = f"invoke backup.list --env={repository.environment}"
@@ -267,7 +378,7 @@ def find(
         )
     if name == "latest":
         ordered, future = newest_first(ids, now or dt.datetime.now(dt.UTC))
-        matching = ordered[:1]
+        matching = [*_ours_first(repository, ordered, on_untrusted)][:1]
         if future and matching != future[:1]:
             on_passed_over(future)
     else:
@@ -290,6 +401,29 @@ def find(
         raise UsageError(
             f"backup {matching[0]} was removed just now", untouched="nothing was touched", hint=see
         ) from error
+
+
+def _ours_first(
+    repository: Repository, ordered: Sequence[str], on_untrusted: Callable[[Sequence[str]], None]
+) -> list[str]:
+    """The first that is ours, and what comes after it.
+
+    :raises VerificationError: its manifest is damaged, or none is ours.
+    """
+    for at, backup_id in enumerate(ordered):
+        try:
+            trusted = load(repository, backup_id).trusted
+        except FileNotFoundError:
+            trusted = True  # it was removed just now, and whoever takes it says so
+        if trusted:
+            if at:
+                on_untrusted(ordered[:at])
+            return list(ordered[at:])
+    raise VerificationError(
+        f"none of the {len(ordered)} backups of {repository.environment} is signed with a key of ours",
+        untouched="nothing was touched",
+        hint="see them with backup.list; one that you know to be yours is taken by its id: --backup=<id>",
+    )
 
 
 def _matching(ids: Iterable[str], name: str) -> list[str]:

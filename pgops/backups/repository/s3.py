@@ -11,19 +11,21 @@ and whose staging directory nobody holds any more. Any other claim is never touc
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
-import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest, is_id
+from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, is_id
+from pgops.backups.manifest.seal import NO_KEYS, Keys
 from pgops.backups.repository.bucket import Bucket, Uploaded
-from pgops.backups.repository.cache import private_directory
+from pgops.backups.repository.cache import private_directory, user_cache
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.locks import CLAIM_NAME, RepositoryLocks
-from pgops.backups.repository.repository import Progress, Staging, is_note, no_progress
+from pgops.backups.repository.plain_files import SMALL
+from pgops.backups.repository.repository import Progress, Staging, is_note, leave_alone, no_progress
 from pgops.errors import PgopsError, UnreachableError, VerificationError
 from pgops.runtime.threads import for_each
 
@@ -36,10 +38,12 @@ class S3Repository:
     """See :class:`pgops.backups.repository.repository.Repository`.
 
     :param staging: a directory on this machine; backups are made in it before they are uploaded.
+    :param keys: what signs the manifests and notes that are written here.
     """
 
-    def __init__(self, bucket: Bucket, environment: str, staging: Path) -> None:
+    def __init__(self, bucket: Bucket, environment: str, staging: Path, keys: Keys = NO_KEYS) -> None:
         self._bucket = bucket
+        self._keys = keys
         self._environment = environment
         self._staging = DirectoryRepository(staging, environment)
         self._claims = RepositoryLocks(staging / environment / _CLAIMS)
@@ -47,6 +51,10 @@ class S3Repository:
     @property
     def environment(self) -> str:
         return self._environment
+
+    @property
+    def keys(self) -> Keys:
+        return self._keys
 
     @property
     def url(self) -> str:
@@ -71,7 +79,7 @@ class S3Repository:
         return found
 
     def read(self, backup_id: str, name: str) -> bytes:
-        return self._bucket.get(self._key(backup_id, name))
+        return self._bucket.get(self._key(backup_id, name), most=SMALL)
 
     def names(self, backup_id: str) -> list[str]:
         return sorted(self._sizes(backup_id))
@@ -85,7 +93,7 @@ class S3Repository:
     def write_note(self, backup_id: str, name: str, text: str) -> None:
         if not is_note(name) or name == MANIFEST_NAME:
             raise ValueError(f"{name} is not a note")
-        self._bucket.put(self._key(backup_id, name), text.encode())
+        self._bucket.put(self._key(backup_id, name), self._keys.sign(text).encode())
 
     def remove_note(self, backup_id: str, name: str) -> None:
         self._bucket.delete([self._key(backup_id, name)])
@@ -117,15 +125,31 @@ class S3Repository:
     def _fetch(self, backup_id: str, root: Path, fetched: _Sum, name: str, unwanted: threading.Event) -> None:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
-            raise VerificationError(f"{self.location(backup_id)} holds a file with the name {name!r}")
+            raise self._no_path(backup_id, name)
         path = root / pure
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("xb") as stream:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stream = path.open("xb")
+        except (FileExistsError, NotADirectoryError, ValueError) as error:
+            # Keys of a bucket are no paths: one may be what another one takes for a directory.
+            raise self._no_path(backup_id, name) from error
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise self._no_path(backup_id, name) from error
+            raise
+        with stream:
             for piece in self._bucket.stream(self._key(backup_id, name)):
                 if unwanted.is_set():
                     return
                 stream.write(piece)
                 fetched.add(len(piece))
+
+    def _no_path(self, backup_id: str, name: str) -> VerificationError:
+        return VerificationError(
+            f"{self.location(backup_id)} holds a file with the name {name[:80]!r}, which pgops did not put there",
+            untouched="the backup was left as it is",
+            hint="find out who else writes there, and use another backup: invoke backup.list",
+        )
 
     def delete(self, backup_id: str) -> None:
         if not self._published(backup_id):
@@ -151,7 +175,7 @@ class S3Repository:
         left = self._abandoned(self._claimed()) | set(self._staging.leftovers())
         return sorted(each for each in left if not self._published(each))
 
-    def clear_leftovers(self) -> list[str]:
+    def clear_leftovers(self, on_stuck: Callable[[str, PgopsError], None] = leave_alone) -> list[str]:
         made = self._claims.ids()
         claimed = self._claimed()
         abandoned, staged = self._abandoned(claimed), set(self._staging.leftovers())
@@ -166,7 +190,7 @@ class S3Repository:
             # Its maker died before the claim was in the bucket, or when it was gone.
             if not self._staging.is_claimed(backup_id):
                 self._claims.forget(backup_id)
-        self._staging.clear_leftovers()
+        self._staging.clear_leftovers(on_stuck)
         return sorted((abandoned | staged) - whole)
 
     def _claimed(self) -> set[str]:
@@ -210,6 +234,10 @@ class _Staged:
     def path(self) -> Path:
         return self._path
 
+    def seal(self, _files: Sequence[File]) -> str:
+        """What was read is what goes up, checked when it has arrived."""
+        return ""
+
     def commit(
         self, manifest: Manifest, notes: Sequence[tuple[str, str]] = (), progress: Progress = no_progress
     ) -> None:
@@ -225,14 +253,15 @@ class _Staged:
         expected = {each.path: each.sha256 for each in manifest.files}
         for_each(here, lambda path, unwanted: self._send(path, expected, sent, unwanted), at_once=_AT_ONCE)
         for name, text in notes:
-            content = text.encode()
+            content = repository.keys.sign(text).encode()
             with self._going(name):
                 bucket.put(repository._key(self._id, name), content)
             self._sent[name] = len(content)
         self._check_all_there(claim)
         try:
             with self._going(MANIFEST_NAME):
-                bucket.create(repository._key(self._id, MANIFEST_NAME), manifest.to_json().encode())
+                text = repository.keys.sign(manifest.to_json())
+                bucket.create(repository._key(self._id, MANIFEST_NAME), text.encode())
         except FileExistsError as error:
             # Another's backup: nothing of it is ours to remove.
             self._begun = False
@@ -339,5 +368,4 @@ class _Sum:
 
 def staging_directory(url: str) -> Path:
     """Where backups for this bucket are made on this machine: below the user's cache directory."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "pgops" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    return user_cache() / hashlib.sha256(url.encode()).hexdigest()[:16]

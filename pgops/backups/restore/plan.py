@@ -144,10 +144,7 @@ def _warnings(around: Surroundings, backup: Backup, tools: Choice) -> Iterator[s
     yield from tools.warnings
     manifest, here = backup.manifest, around.here
     if not backup.verified:
-        state = (
-            "was never verified" if backup.proof is None else "was found damaged when it was last verified"
-        )
-        yield f"backup {backup.id} {state}; this restore checks it before anything is changed"
+        yield f"backup {backup.id} is {backup.standing}; this restore checks its files before anything is changed"
     if here is None:
         return
     if here.locale != manifest.locale:

@@ -25,7 +25,8 @@ from pgops.errors import RefusedError
 class Candidate:
     """What retention knows about a backup. ``time`` is aware: when its snapshot was taken.
 
-    ``verified`` and ``damaged`` are what its newest proof says, both false where there is none.
+    ``verified`` and ``damaged`` are what its newest proof says, both false where there is none. ``untrusted``: a key
+    signs here, and it is not signed with it.
     """
 
     id: str
@@ -33,6 +34,14 @@ class Candidate:
     verified: bool
     pinned: bool = False
     damaged: bool = False
+    untrusted: bool = False
+
+    @property
+    def left_out(self) -> str:
+        """Why the rules count as if it were not there; empty where they don't."""
+        if self.damaged:
+            return _DAMAGED
+        return _UNTRUSTED if self.untrusted else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ _NAMES = {
     "yearly": "%Y",
 }
 _DAMAGED = "damaged: takes no part in the rules"
+_UNTRUSTED = "not signed with a key of ours: takes no part in the rules"
 
 
 def is_empty(keep: Keep) -> bool:
@@ -111,7 +121,7 @@ def decide(candidates: Iterable[Candidate], keep: Keep, now: dt.datetime) -> Dec
         if reasons:
             kept.append(Verdict(each, reasons))
         else:
-            removed.append(Verdict(each, (_DAMAGED if each.damaged else "no rule keeps it",)))
+            removed.append(Verdict(each, (each.left_out or "no rule keeps it",)))
     return Decision(tuple(kept), tuple(removed))
 
 
@@ -120,11 +130,11 @@ def _wanted(ordered: Sequence[Candidate], keep: Keep, now: dt.datetime) -> dict[
     # A wrong clock must not use up the places of backups whose age is known.
     past = [each for each in ordered if each.time <= now]
     reasons: dict[str, list[str]] = {each.id: [] for each in ordered}
-    reasons |= _by_rules([each for each in past if not each.damaged], keep)
+    reasons |= _by_rules([each for each in past if not each.left_out], keep)
     as_if_sound = _by_rules(past, keep)
     for each in past:
-        if each.damaged and as_if_sound[each.id]:
-            reasons[each.id] = [f"{_DAMAGED}; if it were sound: {', '.join(as_if_sound[each.id])}"]
+        if each.left_out and as_if_sound[each.id]:
+            reasons[each.id] = [f"{each.left_out}; if it were sound: {', '.join(as_if_sound[each.id])}"]
     return reasons
 
 

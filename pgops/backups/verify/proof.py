@@ -12,6 +12,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pgops.backups.database.attributes import attributes_of, create_statement, existing_roles
 from pgops.backups.database.errors import database_errors
@@ -21,9 +22,16 @@ from pgops.backups.load.preflight import obstacles, refuse, survey
 from pgops.backups.load.side_database import remove_leftovers, restore_lock
 from pgops.backups.load.side_databases import Marker, side_database_name
 from pgops.backups.manifest.manifest import Locale, Manifest, Proof
-from pgops.backups.repository.repository import Backup, Progress, Repository, no_progress, proof_name
+from pgops.backups.repository.repository import (
+    Backup,
+    Progress,
+    Repository,
+    SealedError,
+    no_progress,
+    write_proof,
+)
 from pgops.backups.verify.against_manifest import compare
-from pgops.backups.verify.reading import check_files
+from pgops.backups.verify.reading import ProblemsError, about_the_backup, check_files
 from pgops.backups.verify.rows import differing
 from pgops.pgtools import DEFAULT_SOURCES, ToolError, ToolSource, choose_for_restore
 from pgops.postgres import Connection, DatabaseError, Target, execute, fetch_all, identifier, literal
@@ -56,13 +64,13 @@ def prove(
     """
     manifest = backup.manifest
     with (
-        repository.local(backup.id, progress) as directory,
+        _opened(repository, backup, now, progress) as directory,
         database_errors(scratch),
         restore_lock(scratch, scratch.with_database(SCRATCH), wait=lock_wait) as admin,
     ):
         started = time.monotonic()
         step(f"checking every hash of {backup.id}")
-        problems = check_files(directory, manifest, progress)
+        problems = [*about_the_backup(backup), *check_files(directory, manifest, progress)]
         around = survey(admin, scratch.with_database(SCRATCH), manifest)
         # Roles that are missing are made with the scratch database.
         around = replace(around, roles=around.roles | {*manifest.roles, *manifest.named_roles})
@@ -112,8 +120,21 @@ def prove(
         problems=tuple(problems),
         tools=f"pg_restore {choice.toolset.version} ({choice.toolset.origin}) into PostgreSQL {around.facts.version}",
     )
-    repository.write_note(backup.id, proof_name(proof), proof.to_json())
-    return proof
+    return write_proof(repository, backup, proof)
+
+
+@contextlib.contextmanager
+def _opened(repository: Repository, backup: Backup, now: dt.datetime, progress: Progress) -> Iterator[Path]:
+    """The backup's files. Where they can't be decrypted, that is recorded: it can't be restored either."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = stack.enter_context(repository.local(backup.id, progress))
+        except SealedError as error:
+            seconds = round(time.monotonic() - started, 3)
+            proof = write_proof(repository, backup, Proof("restore", now, seconds, (error.message,)))
+            raise ProblemsError(backup.id, proof, hint=error.hint) from error
+        yield directory
 
 
 def _bytea_output(manifest: Manifest) -> str:

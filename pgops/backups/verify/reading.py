@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import hashlib
 import os
 import stat
@@ -18,11 +19,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from pgops.backups.manifest.manifest import File, Manifest, Proof
-from pgops.backups.repository.repository import Backup, Progress, Repository, is_note, no_progress, proof_name
+from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, Proof
+from pgops.backups.repository.plain_files import NotPlainError, plain_stream
+from pgops.backups.repository.repository import (
+    UNTRUSTED,
+    Backup,
+    Progress,
+    Repository,
+    SealedError,
+    is_note,
+    no_progress,
+    write_proof,
+)
 from pgops.backups.verify.archive import read_archive
 from pgops.errors import VerificationError
-from pgops.pgtools import DEFAULT_SOURCES, ToolSource, choose_for_reading
+from pgops.pgtools import DEFAULT_SOURCES, Toolset, ToolSource, choose_for_reading
 
 _CHUNK = 1024 * 1024
 _THREADS = min(4, os.cpu_count() or 1)
@@ -138,21 +149,40 @@ def verify(
         archive_major=manifest.tools.major, compression=manifest.compression, sources=sources
     )
     started = time.monotonic()
-    with (
-        repository.local(backup.id, progress) as root,
-        meanwhile(lambda watched: check_files(root, manifest, watched), progress) as checking,
-    ):
-        unreadable = read_archive(choice.toolset, root, jobs=_THREADS)
-        problems = (*checking.result(), *unreadable)
+    problems = [*about_the_backup(backup)]
+    try:
+        with repository.local(backup.id, progress) as root:
+            problems += _read_whole(choice.toolset, root, manifest, progress)
+    except SealedError as error:
+        problems.append(error.message)
     proof = Proof(
         "read",
         at=now,
         seconds=round(time.monotonic() - started, 3),
-        problems=problems,
+        problems=tuple(problems),
         tools=f"pg_restore {choice.toolset.version} ({choice.toolset.origin})",
     )
-    repository.write_note(backup.id, proof_name(proof), proof.to_json())
-    return proof
+    return write_proof(repository, backup, proof)
+
+
+def about_the_backup(backup: Backup) -> list[str]:
+    """What is wrong with a backup before a file of it is looked at: its notes, and who wrote it."""
+    problems = list(backup.damaged_notes)
+    if not backup.trusted:
+        problems.append(
+            f"{MANIFEST_NAME}: {UNTRUSTED[backup.origin]}: whoever can write to the repository may have made it"
+        )
+    return problems
+
+
+def _read_whole(toolset: Toolset, root: Path, manifest: Manifest, progress: Progress) -> list[str]:
+    """Hash every file and read the archive, at once."""
+    if strange := _tree(root)[1]:
+        # A program that reads it might wait for ever, or follow a link.
+        return [f"{name}: not a plain file" for name in strange]
+    with meanwhile(lambda watched: check_files(root, manifest, watched), progress) as checking:
+        unreadable = read_archive(toolset, root, jobs=_THREADS)
+        return [*checking.result(), *unreadable]
 
 
 def _tree(root: Path) -> tuple[dict[str, int], list[str]]:
@@ -179,10 +209,12 @@ def _digest(path: Path, total: _Total) -> str | OSError:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     try:
-        with path.open("rb", buffering=0) as stream:
+        with plain_stream(path) as stream:
             while size := stream.readinto(buffer):
                 digest.update(buffer[:size])
                 total.add(size)
+    except NotPlainError as error:
+        return OSError(errno.EINVAL, str(error), str(path))
     except OSError as error:
         return error
     return digest.hexdigest()

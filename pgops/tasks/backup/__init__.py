@@ -57,7 +57,14 @@ def create(
         )
     words.made(console, backup)
     pruned = _retain(console, environment, repository)
-    console.result({"backup": backup.as_json(), "removed": pruned.removed, "in_use": pruned.in_use})
+    console.result(
+        {
+            "backup": backup.as_json(),
+            "removed": pruned.removed,
+            "in_use": pruned.in_use,
+            "not_removed": pruned.failed,
+        }
+    )
 
 
 def _retain(console: Console, environment: Environment, repository: Repository) -> Pruned:
@@ -79,6 +86,7 @@ def _retain(console: Console, environment: Environment, repository: Repository) 
                 f"retention removed {verdict.candidate.id}: {'; '.join(verdict.reasons)}"
             ),
             on_in_use=lambda _verdict, error: words.stays(console, error),
+            on_failed=lambda _verdict, error: words.not_removed(console, error),
         )
     except PgopsError as error:
         console.warn(f"retention: {error.message}; {error.hint}")
@@ -204,6 +212,7 @@ def prune(
     from pgops.backups.retention.policy import decide
     from pgops.backups.retention.prune import Pruned, candidates
     from pgops.backups.retention.prune import prune as remove
+    from pgops.errors import PgopsError
     from pgops.terminal.confirmation import Effect, required_answer
 
     environment = load_environment(context, env)
@@ -223,12 +232,13 @@ def prune(
             yes=yes,
             confirm=confirm,
         )
-        repository.clear_leftovers()
+        repository.clear_leftovers(lambda _id, error: words.not_removed(console, error))
         pruned = remove(
             repository,
             decision,
             on_removed=lambda verdict: console.say(f"removed {verdict.candidate.id}"),
             on_in_use=lambda _verdict, error: words.stays(console, error),
+            on_failed=lambda _verdict, error: words.not_removed(console, error),
         )
     console.result(
         {
@@ -240,8 +250,15 @@ def prune(
                 if dry_run or each.candidate.id in pruned.removed
             ],
             "in_use": pruned.in_use,
+            "not_removed": pruned.failed,
         }
     )
+    if pruned.failed:
+        raise PgopsError(
+            f"{len(pruned.failed)} of {len(decision.removed)} backups could not be removed: {', '.join(pruned.failed)}",
+            untouched="those that stay were left as they are",
+            hint="what stands in the way is said above",
+        )
 
 
 @task(help={"backup": _WHICH, "reason": "why it must stay", "remove": "take the pin away instead"})
@@ -256,9 +273,7 @@ def pin(
     json: bool = False,
 ) -> None:
     """Keep a backup from retention for good (--remove takes the pin away)."""
-    import json as jsonlib
-
-    from pgops.backups.manifest.manifest import timestamp
+    from pgops.backups.manifest.manifest import Pin
     from pgops.backups.repository import load, open_repository
     from pgops.backups.repository.repository import PIN_NAME
     from pgops.tasks.backup.select import select_backup
@@ -269,7 +284,6 @@ def pin(
         repository.remove_note(found.id, PIN_NAME)
         console.say(f"{found.id} is not pinned any more: retention decides about it again")
     else:
-        note = {"at": timestamp(dt.datetime.now(dt.UTC)), "reason": reason}
-        repository.write_note(found.id, PIN_NAME, jsonlib.dumps(note, ensure_ascii=False) + "\n")
+        repository.write_note(found.id, PIN_NAME, Pin(dt.datetime.now(dt.UTC), reason, found.id).to_json())
         console.say(f"{found.id} is pinned: retention never removes it")
     console.result({"backup": load(repository, found.id).as_json()})

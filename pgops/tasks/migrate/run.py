@@ -256,6 +256,7 @@ def _backup(console: Console, environment: Environment, target: Target, lock_wai
     """
     from pgops.backups.dump import create as making
     from pgops.backups.repository import open_repository
+    from pgops.errors import VerificationError
     from pgops.local.tools import tool_sources
     from pgops.terminal.progress import StepProgress
 
@@ -268,7 +269,13 @@ def _backup(console: Console, environment: Environment, target: Target, lock_wai
             lock_wait=lock_wait,
             observer=shown,
         )
-    console.say(f"backup {backup.id}, read back and verified")
+    if not backup.verified:
+        raise VerificationError(
+            f"backup {backup.id} was taken before the migration, and is {backup.standing}: {backup.manifest.warnings[-1]}",
+            untouched="no revision was applied; the backup is there",
+            hint=f"make the store's identity known here, or prove it where it is: invoke backup.verify --env={environment.name}",
+        )
+    console.say(f"backup {backup.id}, {backup.standing}")
     return str(backup.id)
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pgops.backups.dump.create import BackupPlan
     from pgops.backups.repository import Backup
     from pgops.backups.retention.policy import Decision
-    from pgops.errors import LockedError
+    from pgops.errors import LockedError, PgopsError
     from pgops.terminal.console import Console
 
 
@@ -44,7 +44,7 @@ def made(console: Console, backup: Backup) -> None:
     took = (manifest.finished_at - manifest.started_at).total_seconds()
     console.say(
         f"backup {backup.id}: {len(manifest.tables)} tables, {rows:,} rows, {human_bytes(manifest.bytes)} "
-        f"in {human_seconds(took)}, read back and verified"
+        f"in {human_seconds(took)}, {'read back' if backup.proof else 'NOT VERIFIED'}"
     )
     console.say(backup.path)
 
@@ -69,14 +69,12 @@ def _proof(backup: Backup) -> str:
     from pgops.units import human_seconds
 
     proof = backup.proof
-    if proof is None:
-        return "none"
-    if not proof.ok:
-        return f"FAILED ({len(proof.problems)} problems, {proof.at:%Y-%m-%d})"
+    if backup.damaged and proof is not None:
+        return f"{backup.standing}, {len(proof.problems)} problems"
     restored = [each for each in backup.proofs if each.ok and each.method == "restore"]
-    if restored:
-        return f"restored in {human_seconds(restored[-1].seconds)} ({restored[-1].at:%Y-%m-%d})"
-    return f"read ({proof.at:%Y-%m-%d})"
+    if backup.verified and restored:
+        return f"{backup.standing} in {human_seconds(restored[-1].seconds)}"
+    return backup.standing
 
 
 def show(console: Console, found: Backup) -> None:
@@ -104,6 +102,7 @@ def show(console: Console, found: Backup) -> None:
         ("extensions", [f"{each.name} {each.version}" for each in manifest.extensions]),
         ("roles", manifest.roles),
         ("proof", _proof(found)),
+        ("manifest", _manifest(found)),
         ("pinned", "yes" if found.pinned else "no"),
     ]
     console.table(["", ""], facts)
@@ -123,6 +122,14 @@ def show(console: Console, found: Backup) -> None:
         console.warn(warning)
 
 
+def _manifest(found: Backup) -> str:
+    from pgops.backups.repository.repository import UNTRUSTED
+
+    signed = {"ours": "signed by us", "unchecked": "no key here to check a signature"}
+    covered = "its hash fits" if found.covered else "of before manifests had a hash: nothing covers it"
+    return f"{covered}; {signed.get(found.origin) or UNTRUSTED[found.origin]}"
+
+
 def show_decision(console: Console, decision: Decision) -> None:
     """What stays, what goes, and why; the newest first."""
     rows = [("keep", each) for each in decision.kept] + [("remove", each) for each in decision.removed]
@@ -136,3 +143,8 @@ def show_decision(console: Console, decision: Decision) -> None:
 def stays(console: Console, error: LockedError) -> None:
     """A backup that is in use, and was to be removed."""
     console.warn(f"{error.message}: it stays until the next backup or backup.prune")
+
+
+def not_removed(console: Console, error: PgopsError) -> None:
+    """Something that was to be removed, and can't be."""
+    console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)

@@ -9,7 +9,6 @@ from pgops.terminal.commands import as_typed
 if TYPE_CHECKING:
     import datetime as dt
 
-    from pgops.backups.repository.repository import Backup
     from pgops.backups.restore.plan import RestorePlan
     from pgops.backups.restore.restore import Restored
     from pgops.backups.restore.undo import State
@@ -43,7 +42,7 @@ def show(
     console.say(f"restore {looked.target.environment}")
     console.say(
         f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({human_age(age)}), "
-        f"{human_bytes(manifest.bytes)}, {_proof(backup)}"
+        f"{human_bytes(manifest.bytes)}, {backup.standing}"
     )
     console.say(
         f"  holds      {len(manifest.tables)} tables, {rows:,} rows; revision {', '.join(manifest.heads) or 'none'}"
@@ -75,14 +74,6 @@ def show(
         console.say(f"  beside     {each.name}, {what}{size_of(each.size)}")
     for warning in looked.warnings:
         console.warn(warning)
-
-
-def _proof(backup: Backup) -> str:
-    if backup.proof is None:
-        return "never verified"
-    if not backup.proof.ok:
-        return "found damaged when it was last verified"
-    return "proven by restoring it" if backup.proof.method == "restore" else "verified by reading it"
 
 
 def show_state(console: Console, state: State) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,13 +13,17 @@ from typing import Any
 import pyrage
 import pytest
 
+from pgops.backups.database.progress import Unobserved
 from pgops.backups.dump import create as backups_create
-from pgops.backups.repository import find
+from pgops.backups.repository import Repository, find, listing, open_repository
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.encryption import EncryptedRepository
-from pgops.backups.verify.reading import check_files, verify
-from pgops.environments import Encryption
-from pgops.errors import ConfigurationError, SecretError, VerificationError
+from pgops.backups.retention.policy import decide
+from pgops.backups.retention.prune import candidates
+from pgops.backups.verify.proof import prove
+from pgops.backups.verify.reading import ProblemsError, check_files, verify
+from pgops.environments import Encryption, Keep, Store
+from pgops.errors import ConfigurationError, PgopsError, SecretError, VerificationError
 from pgops.postgres import Target
 from pgops.secrets.references import CommandSecret, EnvSecret, FileSecret, known_secrets
 from tests.support.backups import made_up_contents, manifest_for, write_files
@@ -113,9 +120,14 @@ def test_a_changed_file_is_found_and_named(database: Target, tmp_path: Path, key
     content = bytearray(victim.read_bytes())
     content[-20] ^= 1
     victim.write_bytes(content)
-    with pytest.raises(VerificationError) as caught:
-        verify(repository, backup, now=NOW)
-    assert "toc.dat can't be decrypted" in caught.value.message
+    now = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    found = verify(repository, backup, now=now)
+    assert "toc.dat can't be decrypted" in found.problems[0]
+    # It is recorded: no list calls it sound, and retention does not count it.
+    assert (find(repository, backup.id).verified, find(repository, backup.id).damaged) == (False, True)
+    with pytest.raises(ProblemsError, match=r"toc\.dat can't be decrypted"):
+        prove(repository, backup, database, now=now + dt.timedelta(minutes=1), jobs=1)
+    assert [each.method for each in find(repository, backup.id).proofs] == ["read", "read", "restore"]
     victim.unlink()
     assert "dump/toc.dat: missing" in verify(repository, backup, now=NOW).problems
 
@@ -173,3 +185,135 @@ def test_after_the_first_file_that_can_not_be_decrypted_no_other_is_tried(
     with pytest.raises(VerificationError, match="can't be decrypted"), made.local(manifest.id):
         pass
     assert len(tried) <= 4
+
+
+def test_what_nobody_here_can_open_is_not_published(
+    database: Target, tmp_path: Path, key: tuple[str, Path]
+) -> None:
+    small_data(database)
+    environment = environment_for(database, tmp_path)
+    good = backups_create.create(environment, database, repository=repository_at(tmp_path / "backups", *key))
+    stranger = str(pyrage.x25519.Identity.generate().to_public())
+    repository = repository_at(tmp_path / "backups", stranger, key[1])
+    with pytest.raises(VerificationError) as caught:
+        backups_create.create(environment, database, repository=repository)
+    assert "was encrypted just now, and can't be decrypted" in caught.value.message
+    assert "stores.vault.encrypt: is identity the private key of one of the recipients?" in caught.value.hint
+    assert repository.ids() == [good.id]
+    assert [each.verified for each in listing(repository).backups] == [True]
+    assert repository.leftovers() == []
+
+
+def test_without_an_identity_a_backup_is_not_called_verified(
+    database: Target, tmp_path: Path, key: tuple[str, Path]
+) -> None:
+    small_data(database)
+    environment = environment_for(database, tmp_path)
+    proven = backups_create.create(
+        environment, database, repository=repository_at(tmp_path / "backups", *key)
+    )
+    for identity in (None, tmp_path / "not there"):
+        repository = repository_at(tmp_path / "backups", key[0], identity)
+        backup = backups_create.create(environment, database, repository=repository)
+        assert (backup.verified, backup.standing, backup.proofs) == (False, "NOT VERIFIED", ())
+        assert "not verified in its encrypted form: there is no identity here" in backup.manifest.warnings[-1]
+        assert find(repository, backup.id).proofs == ()
+    # Retention keeps the one that is known to open.
+    decision = decide(candidates(listing(repository)), Keep(last=1), dt.datetime.now(dt.UTC))
+    assert proven.id in [each.candidate.id for each in decision.kept]
+
+
+class _Looking(Unobserved):
+    """Looks at a directory at every step of a backup."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.clear: set[str] = set()
+        self.steps = 0
+
+    def step(self, _text: str) -> None:
+        self.look()
+
+    def progress(self, _done: int, _total: int, _what: str) -> None:
+        self.look()
+
+    def look(self) -> None:
+        self.steps += 1
+        self.clear |= {
+            each.name
+            for each in self.root.rglob("*")
+            if each.is_file() and each.suffix not in (".age", ".lock", ".json")
+        }
+
+
+def test_no_clear_row_ever_lies_in_the_store(
+    database: Target, tmp_path: Path, key: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_data(database)
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store, staging = _Looking(tmp_path / "backups"), _Looking(tmp_path / "cache" / "pgops" / "clear")
+
+    class Both(Unobserved):
+        def step(self, text: str) -> None:
+            store.step(text)
+            staging.step(text)
+
+        def progress(self, done: int, total: int, what: str) -> None:
+            store.progress(done, total, what)
+
+    repository = repository_at(tmp_path / "backups", *key)
+    backups_create.create(
+        environment_for(database, tmp_path), database, repository=repository, observer=Both()
+    )
+    assert store.clear == set() and store.steps > 3
+    assert "toc.dat" in staging.clear, "it was made elsewhere"
+    # And there nothing of it is left.
+    assert {each.name for each in (tmp_path / "cache").rglob("*") if each.is_file()} <= {"turn"}
+
+
+def test_where_dumps_are_made_can_be_said_and_must_be_private(tmp_path: Path, key: tuple[str, Path]) -> None:
+    chosen = tmp_path / "disk" / "dumps"
+    repository = EncryptedRepository(
+        DirectoryRepository(tmp_path / "backups", "test"),
+        Encryption((key[0],), FileSecret(key[1]), chosen),
+        store="vault",
+    )
+    with repository.stage("20260314T123000Z-abcdef") as staging:
+        assert staging.path.parent == chosen
+        assert stat.S_IMODE(chosen.stat().st_mode) == 0o700
+    chosen.chmod(0o755)
+    with (
+        pytest.raises(PgopsError, match="is not a private directory of this user"),
+        repository.stage("20260314T123000Z-abcdef"),
+    ):
+        pass
+    assert stat.S_IMODE(chosen.stat().st_mode) == 0o755
+
+
+def test_an_identity_signs_and_tells_what_others_encrypted_for_us(
+    database: Target, tmp_path: Path, key: tuple[str, Path]
+) -> None:
+    small_data(database)
+    environment = environment_for(database, tmp_path)
+
+    def store(identity: Path | None) -> Repository:
+        encrypt = Encryption((key[0],), FileSecret(identity) if identity else None, tmp_path / "staging")
+        policy = dataclasses.replace(
+            environment.backups, store=Store("vault", f"file:{tmp_path}/backups", None, encrypt)
+        )
+        return open_repository(dataclasses.replace(environment, backups=policy))
+
+    ours = backups_create.create(environment, database, repository=store(key[1]))
+    assert (ours.origin, find(store(key[1]), "latest").origin) == ("ours", "ours")
+    # Recipients are public: anybody can make a backup that opens with our identity.
+    forged = backups_create.create(environment, database, repository=store(None))
+    assert find(store(key[1]), "latest").id == ours.id
+    found = find(store(key[1]), forged.id)
+    assert (found.origin, found.standing) == ("unsigned", "NOT SIGNED by us")
+    assert (
+        "whoever can write to the repository may have made it"
+        in verify(store(key[1]), found, now=NOW).problems[0]
+    )
+    # Where there is no key nothing is told from anything.
+    assert find(store(None), "latest").origin == "unchecked"

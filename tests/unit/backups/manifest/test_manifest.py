@@ -17,12 +17,19 @@ from tests.support.backups import MOMENT, good_proof, manifest_for
 GOOD = manifest_for([File("dump/toc.dat", 10, "0" * 64), File("globals.sql", 0, "f" * 64)])
 
 
+def unsealed(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says, without the hash over it: the form of before there was one."""
+    document: dict[str, Any] = json.loads(manifest.to_json())
+    del document["sha256"]
+    return document
+
+
 def test_a_manifest_read_back_is_the_same() -> None:
     assert parse_manifest(GOOD.to_json(), where="here") == GOOD
 
 
 def test_a_manifest_of_before_invalid_indexes_were_noted_down_is_read() -> None:
-    document = json.loads(GOOD.to_json())
+    document = unsealed(GOOD)
     del document["invalid_indexes"]
     older = parse_manifest(json.dumps(document), where="here")
     assert older == dataclasses.replace(GOOD, invalid_indexes=None)
@@ -106,7 +113,7 @@ def test_ids_sort_by_time_and_differ_within_a_second() -> None:
     ],
 )
 def test_what_is_wrong_is_named(key: str, value: object, complaint: str) -> None:
-    text = json.dumps({**json.loads(GOOD.to_json()), key: value})
+    text = json.dumps({**unsealed(GOOD), key: value})
     with pytest.raises(VerificationError) as caught:
         parse_manifest(text, where="staging/x")
     assert caught.value.message.startswith("the manifest of staging/x is damaged: ")
@@ -137,7 +144,7 @@ ANYTHING = st.recursive(
     drop=st.booleans(),
 )
 def test_any_value_anywhere_is_read_or_refused(key: str, value: Any, drop: bool) -> None:
-    document = json.loads(GOOD.to_json())
+    document = unsealed(GOOD)
     if drop:
         del document[key]
     else:
@@ -147,13 +154,14 @@ def test_any_value_anywhere_is_read_or_refused(key: str, value: Any, drop: bool)
 
 @settings(max_examples=120, deadline=None)
 @given(at=st.integers(0, len(GOOD.to_json().encode()) - 1), bit=st.integers(0, 7), cut=st.booleans())
-def test_a_flipped_bit_or_a_cut_is_read_or_refused(at: int, bit: int, cut: bool) -> None:
+def test_a_flipped_bit_or_a_cut_is_refused(at: int, bit: int, cut: bool) -> None:
     raw = bytearray(GOOD.to_json().encode())
     if cut:
         del raw[at:]
     else:
         raw[at] ^= 1 << bit
-    _read_or_refuse(bytes(raw))
+    with pytest.raises(VerificationError):
+        parse_manifest(bytes(raw), where="here")
 
 
 def _read_or_refuse(raw: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgops.backups.repository import open_repository
-from pgops.backups.repository.encryption import _identity_lines
+from pgops.backups.repository.encryption import identity_lines
 from pgops.environments import Encryption, Store
 from pgops.errors import SecretError, UsageError
 from pgops.postgres import Target
@@ -59,16 +59,16 @@ def test_identities_come_from_a_key_file_or_any_secret(
     path = tmp_path / "key"
     path.write_text("# created: today\n# public key: age1x\nAGE-SECRET-KEY-1A\n\nAGE-SECRET-KEY-1B\n")
     path.chmod(0o600)
-    assert _identity_lines(FileSecret(path), "x") == ["AGE-SECRET-KEY-1A", "AGE-SECRET-KEY-1B"]
+    assert identity_lines(FileSecret(path), "x") == ["AGE-SECRET-KEY-1A", "AGE-SECRET-KEY-1B"]
     monkeypatch.setenv("AGE_KEY", "AGE-SECRET-KEY-1C")
-    assert _identity_lines(EnvSecret("AGE_KEY"), "x") == ["AGE-SECRET-KEY-1C"]
+    assert identity_lines(EnvSecret("AGE_KEY"), "x") == ["AGE-SECRET-KEY-1C"]
     ssh = tmp_path / "ssh"
     ssh.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n")
     ssh.chmod(0o600)
-    assert _identity_lines(FileSecret(ssh), "x") == [ssh.read_text()]
+    assert identity_lines(FileSecret(ssh), "x") == [ssh.read_text()]
     monkeypatch.setenv("AGE_KEY", "\n" + ssh.read_text())
-    assert _identity_lines(EnvSecret("AGE_KEY"), "x") == [ssh.read_text()]
+    assert identity_lines(EnvSecret("AGE_KEY"), "x") == [ssh.read_text()]
     assert ssh.read_text() in known_secrets()
     path.chmod(0o644)
     with pytest.raises(SecretError):
-        _identity_lines(FileSecret(path), "x")
+        identity_lines(FileSecret(path), "x")

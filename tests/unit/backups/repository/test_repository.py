@@ -144,7 +144,11 @@ def test_a_damaged_proof_is_told_and_does_not_prove(
     (tmp_path / "backups" / "staging" / three[1].id / proof_name(good_proof())).write_bytes(
         b'{"method": "hope"}'
     )
-    assert [backup_id for backup_id, _problem in listing(repository).damaged] == [three[1].id]
+    found = listing(repository).backups[1]
+    assert (found.id, found.verified, found.proofs) == (three[1].id, False, ())
+    assert found.damaged_notes == (
+        f"{proof_name(good_proof())}: a proof of staging/{three[1].id} is damaged: method 'hope' is not known",
+    )
 
 
 def test_only_notes_are_notes() -> None:
