@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pgops.backups.manifest.seal import seal
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory, Ran
@@ -243,6 +244,7 @@ def test_leftovers_and_damaged_manifests_are_told(staging: ProjectDirectory) -> 
 def test_a_backup_from_the_future_is_not_the_latest(staging: ProjectDirectory) -> None:
     first = answer(staging.run("backup", "--json"))["backup"]
     manifest = json.loads((Path(first["path"]) / "manifest.json").read_text())
+    del manifest["sha256"]
     manifest |= {
         "id": "20960101T000000Z-abcdef",
         "started_at": "2096-01-01T00:00:00Z",
@@ -250,7 +252,7 @@ def test_a_backup_from_the_future_is_not_the_latest(staging: ProjectDirectory) -
     }
     future = Path(first["path"]).with_name(manifest["id"])
     Path(first["path"]).rename(future)
-    (future / "manifest.json").write_text(json.dumps(manifest))
+    (future / "manifest.json").write_text(seal(manifest))
     assert answer(staging.run("backup.show", "--json"))["backup"]["id"] == future.name
     assert "(in the future)" in staging.run("restore", "--dry-run").out
 

@@ -79,6 +79,8 @@ def open_sealed(text: str | bytes, known: Collection[str]) -> Sealed:
     found = _HASH.fullmatch(raw[-_HASH_LENGTH:])
     if found is None:
         reader = load_object(raw)
+        if reader.keys() & {_HASH_KEY, _SIGNATURE_KEY}:
+            raise MalformedError("its hash does not stand where it was written")
         if strange := sorted(reader.keys() - set(known)):
             raise MalformedError(f"its hash is damaged, or {strange[0][:80]!r} is not a key of it")
         return Sealed(raw, covered=False, signature=None, reader=reader)
