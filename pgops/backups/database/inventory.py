@@ -17,7 +17,11 @@ _BATCH_TABLES = 100
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A relation that a dump covers. ``kind`` and ``persistence`` are pg_class's letters."""
+    """A relation that a dump covers. ``kind`` and ``persistence`` are pg_class's letters.
+
+    ``bytes`` are those of its rows on the disk, large values included, as VACUUM or ANALYZE last saw them; as they are
+    now where neither did, or much has changed since.
+    """
 
     oid: int
     schema: str
@@ -35,6 +39,20 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What a database holds besides relations; ``descending`` are the sequences that count down."""
+
+    descending: frozenset[tuple[str, str]]
+    large_objects: int
+    invalid_indexes: tuple[InvalidIndex, ...]
+    extensions: tuple[Extension, ...]
+    roles: tuple[str, ...]
+    named_roles: tuple[str, ...]
+    tablespaces: tuple[str, ...]
+    database: DatabaseFacts
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFacts:
     """The database itself, which a plain pg_restore into an existing database does not bring back."""
 
@@ -45,17 +63,29 @@ class DatabaseFacts:
     settings: tuple[Setting, ...]
 
 
-# Members of extensions are not dumped; the restore's CREATE EXTENSION makes them.
+# Members of extensions are not dumped; the restore's CREATE EXTENSION makes them. They are looked for from the side of
+# the extensions, which are few; and whoever may read everything is not asked for each table whether he may.
+# To ask for the size of a table the server opens it, its TOAST table and that one's index: for many small tables as
+# much as pg_dump does with them, and a second for ten thousand. So it is asked for only where what VACUUM and ANALYZE
+# noted down is missing or a tenth has changed since. A standby has no statistics of what was changed.
 _RELATIONS = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
-       CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_table_size(c.oid), 0) ELSE 0 END,
-       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+       CASE WHEN c.relkind NOT IN ('r', 'm') THEN 0
+            WHEN c.relpages = 0 OR pg_stat_get_mod_since_analyze(c.oid) > c.reltuples / 10 OR pg_is_in_recovery()
+                 OR t.reltuples < 0 AND pg_stat_get_tuples_inserted(t.oid) > 0
+            THEN coalesce(pg_table_size(c.oid), 0)
+            ELSE (c.relpages::bigint + coalesce(t.relpages, 0)) * current_setting('block_size')::bigint END,
+       CASE WHEN (SELECT r.rolsuper OR pg_has_role(r.oid, 'pg_read_all_data', 'USAGE')
+                    FROM pg_roles AS r WHERE r.rolname = current_user) THEN true
+            ELSE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') END,
        c.relrowsecurity AND row_security_active(c.oid)
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  LEFT JOIN pg_class AS t ON t.oid = c.reltoastrelid
  WHERE c.relkind IN ('r', 'm', 'f', 'S') AND c.relpersistence <> 't'
    AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-   AND NOT EXISTS (SELECT 1 FROM pg_depend AS d
-                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+   AND c.oid NOT IN (SELECT d.objid FROM pg_depend AS d
+                      WHERE d.refclassid = 'pg_extension'::regclass AND d.classid = 'pg_class'::regclass
+                        AND d.deptype = 'e')
  ORDER BY 6 DESC, 2, 3
 """
 
@@ -85,6 +115,20 @@ def partitions_by_enum(connection: Connection) -> dict[tuple[str, str], tuple[st
     """Partitions by the hash of an enum, each with the topmost table that is partitioned so."""
     rows = fetch_all(connection, _PARTITIONS_BY_ENUM)
     return {(schema, name): (above_schema, above) for schema, name, above_schema, above in rows}
+
+
+def beside(connection: Connection) -> Beside:
+    """Everything that the functions below tell, which only read catalogues."""
+    return Beside(
+        descending=descending(connection),
+        large_objects=large_objects(connection),
+        invalid_indexes=invalid_indexes(connection),
+        extensions=extensions(connection),
+        roles=roles(connection),
+        named_roles=named_roles(connection),
+        tablespaces=tablespaces(connection),
+        database=database_facts(connection),
+    )
 
 
 def table_of(relation: Relation, rows: int | None) -> Table:
@@ -260,15 +304,15 @@ def database_facts(connection: Connection) -> DatabaseFacts:
 # Alembic's table is known by its shape: its name and schema are a setting of each project's env.py.
 _VERSION_TABLES = """
 SELECT a.attrelid::bigint FROM pg_attribute AS a
- WHERE a.attrelid = ANY(%s::bigint[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
- GROUP BY a.attrelid
-HAVING count(*) = 1 AND min(a.attname::text) = 'version_num' AND min(a.atttypid::regtype::text) = 'character varying'
+ WHERE a.attname = 'version_num' AND a.atttypid = 'character varying'::regtype AND a.attnum > 0 AND NOT a.attisdropped
+   AND NOT EXISTS (SELECT 1 FROM pg_attribute AS b WHERE b.attrelid = a.attrelid
+                      AND b.attnum > 0 AND b.attnum <> a.attnum AND NOT b.attisdropped)
 """
 
 
 def alembic_heads(connection: Connection, tables: Sequence[Relation]) -> tuple[str, ...]:
     """Revisions that Alembic's version tables hold, whatever they are called; sorted."""
-    oids = {int(row[0]) for row in fetch_all(connection, _VERSION_TABLES, ([each.oid for each in tables],))}
+    oids = {int(row[0]) for row in fetch_all(connection, _VERSION_TABLES)}
     found = [each for each in tables if each.oid in oids]
     if not found:
         return ()

@@ -119,27 +119,28 @@ def dump(
                 dumping,
                 globals_,
             ):
-                finished = wait(dumping, monitor.look)
+                looking = reader.start(inventory.beside)
+                finished = wait(dumping, lambda: reader.look(looking))
                 if finished.exit_code != 0:
                     raise _explained(finished, monitor.blockers, lock_wait)
                 left = inventory.still_there(control, sequences)
                 after = reader.wait_for(_unlocked(lambda through: inventory.sequences(through, left)))
                 warnings += _globals_warning(wait(globals_), globals_file)
-            invalid = inventory.invalid_indexes(connection)
-            warnings += _invalid_index_warnings(invalid)
+            beside = looking.result()
+            warnings += _invalid_index_warnings(beside.invalid_indexes)
             return Dumped(
                 snapshot=snapshot,
                 heads=heads,
                 filled=tuple(filled),
                 others=tuple(each for each in tables if not _has_rows(each, standby=facts.in_recovery)),
-                sequences=_least(before, after, inventory.descending(connection)),
-                large_objects=inventory.large_objects(connection),
-                invalid_indexes=invalid,
-                extensions=inventory.extensions(connection),
-                roles=inventory.roles(connection),
-                named_roles=inventory.named_roles(connection),
-                tablespaces=inventory.tablespaces(connection),
-                database=inventory.database_facts(connection),
+                sequences=_least(before, after, beside.descending),
+                large_objects=beside.large_objects,
+                invalid_indexes=beside.invalid_indexes,
+                extensions=beside.extensions,
+                roles=beside.roles,
+                named_roles=beside.named_roles,
+                tablespaces=beside.tablespaces,
+                database=beside.database,
                 warnings=tuple(warnings),
             )
     except DatabaseError as error:
@@ -246,6 +247,11 @@ def _explained(finished: Finished, blockers: Sequence[Blocker], lock_wait: float
         return _not_locked(blockers, lock_wait)
     if "No space left on device" in said:
         hint = "free some space, or point backups.store elsewhere in environments.yaml"
+    elif "max_locks_per_transaction" in said:
+        # Each worker locks its tables, the first one all of them.
+        hint = (
+            "raise max_locks_per_transaction in the server (that takes its restart), or set backups.jobs to 1"
+        )
     elif "permission denied" in said:
         hint = "grant pg_read_all_data to the role, or back up as the owner"
     else:

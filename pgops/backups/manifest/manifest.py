@@ -52,7 +52,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table or partition at the snapshot; ``bytes`` as on the server's disk, its indexes not counted.
+    """A table or partition at the snapshot; ``bytes`` as on the server's disk, about, its indexes not counted.
 
     ``rows`` is ``None`` where the archive holds none to compare with: a foreign table's stay where they
     are, a materialised view's are computed anew by the restore.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pgops.backups.database import inventory
 from pgops.backups.dump import create as making
 from pgops.backups.dump.dump import Dumped, dump
 from pgops.backups.repository import open_repository
@@ -122,15 +123,20 @@ def quiet(server: Target, *statements: str) -> Iterator[Target]:
         yield target
 
 
-def blocks(target: Target) -> int:
-    """Blocks of the tables' rows that ended sessions have asked for, from the disk or not; out of line ones too."""
+def left(target: Target) -> Target:
+    """The target when every session in it has ended, and has told what it read."""
     with connected(target.with_database("postgres")) as connection:
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
         deadline = time.monotonic() + 60
         while fetch_value(connection, sessions, (target.dbname,)):
             assert time.monotonic() < deadline, "somebody is still connected"
             time.sleep(0.02)
-    with connected(target) as connection:
+    return target
+
+
+def blocks(target: Target) -> int:
+    """Blocks of the tables' rows that ended sessions have asked for, from the disk or not; out of line ones too."""
+    with connected(left(target)) as connection:
         sql = (
             "SELECT sum(heap_blks_read + heap_blks_hit + coalesce(toast_blks_read + toast_blks_hit, 0))::bigint"
             " FROM pg_statio_user_tables"
@@ -138,15 +144,24 @@ def blocks(target: Target) -> int:
         return int(str(fetch_value(connection, sql)))
 
 
+def all_blocks(target: Target) -> int:
+    """Blocks of the whole database that ended sessions have asked for."""
+    with connected(left(target).with_database("postgres")) as connection:
+        sql = "SELECT blks_read + blks_hit FROM pg_stat_database WHERE datname = %s"
+        return int(str(fetch_value(connection, sql, (target.dbname,))))
+
+
+OFF = "WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)"
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_server_reads_every_table_once_as_for_pg_dump(
     server: Target, tmp_path: Path, tools: Toolset, jobs: int
 ) -> None:
-    off = "WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)"
     with quiet(
         server,
-        f"CREATE TABLE large {off} AS SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 50000) g",
-        f"CREATE TABLE wide (t text STORAGE EXTERNAL) {off}",
+        f"CREATE TABLE large {OFF} AS SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 50000) g",
+        f"CREATE TABLE wide (t text STORAGE EXTERNAL) {OFF}",
         "INSERT INTO wide SELECT repeat('x', 20000) FROM generate_series(1, 300)",
         "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
         "INSERT INTO alembic_version VALUES ('abc')",
@@ -160,3 +175,51 @@ def test_the_server_reads_every_table_once_as_for_pg_dump(
     assert between - begun > 2500
     # One block more: the look at Alembic's heads.
     assert 0 <= (ended - between) - (between - begun) <= 1
+
+
+def test_what_is_asked_of_the_catalogues_hardly_grows_with_the_number_of_tables(server: Target) -> None:
+    """pg_dump asks for some ninety blocks of the catalogues for each table."""
+
+    def cost(tables: int) -> int:
+        statements = [f"CREATE TABLE t{n} (id int PRIMARY KEY, t text) {OFF}" for n in range(tables)]
+        statements += [f"INSERT INTO t{n} VALUES (1)" for n in range(tables)]
+        with quiet(server, *statements) as target:
+            before = all_blocks(target)
+            with connected(target) as connection:
+                found = inventory.relations(connection)
+                inventory.alembic_heads(connection, found)
+                inventory.beside(connection)
+            return all_blocks(target) - before
+
+    few, many = cost(10), cost(210)
+    assert (many - few) / 200 < 3
+
+
+def test_a_tables_size_is_known_whoever_looked_after_it(server: Target) -> None:
+    wide = "SELECT g, repeat(md5(g::text), 8) AS t FROM generate_series(1, 5000) g"
+    with quiet(
+        server,
+        f"CREATE TABLE still {OFF} AS {wide}",
+        f"CREATE TABLE grown {OFF} AS {wide}",
+        f"CREATE TABLE apart (t text STORAGE EXTERNAL) {OFF}",
+        "INSERT INTO apart SELECT repeat('x', 20000) FROM generate_series(1, 100)",
+    ) as target:
+        run_sql(
+            target,
+            f"INSERT INTO grown {wide}",
+            f"CREATE TABLE fresh {OFF} AS {wide}",
+            f"CREATE TABLE late (t text STORAGE EXTERNAL) {OFF}",
+            "INSERT INTO late SELECT repeat('x', 20000) FROM generate_series(1, 100)",
+            # That looks at the table and not at the values that lie apart.
+            "ANALYZE late",
+        )
+        with connected(left(target)) as connection:
+            sizes = {each.name: each.bytes for each in inventory.relations(connection)}
+            exact = dict(
+                fetch_all(
+                    connection,
+                    "SELECT relname::text, pg_table_size(oid) FROM pg_class"
+                    " WHERE relkind = 'r' AND oid >= 16384",
+                )
+            )
+    assert {name: round(sizes[name] / exact[name], 1) for name in sizes} == dict.fromkeys(exact, 1.0)
