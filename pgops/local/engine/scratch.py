@@ -92,7 +92,7 @@ def scratch_container(major: int, settings: Mapping[str, str]) -> Iterator[tuple
                 password=LiteralSecret(password),
                 sslmode="disable",
             )
-            wait_until_ready(target, _READY)
+            wait_until_ready(target, _READY, still_alive=lambda: _check_lives(api, container, name))
             yield target, name
 
 
@@ -105,6 +105,22 @@ def _port(api: Any, container: str) -> int:
         if time.monotonic() >= deadline:
             raise UnreachableError("the scratch container published no port", untouched="nothing was touched")
         time.sleep(0.02)
+
+
+def _check_lives(api: Any, container: str, name: str) -> None:
+    """Nothing is waited for in a container that has ended.
+
+    :raises UnreachableError: it has, with its last words.
+    """
+    try:
+        if api.inspect_container(container)["State"]["Running"]:
+            return
+        said = api.logs(container, tail=3).decode("utf-8", "replace")
+    except docker.errors.NotFound:
+        said = "it was removed"
+    raise UnreachableError(
+        f"a scratch server of {name} ended at once: {' '.join(said.split())}", untouched="nothing was touched"
+    )
 
 
 def _send(stream: Any, data: bytes) -> None:

@@ -108,8 +108,8 @@ def _of_session(
 ) -> Hazard | None:
     for lock, statement in wanted:
         held = set(session.modes) & ({*_CONFLICTS[lock], "AccessExclusiveLock"})
-        # CONCURRENTLY also waits for every transaction that has written to the table before.
-        if statement.has("concurrently") and session.modes:
+        # An index made or dropped CONCURRENTLY also waits for every transaction that has used the table before.
+        if lock == "SHARE UPDATE EXCLUSIVE" and statement.has("concurrently") and session.modes:
             held = set(session.modes)
         if not held:
             continue

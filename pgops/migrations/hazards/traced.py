@@ -14,7 +14,7 @@ from pgops.migrations.hazards.observed import Change, Seen, Trace
 from pgops.migrations.hazards.rules import BESIDE_DEFAULT_PARTITION, STATEMENT_RULES, Level, Rule
 from pgops.migrations.hazards.sql import Name, Statement
 from pgops.migrations.hazards.traced_rules import READING, STATES
-from pgops.postgres import Connection, fetch_all
+from pgops.postgres import Connection, fetch_all, fetch_value
 from pgops.postgres.locks import lock_key
 from pgops.units import human_bytes
 
@@ -42,6 +42,7 @@ class _Target:
     states: Mapping[str, live.TableState]
     roots: Mapping[str, str]
     defaults: frozenset[str]
+    user: str
 
 
 def judge(
@@ -88,6 +89,7 @@ def _target(connection: Connection, trace: Trace) -> _Target:
         {shown: states[name] for shown, name in wanted.items() if name in states},
         roots,
         frozenset(row[0] for row in rows if row[2]),
+        str(fetch_value(connection, "SELECT current_user::text")),
     )
 
 
@@ -194,7 +196,7 @@ def _harms(
                 yield rules[name], change, f"dropped {table}"
             case "drop-column":
                 yield rules["ban-drop-column"], change, f"dropped {change.what} of {table}"
-            case "rename":
+            case "rename" if change.detail != "v":
                 yield rules["renaming-table"], change, f"renamed {table} to {change.what}"
             case "rename-column":
                 yield rules["renaming-column"], change, f"renamed {change.what} of {table} to {change.detail}"
@@ -275,6 +277,8 @@ def _of_scan(
     """A table that is read from end to end while others wait for it."""
     if _ORDER.index(lock) < _BLOCKING or seen.writes:
         return None
+    if statement.starts("refresh"):
+        return None  # CONCURRENTLY keeps others from writing a view that nobody else writes
     if seen.sql.lstrip()[:6].lower() in {"select", "insert", "with"}:
         return None
     did = f"read every row of {table} under {lock}"
@@ -523,7 +527,7 @@ def _of_access(
                     f"row security of {each.table} is on without a policy: all but its owner see no row",
                 )
             case "rights":
-                lost = _lost(each.detail)
+                lost = _lost(each.detail, target.user)
                 if lost:
                     yield _state("revoking-rights", statement, each.table, f"{lost} on {each.table}")
             case "move":
@@ -547,14 +551,15 @@ def _of_access(
                     each.table,
                     f"trigger {each.what} of {each.table} is turned off and stays so",
                 )
-            case "drop-view":
+            case "drop-view" | "rename" if each.kind == "drop-view" or each.detail == "v":
                 users = _sessions_on(connection, each.table)
                 if users:
+                    did = "dropped" if each.kind == "drop-view" else f"renamed to {each.what}"
                     yield _state(
                         "dropping-view",
                         statement,
                         each.table,
-                        f"{each.table} is dropped, and {users} uses it now",
+                        f"{each.table} is {did}, and {users} uses it now",
                     )
             case _:
                 continue
@@ -568,14 +573,14 @@ def _sessions_on(connection: Connection, view: str) -> str:
     return ", ".join(f"pid {each.pid} ({each.user})" for each in found)
 
 
-def _lost(change: str) -> str:
-    """``{a=rw/o} -> {a=r/o}`` -> who loses what, in words; ``""`` where nobody does."""
+def _lost(change: str, migrating: str) -> str:
+    """``{a=rw/o} -> {a=r/o}`` -> who loses what, in words; ``""`` where nobody does but who migrates."""
     before, _, after = change.partition(" -> ")
     had, has = _grants(before), _grants(after)
     lost = []
     for role, rights in had.items():
         missing = rights - has.get(role, set())
-        if missing:
+        if missing and role != migrating:
             words = ", ".join(sorted(_RIGHTS[each] for each in missing if each in _RIGHTS))
             lost.append(f"{role or 'PUBLIC'} loses {words}")
     return "; ".join(lost)

@@ -213,7 +213,7 @@ def _altered(name: str, before: Relation, after: Relation) -> Iterator[Change]:
     if before.schema != after.schema:
         yield Change("move", name, after.schema)
     if before.name != after.name:
-        yield Change("rename", name, after.name)
+        yield Change("rename", name, after.name, after.kind)
     if before.parent != after.parent:
         yield Change("attach" if after.parent else "detach", name)
     if before.rights != after.rights:

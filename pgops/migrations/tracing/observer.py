@@ -344,7 +344,9 @@ class Observer:
         self._schemas = found
 
     def _settings(self, session: _Session, now: list[str]) -> Iterator[Setting]:
-        assert session.settings is not None
+        if session.settings is None:
+            # Nothing was asked before the first statement: there is nothing to compare with.
+            session.settings = now
         for name, before, after in zip(SETTINGS, session.settings, now, strict=True):
             if before == after:
                 session.changed.discard(name)
@@ -362,10 +364,12 @@ class Observer:
         return sorted(found, key=lambda lock: lock.relation)
 
     def _commit(self, connection: Any) -> None:
-        session = connection.info.get(_SESSION)
-        if session is None or not session.open:
-            return
-        if self.revision is not None:
+        session: _Session = connection.info.setdefault(_SESSION, _Session())
+        alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+        if self.revision is not None and not alone:
+            if not session.open:
+                session.held, session.counts = {}, {}
+
             # What went over the driver's own cursors is seen here at the latest.
             def unseen(seen: Seen) -> None:
                 if seen.changes or seen.writes or seen.settings:

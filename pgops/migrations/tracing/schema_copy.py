@@ -182,6 +182,8 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
         except DatabaseError:
             execute(connection, "ROLLBACK")
             missing += _one_by_one(connection, text)
+        # They are as empty as their tables, and may be refreshed CONCURRENTLY as over there.
+        execute(connection, "UPDATE pg_catalog.pg_class SET relispopulated = true WHERE relkind = 'm'")
         # What it is allowed beside its own: a managed service's role may more than its attributes say.
         execute(
             connection, f"GRANT CREATE, CONNECT, TEMPORARY ON DATABASE {identifier(found.database)} TO PUBLIC"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.run import Run
 from pgops.migrations.run.watch import IndexProgress
 from pgops.migrations.tracing.observer import Observer
-from pgops.migrations.tracing.schema_copy import dump_schema, load_schema, stamp, surroundings
+from pgops.migrations.tracing.schema_copy import Surroundings, dump_schema, load_schema, stamp, surroundings
 from pgops.pgtools import ToolSource
 from pgops.postgres import (
     Blocker,
@@ -155,22 +156,16 @@ def trace(
     began = time.monotonic()
     with connected(plan.target, application_name="pgops look") as connection:
         found = surroundings(connection)
-    try:
-        script = dump_schema(
-            plan.target, found, sources, lock_wait=min(_DUMP_WAIT, plan.environment.timeouts.lock)
-        )
-        source = "pg_dump"
-    except PgopsError as error:
-        try:
-            script, source = of_backup()
-        except PgopsError as other:
-            raise PgopsError(f"{error.message}; {other.message}") from error
-    with scratch((found.major,), found.extensions) as (server, origin):
-        target, missing = load_schema(server, found, script)
-        target = dataclasses.replace(target, environment=plan.environment.name, sslmode="prefer")
-        superuser = server.with_database(found.database)
-        stamp(superuser, plan.version_table.name, plan.version_table.schema, plan.current)
-        statements, revisions, failure = _carry_out(plan, target, superuser)
+    # The dump waits for the target, the scratch server for this machine: side by side.
+    with ThreadPoolExecutor(1, thread_name_prefix="pgops-schema") as pool:
+        dumped = pool.submit(_schema, plan, found, sources, of_backup)
+        with scratch((found.major,), found.extensions) as (server, origin):
+            script, source = dumped.result()
+            target, missing = load_schema(server, found, script)
+            target = dataclasses.replace(target, environment=plan.environment.name, sslmode="prefer")
+            superuser = server.with_database(found.database)
+            stamp(superuser, plan.version_table.name, plan.version_table.schema, plan.current)
+            statements, revisions, failure = _carry_out(plan, target, superuser)
     untraced = [f"not in the copy: {each}" for each in missing]
     left = [each.revision for each in plan.pending if each.revision not in revisions]
     if left:
@@ -184,6 +179,20 @@ def trace(
         revisions=tuple(revisions),
         untraced=tuple(untraced),
     )
+
+
+def _schema(
+    plan: Plan, found: Surroundings, sources: Sequence[ToolSource], of_backup: SchemaOfBackup
+) -> tuple[str, str]:
+    """The target's schema as SQL, and where it is from."""
+    lock_wait = min(_DUMP_WAIT, plan.environment.timeouts.lock)
+    try:
+        return dump_schema(plan.target, found, sources, lock_wait=lock_wait), "pg_dump"
+    except PgopsError as error:
+        try:
+            return of_backup()
+        except PgopsError as other:
+            raise PgopsError(f"{error.message}; {other.message}") from error
 
 
 def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen], list[str], str]:

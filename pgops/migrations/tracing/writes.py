@@ -44,19 +44,20 @@ def _bounded(verb: str, node: Mapping[str, Any], below: Sequence[Mapping[str, An
             each["Node Type"] in _READS or (each["Node Type"] in _INDEXED and not _by_key(each, unique))
             for each in below
         )
+    names = {
+        node.get("Relation Name"),
+        *(each.get("Relation Name") for each in node.get("Target Tables") or ()),
+    }
     own = [
         each
         for each in below
-        if each["Node Type"] in _NAMED
-        or each["Node Type"] in _INDEXED
-        or each.get("Relation Name") == node.get("Relation Name")
+        if each["Node Type"] in _NAMED or each["Node Type"] in _INDEXED or each.get("Relation Name") in names
     ]
     if not own:
         # Neither read nor looked up: the planner knows that no row fits.
-        return True
+        return not any(each["Node Type"] in _READS for each in below)
     return any(each["Node Type"] in _NAMED or _by_key(each, unique) for each in own) and not any(
-        each["Node Type"] == "Seq Scan" and each.get("Relation Name") == node.get("Relation Name")
-        for each in own
+        each["Node Type"] == "Seq Scan" and each.get("Relation Name") in names for each in own
     )
 
 

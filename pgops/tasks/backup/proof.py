@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pgops.tasks._task import Context
     from pgops.terminal.console import Console
 
+_NEWER = 6
+"""How many majors, its own among them, may restore a dump."""
+
 
 def prove_by_restoring(
     context: Context, console: Console, repository: Repository, found: Backup, *, on: str | None
@@ -76,17 +79,20 @@ def _scratch(context: Context, found: Backup, on: str | None) -> Iterator[Target
     if local is not None:
         yield local
         return
-    from pgops.local import embedded
+    from pgops.local.scratch import scratch_server
 
-    reason = embedded.available()
-    if reason is not None:
-        raise RefusedError(
-            f"there is no scratch server to restore into: {reason}",
-            untouched="nothing was touched",
-            hint="start the local server (invoke db.up), or name another unprotected environment: --on=staging",
-        )
-    with embedded.scratch_server() as state:
-        yield state.target
+    own = found.manifest.server_major
+    with contextlib.ExitStack() as stack:
+        try:
+            # A newer server takes an older one's dump.
+            server = stack.enter_context(scratch_server(range(own, own + _NEWER)))
+        except UnreachableError as error:
+            raise RefusedError(
+                f"there is no scratch server to restore into: {error.message}",
+                untouched="nothing was touched",
+                hint="start the local server (invoke db.up), or name another unprotected environment: --on=staging",
+            ) from error
+        yield server.target
 
 
 def _running_local(context: Context, found: Backup) -> Target | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pgops.postgres import Blocker
     from pgops.terminal.console import Console, Ticker
 
+_SEEN = 10
 _LEVEL_STYLES = {"warning": "yellow", "block": "red"}
 
 
@@ -39,17 +40,39 @@ def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, back
             f"  {sign} {console.style(revision.revision, 'cyan')}  {revision.message or '(no message)'}"
         )
         if revision.reads_data:
-            console.say(f"      its SQL is not known before it runs: {revision.reads_data}")
+            _show_reading(console, plan, revision)
         for hazard in revision.hazards:
             _show_hazard(console, hazard, plan.action)
     for hazard in plan.hazards:
         _show_hazard(console, hazard, plan.action)
     _show_notes(console, plan)
+    if plan.trace is not None:
+        count = len(plan.trace.statements)
+        console.say(
+            console.style(
+                f"  traced on {plan.trace.server} with {plan.environment.name}'s bare schema: "
+                f"{count} {'statement' if count == 1 else 'statements'} in {human_seconds(plan.trace.seconds)}",
+                "dim",
+            )
+        )
     if backup:
         console.say("  a verified backup is taken first")
     if promotion is not None:
         console.say(f"  promotion: {promotion}")
     console.say(f"  plan {plan.hash}")
+
+
+def _show_reading(console: Console, plan: Plan, revision: PlannedRevision) -> None:
+    """A revision whose SQL depends on rows: what it ran where there were none, if that was tried."""
+    if plan.trace is None or revision.revision not in plan.trace.revisions:
+        console.say(f"      its SQL is not known before it runs: {revision.reads_data}")
+        return
+    console.say("      it reads rows, which decide what it runs; without any it ran:")
+    seen = [each for each in plan.trace.statements if each.revision == revision.revision]
+    for each in seen[:_SEEN]:
+        console.say(f"          {' '.join(each.sql.split())}")
+    if len(seen) > _SEEN:
+        console.say(f"          … and {len(seen) - _SEEN} more (migrate.plan --json lists them)")
 
 
 def _show_notes(console: Console, plan: Plan) -> None:

@@ -1,0 +1,363 @@
+"""Plans carried out on a bare schema: what is seen, what it means here, and what is said when it can't be."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgops.environments import HazardSettings
+from pgops.errors import PgopsError, UnreachableError
+from pgops.local.scratch import scratch_server
+from pgops.local.tools import tool_sources
+from pgops.migrations.hazards import Hazard
+from pgops.migrations.hazards.observed import Seen
+from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.tracing import trace as tracing
+from pgops.migrations.tracing.trace import NotTracedError, with_trace
+from pgops.postgres import Target, connected, execute, fetch_all
+from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.projects import STOCK_ENV, AlembicProject, migrate, online_env, value
+
+SETTINGS = HazardSettings(large_rows=1_000)
+FILLED = """
+CREATE TABLE orders (id integer PRIMARY KEY, total integer, note text);
+INSERT INTO orders SELECT i, i, 'secret ' || i FROM generate_series(1, 2000) AS i;
+CREATE TABLE lines (id integer PRIMARY KEY, "order" integer);
+INSERT INTO lines SELECT i, i FROM generate_series(1, 2000) AS i;
+CREATE TABLE nothing (id integer PRIMARY KEY, n integer);
+CREATE SEQUENCE counter START 4711;
+ANALYZE;
+"""
+
+
+@contextmanager
+def server(majors: Any, extensions: Any) -> Iterator[tuple[Target, str]]:
+    with scratch_server(majors, extensions=extensions) as found:
+        yield found.target, found.origin
+
+
+def no_backup() -> tuple[str, str]:
+    raise PgopsError("no backup")
+
+
+def plan_of(
+    path: Path, target: Target, *bodies: str, env: str = STOCK_ENV, settings: HazardSettings = SETTINGS
+) -> Plan:
+    """A plan with one revision for each body of an upgrade, traced."""
+    project = AlembicProject.make(path, env=env)
+    before = None
+    for number, body in enumerate(bodies, 1):
+        project.revision(f"aa{number:02}", before, body)
+        before = f"aa{number:02}"
+    plan = make_plan(project.environment(target, hazards=settings), target)
+    return with_trace(plan, server, tool_sources(), of_backup=no_backup)
+
+
+def statements(plan: Plan, revision: str = "aa01") -> list[Seen]:
+    assert plan.trace is not None, plan.notes
+    return [each for each in plan.trace.statements if each.revision == revision]
+
+
+def hazard(plan: Plan, rule: str) -> Hazard:
+    return next(each for each in plan.all_hazards if each.rule == rule)
+
+
+@pytest.fixture
+def filled(database: Target) -> Target:
+    with connected(database) as connection:
+        execute(connection, FILLED)
+    return database
+
+
+def test_each_statement_says_what_postgresql_did(tmp_path: Path, filled: Target) -> None:
+    plan = plan_of(
+        tmp_path,
+        filled,
+        "op.execute('ALTER TABLE orders ALTER total TYPE bigint')\nop.drop_column('lines', 'order')",
+        "op.execute('SELECT count(*) FROM orders')",
+    )
+
+    assert plan.trace is not None
+    first, second = (each.as_dict() for each in statements(plan))
+    assert first["rewrites"] == ["orders"]
+    assert {"relation": "orders", "mode": "ACCESS EXCLUSIVE"} in first["locks"]  # type: ignore[operator]
+    assert (second["dropped"], second["rewrites"]) == (["lines.order"], [])
+    assert [each.scans for each in statements(plan, "aa02")] == [("orders",)]
+    found = hazard(plan, "changing-column-type")
+    assert (found.level, found.table, found.rows, found.lock) == ("block", "orders", 2000, "ACCESS EXCLUSIVE")
+    assert found.message.startswith("rewrote orders under ACCESS EXCLUSIVE (about 2,000 rows")
+    assert (plan.trace.revisions, plan.trace.untraced) == (("aa01", "aa02"), ())
+    assert plan.as_dict()["trace"] == plan.trace.as_dict()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "op.execute(\"DO $$ BEGIN EXECUTE 'ALTER TABLE orders ALTER total TYPE bigint'; END $$\")",
+        "bind = op.get_bind()\nfor (name,) in bind.execute(sa.text(\"SELECT 'orders'\")).fetchall():\n"
+        "    op.execute(f'ALTER TABLE {name} ALTER total TYPE bigint')",
+        "with op.get_context().autocommit_block():\n    op.execute('ALTER TABLE orders ALTER total TYPE bigint')",
+        "cursor = op.get_bind().connection.cursor()\ncursor.execute('ALTER TABLE orders ALTER total TYPE bigint')",
+    ],
+    ids=["do", "python", "autocommit", "driver"],
+)
+def test_a_rewrite_is_seen_wherever_it_hides(tmp_path: Path, filled: Target, body: str) -> None:
+    plan = plan_of(tmp_path, filled, body)
+
+    assert hazard(plan, "changing-column-type").table == "orders"
+
+
+def test_concurrently_is_watched_from_beside(tmp_path: Path, filled: Target) -> None:
+    plan = plan_of(
+        tmp_path,
+        filled,
+        "with op.get_context().autocommit_block():\n"
+        "    op.create_index('lines_order', 'lines', ['order'], postgresql_concurrently=True)\n"
+        "    op.execute('VACUUM FULL orders')\n"
+        "    op.execute('REINDEX TABLE CONCURRENTLY lines')",
+    )
+
+    index, vacuum, reindex = statements(plan)
+    assert [(each.relation, each.mode) for each in index.locks] == [("lines", "SHARE UPDATE EXCLUSIVE")]
+    assert ("orders", "ACCESS EXCLUSIVE") in {(each.relation, each.mode) for each in vacuum.locks}
+    assert ("lines", "SHARE UPDATE EXCLUSIVE") in {(each.relation, each.mode) for each in reindex.locks}
+    assert [(each.rule, each.table) for each in plan.all_hazards] == [("rewriting-table", "orders")]
+
+
+def test_no_row_and_no_value_of_a_sequence_leaves_the_target(tmp_path: Path, filled: Target) -> None:
+    seen = tmp_path / "seen"
+    body = f"""
+        bind = op.get_bind()
+        rows = bind.execute(sa.text("SELECT count(*) FROM orders")).scalar()
+        number = bind.execute(sa.text("SELECT nextval('counter')")).scalar()
+        with open({str(seen)!r}, "a") as file:
+            file.write(f"{{rows}} {{number}}\\n")
+    """
+    with connected(filled) as connection:
+        execute(connection, "SELECT nextval('counter'), nextval('counter')")
+
+    plan = plan_of(tmp_path, filled, body)
+
+    assert seen.read_text() == "0 4711\n"
+    assert value(filled, "SELECT last_value FROM counter") == 4712
+    assert [each.rule for each in plan.all_hazards] == ["unseen-sql"]
+    assert hazard(plan, "unseen-sql").level == "note"
+    assert "SELECT count(*) FROM orders" in [each.sql for each in statements(plan)]
+
+
+def test_a_role_that_may_only_read_is_enough(tmp_path: Path, filled: Target) -> None:
+    with connected(filled) as connection:
+        execute(connection, "CREATE ROLE trace_reader LOGIN PASSWORD 'reader'")
+        execute(connection, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO trace_reader")
+        execute(connection, "GRANT SELECT ON counter TO trace_reader")
+        execute(connection, "ALTER TABLE lines OWNER TO trace_reader")
+    reader = dataclasses.replace(filled, user="trace_reader", password=LiteralSecret(Secret("reader")))
+    try:
+        plan = plan_of(tmp_path, reader, "op.execute('ALTER TABLE lines ALTER \"order\" TYPE bigint')")
+        assert hazard(plan, "changing-column-type").table == "lines"
+    finally:
+        with connected(filled) as connection:
+            execute(connection, "DROP OWNED BY trace_reader CASCADE; DROP ROLE trace_reader")
+
+
+def test_what_fails_is_named_and_the_rest_is_predicted(tmp_path: Path, filled: Target) -> None:
+    plan = plan_of(
+        tmp_path,
+        filled,
+        "op.execute('ALTER TABLE orders ALTER total TYPE bigint')",
+        "op.execute('ALTER TABLE orders ALTER nowhere TYPE bigint')",
+        "op.execute('CREATE INDEX i ON orders (note)')",
+    )
+
+    assert plan.trace is not None and plan.trace.revisions == ("aa01",)
+    assert 'column "nowhere" of relation "orders" does not exist' in hazard(plan, "failing-statement").message
+    (untraced,) = plan.trace.untraced
+    assert untraced.startswith("revision aa02 and the 1 after it could not be carried out on the bare schema")
+    assert f"not traced: {untraced}" in plan.notes
+    assert hazard(plan, "require-concurrent-index-creation").revision == "aa03"
+
+
+def test_a_revision_that_wants_rows_is_no_excuse_to_say_nothing(tmp_path: Path, filled: Target) -> None:
+    plan = plan_of(
+        tmp_path,
+        filled,
+        "assert op.get_bind().execute(sa.text('SELECT count(*) FROM orders')).scalar() == 2000",
+        "op.execute('TRUNCATE orders')",
+    )
+
+    assert plan.trace is not None and plan.trace.revisions == ()
+    assert [each.rule for each in plan.pending[0].hazards] == ["unseen-sql"]
+    assert [(each.rule, each.level) for each in plan.pending[1].hazards] == [("truncating-table", "block")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "rule"),
+    [
+        ("SET lock_timeout = 0", "disarming-run"),
+        ("SET LOCAL statement_timeout = '10h'", "disarming-run"),
+        ("SET session_replication_role = replica", "disarming-run"),
+        ("ALTER TABLE orders DISABLE TRIGGER ALL; CREATE TRIGGER z BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); ALTER TABLE orders DISABLE TRIGGER z", "disarming-run"),
+        ("SET search_path = pg_catalog", "changing-session"),
+        ("SET row_security = off", "changing-session"),
+        ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE false", "ending-sessions"),
+        ("ALTER TABLE orders ENABLE ROW LEVEL SECURITY", "hiding-rows"),
+        ("ALTER TABLE orders SET SCHEMA elsewhere", "moving-table"),
+        ("ALTER SCHEMA elsewhere RENAME TO nowhere", "moving-table"),
+        ("REVOKE SELECT ON orders FROM PUBLIC", "revoking-rights"),
+        ("REVOKE USAGE ON SCHEMA elsewhere FROM PUBLIC", "revoking-rights"),
+    ],
+)  # fmt: skip
+def test_what_no_lexer_of_tables_sees(tmp_path: Path, filled: Target, statement: str, rule: str) -> None:
+    with connected(filled) as connection:
+        execute(connection, "CREATE SCHEMA elsewhere; GRANT SELECT ON orders TO PUBLIC")
+        execute(connection, "GRANT USAGE ON SCHEMA elsewhere TO PUBLIC")
+
+    plan = plan_of(tmp_path, filled, f"op.execute({statement!r})")
+
+    assert (rule, "warning") in {(each.rule, each.level) for each in plan.all_hazards}, plan.notes
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SET LOCAL lock_timeout = '10ms'", "SET statement_timeout = '1s'", "GRANT SELECT ON orders TO PUBLIC",
+     "UPDATE orders SET note = 'x' WHERE id = 7", "ALTER TABLE orders ADD COLUMN fresh text",
+     "CREATE TABLE fresh (id integer PRIMARY KEY)"],
+)  # fmt: skip
+def test_what_hurts_nobody_is_no_hazard(tmp_path: Path, filled: Target, statement: str) -> None:
+    plan = plan_of(tmp_path, filled, f"op.execute({statement!r})")
+
+    assert plan.trace is not None and plan.all_hazards == ()
+
+
+def test_a_wait_is_told_for_the_referenced_table_too(tmp_path: Path, filled: Target) -> None:
+    with connected(filled) as writer:
+        execute(writer, "BEGIN; DELETE FROM nothing")
+        time.sleep(0.4)
+        plan = plan_of(
+            tmp_path,
+            filled,
+            "op.create_foreign_key('f', 'lines', 'nothing', ['order'], ['id'], postgresql_not_valid=True)",
+        )
+        execute(writer, "ROLLBACK")
+
+    assert hazard(plan, "long-transaction").table == "nothing"
+    assert "wants SHARE ROW EXCLUSIVE" in hazard(plan, "long-transaction").message
+
+
+ASYNC_ENV = """
+    import asyncio
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    def run(connection):
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+
+    async def main():
+        engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), poolclass=pool.NullPool)
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+        await engine.dispose()
+
+    asyncio.run(main())
+"""
+
+
+def test_an_async_driver_is_observed(tmp_path: Path, filled: Target) -> None:
+    plan = plan_of(
+        tmp_path,
+        filled,
+        "op.execute('ALTER TABLE orders ALTER total TYPE bigint')\n"
+        "op.execute('UPDATE lines SET \"order\" = 1 WHERE id = 1')\n"
+        "with op.get_context().autocommit_block():\n"
+        "    op.create_index('lines_order', 'lines', ['order'], postgresql_concurrently=True)",
+        env=online_env(ASYNC_ENV),
+    )
+
+    assert [(each.rule, each.table) for each in plan.all_hazards] == [("changing-column-type", "orders")]
+    assert plan.trace is not None and plan.trace.untraced == ()
+
+
+def nowhere(_majors: Any, _extensions: Any) -> Any:
+    raise UnreachableError("there is no PostgreSQL 18 here to try it on")
+
+
+def test_without_a_server_hazards_are_predicted_and_the_plan_says_so(tmp_path: Path, filled: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.revision("aa01", None, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
+    plan = make_plan(project.environment(filled, hazards=SETTINGS), filled)
+
+    found = with_trace(plan, nowhere, tool_sources(), of_backup=no_backup)
+
+    assert found.trace is None and found.as_dict()["trace"] is None
+    assert found.notes == (
+        "hazards are predicted from the SQL, not traced: there is no PostgreSQL 18 here to try it on",
+    )
+    assert found.all_hazards == plan.all_hazards != ()
+
+
+def test_always_means_always(tmp_path: Path, filled: Target, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.revision("aa01", None, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
+    settings = dataclasses.replace(SETTINGS, trace="always")
+    plan = make_plan(project.environment(filled, hazards=settings), filled)
+
+    with pytest.raises(NotTracedError, match="there is no PostgreSQL 18 here") as raised:
+        with_trace(plan, nowhere, tool_sources(), of_backup=no_backup)
+
+    assert raised.value.exit_code == 7
+
+
+@pytest.mark.parametrize("trace", ["never", "auto"])
+def test_never_and_an_empty_target_start_nothing(
+    tmp_path: Path, database: Target, monkeypatch: pytest.MonkeyPatch, trace: str
+) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01", "aa02")
+    environment = project.environment(database, hazards=HazardSettings(trace=trace))
+    migrate(environment, database, to="aa01")
+    monkeypatch.setattr(tracing, "trace", None)
+
+    plan = with_trace(make_plan(environment, database), nowhere, (), of_backup=no_backup)
+
+    assert plan.trace is None
+    assert plan.notes == (
+        ("hazards are predicted from the SQL, not traced: hazards.trace is never",)
+        if trace == "never"
+        else ()
+    )
+
+
+def test_what_can_t_be_dumped_comes_from_a_backup(tmp_path: Path, filled: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.revision("aa01", None, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
+    plan = make_plan(project.environment(filled, hazards=SETTINGS), filled)
+    with connected(filled) as writer:
+        execute(writer, "BEGIN; LOCK TABLE lines IN ACCESS EXCLUSIVE MODE")
+        found = with_trace(
+            plan,
+            server,
+            tool_sources(),
+            of_backup=lambda: ("CREATE TABLE orders (id integer PRIMARY KEY, total integer)", "backup 1"),
+        )
+        execute(writer, "ROLLBACK")
+
+    assert found.trace is not None and found.trace.source == "backup 1"
+    assert hazard(found, "changing-column-type").table == "orders"
+
+
+def test_the_target_is_as_it_was(tmp_path: Path, filled: Target) -> None:
+    question = "SELECT oid::int8, relname, relfilenode::int8 FROM pg_class ORDER BY 1"
+    with connected(filled) as connection:
+        before = fetch_all(connection, question)
+
+    plan_of(tmp_path, filled, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
+
+    with connected(filled) as connection:
+        assert fetch_all(connection, question) == before
