@@ -8,6 +8,9 @@ major=${1:-17}
 image=postgres:$major
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
+# shellcheck source=.ci/debian.sh
+. "$here/debian.sh"
+
 say() { printf 'postgres-image: %s\n' "$*" >&2; }
 
 case "$major" in
@@ -23,33 +26,12 @@ if docker image inspect "$image" >/dev/null 2>&1; then
     say "$image is there already"
     exit 0
 fi
-if ! command -v debootstrap >/dev/null; then
-    say "installing debootstrap"
-    apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y \
-        debootstrap debian-archive-keyring >/dev/null
-fi
-
-# The mirror that this machine's own apt uses; debootstrap's default where there is none of Debian's.
-# shellcheck disable=SC2016  # apt-get expands these names, not the shell
-mirror=$(apt-get indextargets --format '$(ORIGIN)|$(COMPONENT)|$(SITE)|$(CODENAME)' 2>/dev/null |
-    awk -F'|' '$1 == "Debian" && $2 == "main" && $4 !~ /-/ { print $3; exit }')
-
-root=$(mktemp -d /var/tmp/pgops-image.XXXXXX)
-trap 'rm -rf "$root"' EXIT
-
 say "building $image from Debian $suite (about a minute)"
-if ! debootstrap --variant=minbase --include="postgresql-$major,postgresql-client-$major" \
-    "$suite" "$root" ${mirror:+"$mirror"} >"$root.log" 2>&1; then
-    say "debootstrap failed:"
-    tail -n 20 "$root.log" >&2
-    exit 1
-fi
-rm -f "$root.log"
+root=$(debian_root "$suite" "postgresql-$major,postgresql-client-$major")
+trap 'rm -rf "$root"' EXIT
 
 # Debian makes a cluster of its own at installation; ours is made at the first start.
 rm -rf "$root/var/lib/postgresql/$major" "$root/etc/postgresql/$major"
-rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
 mkdir -p "$root/docker-entrypoint-initdb.d" "$root/var/lib/postgresql/data"
 chroot "$root" chown postgres:postgres /var/lib/postgresql/data
 chmod 1777 "$root/var/lib/postgresql/data"
