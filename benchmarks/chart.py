@@ -16,7 +16,7 @@ _OURS, _PEER, _INK, _FAINT = "#2f6db3", "#b9c2cc", "#1f2328", "#6e7781"
 
 
 def svg(result: Result) -> str:
-    """The chart of a measure; figures are seconds, or megabytes where a side has no seconds.
+    """The chart of a measure; figures are seconds, or what it compares instead: megabytes, blocks.
 
     A page that shows it may be dark: it brings its own light ground.
     """

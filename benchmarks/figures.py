@@ -39,7 +39,9 @@ def ratios(ours: Sequence[float], peers: Sequence[float]) -> list[float]:
 
 
 def figure(value: float, unit: str) -> str:
-    """``1.23 s``, ``45 ms``, ``67 MB``."""
+    """``1.23 s``, ``45 ms``, ``67.0 MB``, ``468,533 blocks``."""
+    if unit == "blocks":
+        return f"{value:,.0f} {unit}"
     if unit != "s":
         return f"{value:.1f} {unit}"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"

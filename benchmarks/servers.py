@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from benchmarks.process import RoundFailedError
 from pgops import postgres
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
@@ -49,6 +51,22 @@ class Server:
         """The databases there are."""
         with postgres.connected(self.target) as connection:
             return [str(row[0]) for row in postgres.fetch_all(connection, "SELECT datname FROM pg_database")]
+
+    def blocks(self, database: str) -> int:
+        """Blocks that its sessions have asked for so far, from the disk or not; they tell when they end.
+
+        :raises RoundFailedError: one does not end.
+        """
+        with postgres.connected(self.target) as connection:
+            sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            deadline = time.monotonic() + 60
+            while postgres.fetch_value(connection, sessions, (database,)):
+                if time.monotonic() > deadline:
+                    raise RoundFailedError(f"somebody is still connected to {database}")
+                time.sleep(0.05)
+        with postgres.connected(self.target) as connection:
+            sql = "SELECT blks_read + blks_hit FROM pg_stat_database WHERE datname = %s"
+            return int(postgres.fetch_value(connection, sql, (database,)))
 
     def settle(self) -> None:
         """Write out what earlier rounds left dirty, so that nobody pays for another's checkpoint."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.cases import backups, local, memory, migrations, real, startup
+from benchmarks.cases import backups, blocks, local, memory, migrations, real, startup
 from benchmarks.measure import Measure
 from benchmarks.workbench import Workbench
 
@@ -36,5 +36,6 @@ CASES: Mapping[str, Case] = {
     "restore": Case(backups.restore, rounds=7),
     "backup-500": Case(backups.small_tables, rounds=5),
     "backup-huge": Case(backups.huge_table, rounds=3),
+    "blocks": Case(blocks.of_backups, rounds=2),
     "memory": Case(memory.peak, rounds=2),
 }

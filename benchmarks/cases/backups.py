@@ -87,6 +87,10 @@ class Bay:
             "bytes": float(backup["bytes"]),
         }
 
+    def shown(self, argv: list[str]) -> str:
+        """A command, for people: without this project's directory."""
+        return shown(argv).replace(f"{self.project.path}/", "")
+
     def stock_dump(self, argv: list[str]) -> Sample:
         """One of the stock commands."""
         return self.stock.runs(self.stock.dump, argv, self.project, self.target)
@@ -117,7 +121,11 @@ def bay_for(bench: Workbench, name: str, target: Target) -> Bay:
     )
 
 
-def _opened(bench: Workbench, name: str, title: str, make: Callable[[], Target]) -> Bay:
+def opened(bench: Workbench, name: str, title: str, make: Callable[[], Target]) -> Bay:
+    """A bay for the database that ``make`` makes.
+
+    :raises MissingError: there are no client tools for the server.
+    """
     try:
         return bay_for(bench, name, make())
     except NoToolsError as error:
@@ -132,43 +140,40 @@ def _backup_sides(bay: Bay) -> list[Side]:
     best, default = bay.stock.best_dump(bay.directory), bay.stock.default_dump(bay.file)
     return [
         Side(_PGOPS, "invoke backup --json", bay.backup, bay.clear),
-        Side(_BEST, _shown(best, bay), lambda: bay.stock_dump(best), bay.clear),
-        Side(_DEFAULT, _shown(default, bay), lambda: bay.stock_dump(default), bay.clear),
+        Side(_BEST, bay.shown(best), lambda: bay.stock_dump(best), bay.clear),
+        Side(_DEFAULT, bay.shown(default), lambda: bay.stock_dump(default), bay.clear),
     ]
-
-
-def _shown(argv: list[str], bay: Bay) -> str:
-    return shown(argv).replace(f"{bay.project.path}/", "")
 
 
 @contextlib.contextmanager
 def backup(bench: Workbench) -> Iterator[Measure]:
     """The knowledge base, 1 GB."""
-    bay = _opened(bench, "backup", "backup", lambda: bench.knowledge(_megabytes(bench)))
+    bay = opened(bench, "backup", "backup", lambda: bench.knowledge(_megabytes(bench)))
     yield Measure(
         "backup",
         "Backup of the knowledge base",
         _backup_sides(bay),
         [
-            Comparison("backup, without its verification", _PGOPS, _BEST, goal=1.05, figure=WITHOUT),
+            Comparison("backup, without its verification", _PGOPS, _BEST, goal=1.03, figure=WITHOUT),
             Comparison("backup, verified", _PGOPS, _DEFAULT, goal=0.25),
-            Comparison("backup, verified, beside a stock dump that is not", _PGOPS, _BEST),
+            Comparison("backup, verified, beside a stock dump that is not", _PGOPS, _BEST, goal=1.12),
         ],
         bay.facts,
     )
+
+
+def small_database(bench: Workbench, name: str, tables: int) -> Target:
+    """A database of that many tables with 2,000 rows each."""
+    target = bench.server.create(name)
+    data.fill_small_tables(target, tables, rows=2000)
+    return target
 
 
 @contextlib.contextmanager
 def small_tables(bench: Workbench) -> Iterator[Measure]:
     """Many tables, little in each."""
     count = 60 if bench.quick else 500
-
-    def make() -> Target:
-        target = bench.server.create("small")
-        data.fill_small_tables(target, count, rows=2000)
-        return target
-
-    bay = _opened(bench, "backup-500", "backup of small tables", make)
+    bay = opened(bench, "backup-500", "backup of small tables", lambda: small_database(bench, "small", count))
     yield Measure(
         "backup-500",
         f"Backup of {count} small tables",
@@ -196,7 +201,7 @@ def huge_table(bench: Workbench) -> Iterator[Measure]:
         data.fill_huge_table(target, (20 if bench.quick else 500) * 1_000_000)
         return target
 
-    bay = _opened(bench, "backup-huge", "backup of one huge table", make)
+    bay = opened(bench, "backup-huge", "backup of one huge table", make)
     yield Measure(
         "backup-huge",
         "Backup of one huge table",
@@ -218,7 +223,7 @@ def huge_table(bench: Workbench) -> Iterator[Measure]:
 @contextlib.contextmanager
 def restore(bench: Workbench) -> Iterator[Measure]:
     """Everything pgops does except the safety backup: hashes, load, comparison, settings, swap."""
-    bay = _opened(bench, "restore", "restore", lambda: bench.knowledge(_megabytes(bench)))
+    bay = opened(bench, "restore", "restore", lambda: bench.knowledge(_megabytes(bench)))
     into = bay.server.target.with_database(f"{_INTO}_restore")
     bay.clear()
     bay.backup()
@@ -241,7 +246,7 @@ def restore(bench: Workbench) -> Iterator[Measure]:
         compression = lighter_compression(connection, ())
     told = f"-c default_toast_compression={compression}" if compression else ""
     like_ours = stock(best, with_options(into, told))
-    command = f"PGOPTIONS='{told}' {_shown(best, bay)}"
+    command = f"PGOPTIONS='{told}' {bay.shown(best)}"
     alike = [Side(_ALIKE, command, like_ours, lambda: emptied(bay, into))] if told else []
 
     yield Measure(
@@ -254,10 +259,10 @@ def restore(bench: Workbench) -> Iterator[Measure]:
                 lambda: restored(bay, into, expected),
                 lambda: emptied(bay, into),
             ),
-            Side(_BEST, _shown(best, bay), stock(best), lambda: emptied(bay, into)),
+            Side(_BEST, bay.shown(best), stock(best), lambda: emptied(bay, into)),
             Side(
                 _DEFAULT_RESTORE,
-                _shown(default, bay),
+                bay.shown(default),
                 stock(default),
                 lambda: emptied(bay, into),
             ),

@@ -41,7 +41,12 @@ def test_a_peer_that_took_no_time_is_a_mistake() -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "expected"),
-    [(0.1234, "s", "123 ms"), (12.345, "s", "12.35 s"), (52.96, "MB", "53.0 MB")],
+    [
+        (0.1234, "s", "123 ms"),
+        (12.345, "s", "12.35 s"),
+        (52.96, "MB", "53.0 MB"),
+        (468533.0, "blocks", "468,533 blocks"),
+    ],
 )
 def test_figure(value: float, unit: str, expected: str) -> None:
     assert figure(value, unit) == expected
