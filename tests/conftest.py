@@ -17,17 +17,18 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pgops import postgres
-from pgops.postgres import Target
+from pgops.postgres import Connection, Target
 from pgops.secrets.references import LiteralSecret, Secret
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TESTS = str(Path(__file__).resolve().parent)
 _SCRUBBED = ("PG", "PGOPS_ENVIRONMENTS", "DATABASE_URL", "COMPOSE_", "INVOKE_", "ALEMBIC_")
 _KEPT = ("PGOPS_TEST_",)
 
@@ -61,6 +62,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             user=state.user,
             password=LiteralSecret(Secret(state.password)) if state.password else None,
         )
+
+
+pin = Connection.pin
+"""What pgops does to every session of its own; see below for those of tests."""
+
+
+def _pin_unless_a_test_connects(connection: Connection, settings: Mapping[str, str]) -> None:
+    """A session that a test itself opens is that of one of the project's people: it finds what they find.
+
+    Those that pgops opens, called by a test or not, stay pinned. :data:`pin` pins one of a test.
+    """
+    pin(connection, settings)
+    frame = sys._getframe(1)
+    while frame.f_globals.get("__name__", "").startswith(("pgops.postgres", "contextlib")):
+        assert frame.f_back is not None
+        frame = frame.f_back
+    if not frame.f_code.co_filename.startswith(TESTS):
+        return
+    connection.pins = {"search_path": connection.search_path, **settings}
+    if not connection.proxied:
+        postgres.execute(connection, "RESET ALL")
+        postgres.set_settings(connection, settings)
+
+
+Connection.pin = _pin_unless_a_test_connects  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
@@ -125,7 +151,9 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
         pytest.skip(reason)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(pool_mode: str, size: int = 5) -> Target:
+    session_server = server
+
+    def start(pool_mode: str, size: int = 5, *, server: Target = session_server) -> Target:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgops.checks.report import Finding, fail, ok, warn
-from pgops.postgres import Connection, fetch_all, fetch_one
+from pgops.postgres import Connection, fetch_all, fetch_one, names
 
 _MIGRATE = """
-SELECT current_user, current_schema(),
-       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
+SELECT current_user, coalesce(has_schema_privilege(%s, 'CREATE'), false),
        has_database_privilege(current_database(), 'CREATE'),
        CASE WHEN to_regnamespace('pgops') IS NULL THEN NULL
             ELSE has_schema_privilege('pgops', 'USAGE') END
@@ -25,9 +24,10 @@ SELECT c.relowner::regrole::text, count(*)
 
 def may_migrate(connection: Connection) -> Iterator[Finding]:
     """Creating in the schema of the version table, the journal, and tables that belong to others."""
-    row = fetch_one(connection, _MIGRATE)
+    schema = names.current_schema(connection)
+    row = fetch_one(connection, _MIGRATE, (schema,))
     assert row is not None
-    user, schema, creates, creates_schemas, sees_journal = row
+    user, creates, creates_schemas, sees_journal = row
     missing: list[tuple[str, str]] = []
     if schema is None:
         missing.append(

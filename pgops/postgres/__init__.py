@@ -1,7 +1,6 @@
 """Connections to PostgreSQL: the only package that imports psycopg2."""
 
 from pgops.postgres.connection import (
-    Connection,
     DatabaseError,
     classify,
     codec,
@@ -9,10 +8,10 @@ from pgops.postgres.connection import (
     connected,
     execute,
     fetch_all,
+    fetch_all_on_search_path,
     fetch_one,
     fetch_value,
     identifier,
-    literal,
     major_version,
     set_settings,
     wait_until_ready,
@@ -34,7 +33,8 @@ from pgops.postgres.facts import (
 from pgops.postgres.passfile import passfile
 from pgops.postgres.recreate import maintenance_connection, recreate_database
 from pgops.postgres.servicefile import service_file
-from pgops.postgres.settings import UNHURRIED, WORKING, no_session_timeouts
+from pgops.postgres.session import Connection, literal
+from pgops.postgres.settings import READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
 from pgops.postgres.target import (
     Target,
     child_environment,
@@ -49,6 +49,7 @@ from pgops.secrets.redaction import redact
 
 __all__ = [
     "IDENTITY_SQL",
+    "READ_ONLY",
     "UNHURRIED",
     "WORKING",
     "Blocker",
@@ -69,6 +70,7 @@ __all__ = [
     "connection_keywords",
     "execute",
     "fetch_all",
+    "fetch_all_on_search_path",
     "fetch_one",
     "fetch_value",
     "from_connection",

@@ -11,12 +11,12 @@ import psycopg2
 import psycopg2.extensions
 
 from pgops.errors import UNTOUCHED, UnreachableError
+from pgops.postgres.session import Connection
 from pgops.postgres.target import Target, connection_keywords
 from pgops.runtime import watchdog
 from pgops.runtime.variables import connecting
 from pgops.secrets.redaction import redact
 
-Connection = psycopg2.extensions.connection
 DatabaseError = psycopg2.Error
 """What a statement raises; ``pgcode`` holds the SQLSTATE. For callers that must not import the driver."""
 
@@ -104,6 +104,8 @@ def connect(
 ) -> Connection:
     """Open a connection in autocommit mode; the caller closes it (``with contextlib.closing(…)``).
 
+    Its session is pinned (:mod:`pgops.postgres.session`): names mean what they mean in ``pg_catalog``.
+
     :param settings: server settings for the session, e.g. ``{"lock_timeout": "2s"}``; set by
         ``set_config`` after connecting, because poolers refuse them at start-up.
     :raises UnreachableError: with ``kind`` and the next step.
@@ -117,7 +119,7 @@ def connect(
     keywords["application_name"] = application_name
     try:
         with connecting():
-            connection: Connection = psycopg2.connect("", **keywords)
+            connection: Connection = psycopg2.connect("", connection_factory=Connection, **keywords)
     except (UnicodeDecodeError, psycopg2.Error) as error:
         # The cause is dropped on purpose: a driver's traceback shows the keywords, and they hold a password.
         raise _explain(target, str(error)) from None
@@ -126,7 +128,11 @@ def connect(
     if connection.encoding == "SQLASCII":
         # Such a database knows bytes only. The driver would refuse all beyond ASCII, names too.
         connection.set_client_encoding("UTF8")
-    set_settings(connection, settings or {})
+    try:
+        connection.pin(settings or {})
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -152,10 +158,8 @@ def major_version(connection: Connection) -> int:
 
 def set_settings(connection: Connection, settings: Mapping[str, str]) -> None:
     """Set these for the rest of the session, in one statement."""
-    if not settings:
-        return
-    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
-    execute(connection, f"SELECT {calls}", [each for pair in settings.items() for each in pair])
+    if settings:
+        connection.repin(settings)
 
 
 @contextlib.contextmanager
@@ -174,7 +178,7 @@ def _cursor(connection: Connection) -> Iterator[psycopg2.extensions.cursor]:
 def execute(connection: Connection, sql: str, parameters: Sequence[Any] | None = None) -> None:
     """Run one statement that returns nothing."""
     with _cursor(connection) as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(connection.safe(sql, parameters), parameters)
 
 
 def fetch_all(
@@ -182,7 +186,7 @@ def fetch_all(
 ) -> list[tuple[Any, ...]]:
     """Run one query and give all its rows."""
     with _cursor(connection) as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(connection.safe(sql, parameters), parameters)
         return cursor.fetchall()
 
 
@@ -191,7 +195,7 @@ def fetch_one(
 ) -> tuple[Any, ...] | None:
     """Run one query and give its first row, or ``None``."""
     with _cursor(connection) as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(connection.safe(sql, parameters), parameters)
         return cursor.fetchone()
 
 
@@ -199,6 +203,28 @@ def fetch_value(connection: Connection, sql: str, parameters: Sequence[Any] | No
     """Run one query and give the first column of its first row, or ``None``."""
     row = fetch_one(connection, sql, parameters)
     return None if row is None else row[0]
+
+
+def fetch_all_on_search_path(
+    connection: Connection, sql: str, parameters: Sequence[Any] | None = None
+) -> list[tuple[Any, ...]]:
+    """:func:`fetch_all` where a name means what it means to the project, on the search path of role and database.
+
+    :param sql: one query. Others' objects are in reach of it: every function, type, operator and relation of its
+        own has to be qualified (``a OPERATOR(pg_catalog.=) b``).
+    """
+    if connection.idle():
+        with _cursor(connection) as cursor:
+            cursor.execute(connection.on_search_path(sql, parameters), parameters)
+            return cursor.fetchall()
+    move = "SELECT pg_catalog.set_config('search_path', %s, true)"
+    execute(connection, move, (connection.search_path,))
+    try:
+        return fetch_all(connection, sql, parameters)
+    finally:
+        # In a transaction that has failed nothing can be set, and nothing else can run either.
+        if not connection.failed():
+            execute(connection, move, (connection.pins["search_path"],))
 
 
 def codec(encoding: str) -> str:
@@ -209,12 +235,6 @@ def codec(encoding: str) -> str:
 def identifier(*names: str) -> str:
     """Quote a (qualified) name for SQL text."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
-def literal(text: str) -> str:
-    """Quote a string for SQL text where a parameter can't stand; independent of standard_conforming_strings."""
-    quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
-    return " E" + quoted if "\\" in text else quoted
 
 
 def wait_until_ready(

@@ -7,14 +7,16 @@ import threading
 from dataclasses import dataclass
 
 from pgops.postgres.connection import (
-    Connection,
     DatabaseError,
     connected,
     execute,
     fetch_all,
     fetch_one,
     fetch_value,
+    set_settings,
 )
+from pgops.postgres.session import Connection
+from pgops.postgres.settings import READ_ONLY
 from pgops.postgres.target import Target
 
 _POOL_PATIENCE = 3.0  # seconds a pool of one may let the first client wait before that is the answer
@@ -53,13 +55,17 @@ class ServerFacts:
 
 
 _IDENTITY = """
-SELECT CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
-            THEN (SELECT system_identifier::text FROM pg_control_system()) END,
-       current_database(),
-       (SELECT oid::bigint FROM pg_database WHERE datname = current_database())
+SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+            THEN (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()) END,
+       pg_catalog.current_database(),
+       (SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database
+         WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 """
 IDENTITY_SQL = _IDENTITY
-"""For a caller that holds a connection of another driver: rows of (system_identifier, database, oid)."""
+"""For a caller that holds a connection of another driver: rows of (system_identifier, database, oid).
+
+Every name and operator is qualified: such a connection has the project's search path.
+"""
 
 
 def identity(connection: Connection) -> Identity:
@@ -96,7 +102,7 @@ def server_facts(connection: Connection) -> ServerFacts:
 
 def behind_proxy(connection: Connection) -> bool:
     """Whether something like PgBouncer stands between: it invents the backend pid that libpq was told at start-up."""
-    return bool(connection.info.backend_pid != fetch_value(connection, "SELECT pg_backend_pid()"))
+    return connection.proxied
 
 
 def transaction_pooled(connection: Connection, target: Target) -> bool:
@@ -187,4 +193,4 @@ def sessions(connection: Connection, pids: list[int]) -> list[Blocker]:
 
 def set_read_only(connection: Connection) -> None:
     """From here on the session refuses to write: a look must not leave a trace."""
-    execute(connection, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+    set_settings(connection, READ_ONLY)

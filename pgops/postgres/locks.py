@@ -23,7 +23,6 @@ from enum import Enum
 
 from pgops.errors import UNTOUCHED, LockedError
 from pgops.postgres.connection import (
-    Connection,
     DatabaseError,
     execute,
     fetch_all,
@@ -32,6 +31,7 @@ from pgops.postgres.connection import (
     set_settings,
 )
 from pgops.postgres.facts import Blocker, sessions
+from pgops.postgres.session import Connection
 from pgops.postgres.settings import no_session_timeouts
 
 _NAMESPACE = int.from_bytes(hashlib.sha256(b"pgops").digest()[:4], "big", signed=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pgops.errors import UnreachableError
-from pgops.postgres.connection import Connection, connect, execute, fetch_one, identifier, literal
+from pgops.postgres.connection import connect, execute, fetch_one, identifier
+from pgops.postgres.session import Connection, literal
 from pgops.postgres.target import Target
 
 

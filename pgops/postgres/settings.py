@@ -10,6 +10,9 @@ WORKING: Mapping[str, str] = MappingProxyType(
 )
 """A session that writes, for as long as it takes."""
 
+READ_ONLY: Mapping[str, str] = MappingProxyType({"default_transaction_read_only": "on"})
+"""A session that looks and refuses to write."""
+
 UNHURRIED: Mapping[str, str] = MappingProxyType(
     {**WORKING, "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pgops.errors import BlockedError
-from pgops.postgres.connection import literal
+from pgops.postgres.session import literal
 
 
 class UntrustedError(BlockedError):

@@ -1,6 +1,6 @@
 """What a person sees: lines, tables, questions, progress; or one JSON object for a script.
 
-Everything printed passes :func:`pgops.secrets.redaction.redact`. Under ``--json`` stdout carries the one
+Everything printed passes :func:`pgops.secrets.redaction.redact` and :mod:`pgops.terminal.clear_text`. Under ``--json`` stdout carries the one
 object and all words for people go to stderr. Colours and moving progress appear on a terminal only;
 ``NO_COLOR`` is honoured (https://no-color.org).
 """
@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, RefusedError
 from pgops.secrets.redaction import redact
+from pgops.terminal.clear_text import Styles, clear, clear_json
 from pgops.terminal.commands import as_typed
 from pgops.terminal.confirmation import Answer, answered_by_flags, flag_for
 from pgops.units import timestamp
@@ -56,27 +57,36 @@ class Console:
         self._err = err or sys.stderr
         self._in = stdin or sys.stdin
         self._people = self._err if json_output else self._out
+        self._styles = Styles()
 
     # words
 
     def say(self, text: str = "") -> None:
         """A line for people."""
-        print(redact(text), file=self._people, flush=True)
+        print(self._shown(text), file=self._people, flush=True)
 
     def warn(self, text: str) -> None:
         """A line on stderr that a person must not miss."""
-        print(f"{self.style('warning:', 'yellow', self._err)} {redact(text)}", file=self._err, flush=True)
+        print(
+            f"{self.style('warning:', 'yellow', self._err)} {self._shown(text)}", file=self._err, flush=True
+        )
 
     def raw(self, text: str) -> None:
-        """Text that is the result itself (SQL, a URL the user asked for in clear): stdout, unchanged."""
-        self._out.write(text)
+        """Text that is the result itself (SQL, a URL the user asked for in clear): stdout, not redacted.
+
+        A file or a program gets it unchanged, a terminal without control characters.
+        """
+        self._out.write(clear(text) if _is_terminal(self._out) else text)
         self._out.flush()
 
     def style(self, text: str, style: str, stream: TextIO | None = None) -> str:
         """``text`` in a colour where the stream is a terminal."""
         if not _coloured(stream or self._people):
             return text
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+        return self._styles.styled(redact(text), _STYLES[style])
+
+    def _shown(self, text: str) -> str:
+        return self._styles.clear(redact(text))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Left-aligned columns; an empty cell is a dash."""
@@ -100,7 +110,8 @@ class Console:
     def clear_result(self, value: Mapping[str, Any]) -> None:
         """:meth:`result` with nothing masked: only where a secret is what was asked for."""
         if self.json_output:
-            self.raw(json.dumps({"ok": True, **value}, default=_jsonable, ensure_ascii=False) + "\n")
+            text = json.dumps({"ok": True, **value}, default=_jsonable, ensure_ascii=False)
+            self.raw(clear_json(text) + "\n")
 
     def fail(self, error: PgopsError) -> None:
         """Print an expected failure: as one JSON object, or as a message with its next step."""
@@ -109,22 +120,22 @@ class Console:
             told["hint"] = as_typed(error.hint)
             self._object({"ok": False, **error.beside(), "error": told})
             return
-        print(f"{self.style('error:', 'red', self._err)} {redact(error.message)}", file=self._err)
+        print(f"{self.style('error:', 'red', self._err)} {self._shown(error.message)}", file=self._err)
         if isinstance(error, ConfigurationError):
             for problem in error.problems:
-                print(f"  {redact(problem)}", file=self._err)
+                print(f"  {self._shown(problem)}", file=self._err)
         if error.untouched:
-            print(f"  untouched: {redact(as_typed(error.untouched))}", file=self._err)
+            print(f"  untouched: {self._shown(as_typed(error.untouched))}", file=self._err)
         if error.hint:
-            print(f"  next: {redact(as_typed(error.hint))}", file=self._err)
+            print(f"  next: {self._shown(as_typed(error.hint))}", file=self._err)
         self._err.flush()
 
     def _object(self, value: Mapping[str, Any]) -> None:
         text = json.dumps(value, default=_jsonable, ensure_ascii=False)
         # Redaction looks at texts; on the serialised object it would have to know JSON's escapes.
-        self._out.write(
-            text + "\n" if redact(text) == text else json.dumps(_redacted(value), ensure_ascii=False) + "\n"
-        )
+        if redact(text) != text:
+            text = json.dumps(_redacted(value), ensure_ascii=False)
+        self._out.write(clear_json(text) + "\n")
         self._out.flush()
 
     # questions
@@ -181,7 +192,7 @@ class Console:
             raise RefusedError("not confirmed", untouched=untouched, hint="run it again, or add --yes")
 
     def _read(self, prompt: str) -> str:
-        self._people.write(redact(prompt))
+        self._people.write(self._shown(prompt))
         self._people.flush()
         line = self._in.readline()
         if not line:
@@ -207,16 +218,17 @@ class Console:
 
         bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            # Names with brackets in them are names, not markup.
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(),
             console=RichConsole(file=self._err),
             transient=True,
         )
         with bar:
-            handle = bar.add_task(redact(title), total=total, text="")
-            yield _Drawn(lambda done, text: bar.update(handle, completed=done, text=redact(text)))
+            handle = bar.add_task(self._shown(title), total=total, text="")
+            yield _Drawn(lambda done, text: bar.update(handle, completed=done, text=self._shown(text)))
 
 
 class _Silent:

@@ -128,9 +128,14 @@ def _commits_each_statement(connection: Connection) -> bool:
 
 def _copy_session(source: Any, destination: Any) -> None:
     """Give a second connection the search_path, role and settings that env.py gave the first."""
-    rows = ask(source, "SELECT name, setting FROM pg_settings WHERE source = 'session'")
-    rows += ask(source, "SELECT 'role', current_setting('role')")
-    listed = ", ".join(f"set_config({literal(name)}, {literal(value)}, false)" for name, value in rows)
+    rows = ask(
+        source,
+        "SELECT name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'",
+    )
+    rows += ask(source, "SELECT 'role', pg_catalog.current_setting('role')")
+    listed = ", ".join(
+        f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)" for name, value in rows
+    )
     ask(destination, f"SELECT {listed}")
 
 

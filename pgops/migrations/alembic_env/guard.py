@@ -113,8 +113,8 @@ class ConnectionGuard:
             # A setting that this server's version does not have is passed over; every other one is set.
             ask(
                 connection,
-                "SELECT set_config(s.name, w.value, false) FROM pg_settings AS s "
-                f"JOIN (VALUES {listed}) AS w (name, value) ON w.name = s.name",
+                "SELECT pg_catalog.set_config(s.name, w.value, false) FROM pg_catalog.pg_settings AS s "
+                f"JOIN (VALUES {listed}) AS w (name, value) ON w.name OPERATOR(pg_catalog.=) s.name",
             )
         # SQLAlchemy's own wrapper of an async driver has slots, and no place for a weak reference in 2.0.
         waiting = getattr(connection, "driver_connection", connection)
@@ -126,9 +126,11 @@ class ConnectionGuard:
     def _place(self, connection: Any, record: Any, database: str) -> str:
         if _PLACE in record.info:
             return str(record.info[_PLACE])
-        found = ask(connection, "SELECT coalesce(host(inet_server_addr()), 'a socket'), inet_server_port()")[
-            0
-        ]
+        found = ask(
+            connection,
+            "SELECT coalesce(pg_catalog.host(pg_catalog.inet_server_addr()), 'a socket'),"
+            " pg_catalog.inet_server_port()",
+        )[0]
         return f"{found[0]}:{found[1] or ''}/{database}"
 
     def _refuse(self, where: str) -> PgopsError:
@@ -149,7 +151,8 @@ class ConnectionGuard:
         if (found := _INDEX.match(statement)) and self._commits_by_itself(connection):
             schema = ask(
                 connection.connection,
-                f"SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass({literal(found['table'])})",
+                "SELECT relnamespace::pg_catalog.regnamespace::pg_catalog.text FROM pg_catalog.pg_class"
+                f" WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({literal(found['table'])})::pg_catalog.oid",
             )
             if schema:
                 self.on_index(f"{schema[0][0]}.{found['name']}")
@@ -195,10 +198,14 @@ def _autobegun(frame: FrameType | None) -> bool:
 
 
 def ask(connection: Any, sql: str) -> list[Any]:
-    """Run one statement on a DBAPI connection of any driver and leave no transaction open."""
+    """Run one statement on a DBAPI connection of any driver and leave no transaction open.
+
+    The connection is env.py's and has the project's search path, on which others' objects may be: every name and
+    operator of the statement has to be qualified.
+    """
     cursor = connection.cursor()
     try:
-        cursor.execute(sql)
+        cursor.execute(f"/* pgops */ {sql}")
         rows = list(cursor.fetchall())
     finally:
         cursor.close()

@@ -8,7 +8,7 @@ from pgops.environments import Environment
 def look_settings(environment: Environment) -> dict[str, str]:
     """Server settings for the connections env.py opens during a look."""
     return {
-        "application_name": "pgops look",
+        "application_name": "pgops look: env.py",
         "default_transaction_read_only": "on",
         "lock_timeout": milliseconds(environment.timeouts.lock),
         "statement_timeout": milliseconds(environment.timeouts.statement),

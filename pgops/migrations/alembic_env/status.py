@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from pgops.environments import Environment
 from pgops.migrations.alembic_env.command_line import CURRENT
 from pgops.migrations.alembic_env.environment import alembic_environment
+from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.status.query import database_told, query_status
 from pgops.migrations.status.status import Status, status_from_facts
-from pgops.postgres import Target, connected
+from pgops.postgres import READ_ONLY, Target, connected
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -22,7 +23,11 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
 
     :raises PgopsError: env.py failed, or reached another database.
     """
-    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+    with (
+        database_told(environment.name),
+        connected(target, application_name="pgops look", settings=READ_ONLY) as connection,
+    ):
+        refuse_shared_sessions(target, connection)
         found = query_status(connection, environment.trusted_owners)
     heads: set[str] = set()
 

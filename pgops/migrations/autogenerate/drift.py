@@ -22,12 +22,13 @@ from pgops.environments import Environment
 from pgops.errors import ConfigurationError, DriftError, PendingError
 from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
+from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.status.status import AheadError
 from pgops.postgres import Target, connected, identity
 
 _JOURNAL_SCHEMA = "pgops"
 _CHECK_PLUGIN = "alembic.ext.checkconstraint_byname"
-_READ_ONLY = {"default_transaction_read_only": "on"}
+_SETTINGS = {"application_name": "pgops drift: env.py", "default_transaction_read_only": "on"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,10 @@ def check(environment: Environment, target: Target) -> Drift:
     :raises AheadError: the database has a revision that no file has.
     """
     with connected(target) as connection:
+        refuse_shared_sessions(target, connection)
         reached = identity(connection)
         with alembic_environment(
-            environment, target, reached, settings=_READ_ONLY, looking=True, command=command_line.check()
+            environment, target, reached, settings=_SETTINGS, looking=True, command=command_line.check()
         ) as alembic:
             found = compare(alembic)
             history = alembic.history()

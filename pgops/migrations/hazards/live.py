@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pgops.environments import HazardSettings
 from pgops.migrations.hazards.sql import Name
-from pgops.postgres import Connection, DatabaseError, execute, fetch_all, identifier
+from pgops.postgres import Connection, DatabaseError, execute, fetch_all, fetch_all_on_search_path, identifier
+from pgops.postgres.names import relation, relations, shown
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _SIZE_WAIT = "500ms"
@@ -62,18 +63,18 @@ class Replica:
 # analysed has reltuples -1: its live-tuple statistics, else its pages, stand in.
 _TABLES = """
 WITH RECURSIVE named AS (
-    SELECT given, coalesce(to_regclass(given)::oid, (
+    SELECT given, coalesce(found, (
         SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
          WHERE c.relname = plain AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_'
          ORDER BY c.reltuples DESC, c.relpages DESC LIMIT 1)) AS oid
-      FROM unnest(%s::text[], %s::text[]) AS names (given, plain)
+      FROM unnest(%s::text[], %s::text[], %s::oid[]) AS names (given, plain, found)
 ), member AS (
     SELECT given, oid AS root, oid FROM named WHERE oid IS NOT NULL
     UNION ALL
     SELECT m.given, m.root, i.inhrelid FROM member AS m JOIN pg_inherits AS i ON i.inhparent = m.oid
      WHERE (SELECT relkind FROM pg_class WHERE pg_class.oid = m.oid) = 'p'
 )
-SELECT m.given, m.root::bigint, m.root::regclass::text, m.oid::bigint, c.relkind::text,
+SELECT m.given, m.root::bigint, m.oid::bigint, c.relkind::text,
        c.reltuples::float8, c.relpages::bigint, coalesce(pg_stat_get_live_tuples(c.oid), 0),
        current_setting('block_size')::bigint
   FROM member AS m JOIN pg_class AS c ON c.oid = m.oid
@@ -94,17 +95,19 @@ def table_states(connection: Connection, names: Iterable[Name]) -> dict[Name, Ta
     """
     wanted = {_quoted(name): name for name in names}
     plain = [None if name.schema else name.name for name in wanted.values()]
-    rows = fetch_all(connection, _TABLES, (list(wanted), plain)) if wanted else []
-    sizes = _sizes(connection, [row[3] for row in rows])
+    there = relations(connection, list(wanted))
+    rows = fetch_all(connection, _TABLES, (list(wanted), plain, there)) if wanted else []
+    words = shown(connection, [row[1] for row in rows])
+    sizes = _sizes(connection, [row[2] for row in rows])
     found: dict[Name, TableState] = {}
-    for given, root, shown, oid, kind, reltuples, relpages, live, block in rows:
+    for given, root, oid, kind, reltuples, relpages, live, block in rows:
         main, total = sizes.get(oid, (relpages * block, relpages * block))
         if kind == "p":
             main = total = 0
         estimate = _rows(reltuples, live, main)
-        before = found.get(wanted[given], TableState(root, shown, rows=0, bytes=0, has_rows=False))
+        before = found.get(wanted[given], TableState(root, words[root], rows=0, bytes=0, has_rows=False))
         found[wanted[given]] = TableState(
-            root, shown, before.rows + estimate, before.bytes + total, before.has_rows or main > 0
+            root, words[root], before.rows + estimate, before.bytes + total, before.has_rows or main > 0
         )
     return found
 
@@ -144,15 +147,15 @@ def tables_of_indexes(connection: Connection, names: Iterable[Name]) -> dict[Nam
         connection,
         """
         SELECT DISTINCT ON (given) given, n.nspname, t.relname
-          FROM unnest(%s::text[], %s::text[]) AS names (given, plain)
-          JOIN pg_class AS c ON c.relkind IN ('i', 'I') AND c.oid = to_regclass(given)
-            OR c.relname = plain AND to_regclass(given) IS NULL AND c.relkind IN ('i', 'I')
+          FROM unnest(%s::text[], %s::text[], %s::oid[]) AS names (given, plain, found)
+          JOIN pg_class AS c ON c.relkind IN ('i', 'I') AND c.oid = found
+            OR c.relname = plain AND found IS NULL AND c.relkind IN ('i', 'I')
           JOIN pg_index AS i ON i.indexrelid = c.oid
           JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace
          WHERE n.nspname !~ '^pg_'
          ORDER BY given, t.reltuples DESC, t.relpages DESC
         """,
-        (list(wanted), plain),
+        (list(wanted), plain, relations(connection, list(wanted))),
     )
     return {wanted[given]: Name(table, schema) for given, schema, table in rows}
 
@@ -172,11 +175,11 @@ def tables_of_schema(connection: Connection, schema: str) -> list[Name]:
 
 def column_types(connection: Connection, oid: int) -> Mapping[str, str]:
     """Column -> type as PostgreSQL spells it (``character varying(20)``)."""
-    rows = fetch_all(
+    rows = fetch_all_on_search_path(
         connection,
         """
-        SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
-         WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
+        SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
+         WHERE attrelid OPERATOR(pg_catalog.=) %s AND attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped
         """,
         (oid,),
     )
@@ -191,7 +194,7 @@ def not_null_checks(connection: Connection, oid: int) -> Mapping[str, tuple[str,
         SELECT conname, attname, convalidated
           FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
          WHERE conrelid = %s AND contype = 'c' AND cardinality(conkey) = 1
-           AND pg_get_constraintdef(pg_constraint.oid) ~* 'CHECK \(\(\S+ IS NOT NULL\)\)'
+           AND pg_get_constraintdef(pg_constraint.oid) ~* E'CHECK \\(\\(\\S+ IS NOT NULL\\)\\)'
         """,
         (oid,),
     )
@@ -216,9 +219,9 @@ def partitioning(connection: Connection, name: Name) -> Partitioning | None:
           FROM pg_partitioned_table AS p JOIN pg_class AS t ON t.oid = p.partrelid
           LEFT JOIN pg_class AS d ON d.oid = p.partdefid
           LEFT JOIN pg_namespace AS n ON n.oid = d.relnamespace
-         WHERE p.partrelid = to_regclass(%s)
+         WHERE p.partrelid = %s
         """,
-        (_quoted(name),),
+        (relation(connection, _quoted(name)),),
     )
     if not rows:
         return None
@@ -228,11 +231,11 @@ def partitioning(connection: Connection, name: Name) -> Partitioning | None:
 
 def checks(connection: Connection, oid: int) -> Mapping[str, tuple[str, bool]]:
     """CHECK constraint -> (expression, validated)."""
-    rows = fetch_all(
+    rows = fetch_all_on_search_path(
         connection,
         """
-        SELECT conname, pg_get_expr(conbin, conrelid), convalidated
-          FROM pg_constraint WHERE conrelid = %s AND contype = 'c'
+        SELECT conname, pg_catalog.pg_get_expr(conbin, conrelid), convalidated FROM pg_catalog.pg_constraint
+         WHERE conrelid OPERATOR(pg_catalog.=) %s AND contype OPERATOR(pg_catalog.=) 'c'
         """,
         (oid,),
     )
@@ -241,17 +244,21 @@ def checks(connection: Connection, oid: int) -> Mapping[str, tuple[str, bool]]:
 
 def indexes_and_foreign_keys(connection: Connection, oid: int) -> list[tuple[str, str, bool]]:
     """(name, definition, usable) of every index and foreign key; a constraint's index is shown as the constraint."""
-    rows = fetch_all(
+    rows = fetch_all_on_search_path(
         connection,
         """
-        SELECT c.relname, coalesce(pg_get_constraintdef(k.oid), pg_get_indexdef(c.oid)), i.indisvalid
-          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-          LEFT JOIN pg_constraint AS k
-            ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')
-         WHERE i.indrelid = %s
+        SELECT c.relname, coalesce(pg_catalog.pg_get_constraintdef(k.oid), pg_catalog.pg_get_indexdef(c.oid)),
+               i.indisvalid
+          FROM pg_catalog.pg_index AS i
+          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+          LEFT JOIN pg_catalog.pg_constraint AS k
+            ON k.conindid OPERATOR(pg_catalog.=) i.indexrelid AND k.conrelid OPERATOR(pg_catalog.=) i.indrelid
+           AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,x}')
+         WHERE i.indrelid OPERATOR(pg_catalog.=) %s
          UNION ALL
-        SELECT conname, pg_get_constraintdef(oid), true
-          FROM pg_constraint WHERE conrelid = %s AND contype = 'f' AND conparentid = 0
+        SELECT conname, pg_catalog.pg_get_constraintdef(oid), true FROM pg_catalog.pg_constraint
+         WHERE conrelid OPERATOR(pg_catalog.=) %s AND contype OPERATOR(pg_catalog.=) 'f'
+           AND conparentid OPERATOR(pg_catalog.=) 0
          ORDER BY 1
         """,
         (oid, oid),
@@ -279,7 +286,7 @@ def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
             UNION ALL
             SELECT m.root, i.inhrelid FROM member AS m JOIN pg_inherits AS i ON i.inhparent = m.oid
         )
-        SELECT m.root::regclass::text, a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
+        SELECT m.root::bigint, a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
                coalesce(a.backend_type, ''), coalesce(a.query, ''),
                extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode ORDER BY l.mode), m.root::bigint
           FROM member AS m
@@ -292,7 +299,8 @@ def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
         """,
         (list(oids),),
     )
-    return [Session(*row) for row in rows]
+    words = shown(connection, [row[0] for row in rows])
+    return [Session(words[root], *rest) for root, *rest in rows]
 
 
 def replicas(connection: Connection) -> list[Replica]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from pgops.migrations.hazards import live, partitions, sql
 from pgops.migrations.hazards.sql import Name, Statement
-from pgops.postgres import Connection, fetch_value, server_facts
+from pgops.postgres import Connection, server_facts
+from pgops.postgres.names import current_schema
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ def read(connection: Connection, sql_by_revision: Mapping[str, str], unreadable:
 
 def _follow_names(connection: Connection, plan: Plan) -> None:
     """Fill ``touched``, ``fresh`` and ``defaults``: tables made or renamed earlier in the plan are known by it."""
-    schema = fetch_value(connection, "SELECT current_schema()")
+    schema = current_schema(connection)
 
     def full(name: Name) -> Name:
         return Name(name.name, name.schema or schema)

@@ -68,12 +68,12 @@ COMMENT ON SCHEMA pgops IS 'journal of migration runs, kept by pgops';
 
 
 READABLE = """
-SELECT CASE WHEN has_schema_privilege(n.oid, 'USAGE')
-            THEN coalesce(has_table_privilege(to_regclass('pgops.journal'), 'SELECT')
-                      AND has_table_privilege(to_regclass('pgops.runs'), 'SELECT')
-                      AND has_table_privilege(to_regclass('pgops.revisions'), 'SELECT'), false)
+SELECT CASE WHEN pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+            THEN coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('pgops.journal'), 'SELECT')
+                      AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('pgops.runs'), 'SELECT')
+                      AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('pgops.revisions'), 'SELECT'), false)
             ELSE false END
-  FROM pg_namespace AS n WHERE n.nspname = 'pgops'
+  FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.=) 'pgops'
 """
 """Whether there is a journal and this role may read it; no row where there is none."""
 

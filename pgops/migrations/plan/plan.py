@@ -20,6 +20,7 @@ from pgops.migrations.alembic_env.environment import (
     VersionTable,
     alembic_environment,
 )
+from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.plan.render import Rendered, render
 from pgops.migrations.revisions.history import History, known_revision
@@ -150,6 +151,7 @@ def make_plan(
     :raises UnreachableError: the server does not answer.
     """
     with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+        refuse_shared_sessions(target, connection)
         set_read_only(connection)
         facts = server_facts(connection)
         note = journal.check_stamp(

@@ -146,9 +146,12 @@ def run_round_trip(
     :raises PgopsError: env.py or the data file can't be loaded, or env.py connects elsewhere.
     """
     rows = MigrationData(data)
+    if base is not None:
+        with connected(scratch) as ours:
+            # The base is the project's own code, and finds what the project's sessions find.
+            execute(ours, "RESET ALL")
+            execute(ours, base.sql.read_text(encoding="utf-8"))
     with connected(scratch) as look:
-        if base is not None:
-            execute(look, base.sql.read_text(encoding="utf-8"))
         # Ctrl-C ends a statement that runs long; nobody is in the way on a scratch database.
         application = f"pgops trial {scratch.dbname}"
         watcher = Watcher(scratch, application, interval=60, on_progress=lambda _progress: None)
@@ -228,7 +231,7 @@ class _Run:
             assert connection is not None, "never offline here"
             # Asked on env.py's own connection: it may have a search_path of its own.
             schema = context.version_table_schema or str(
-                connection.exec_driver_sql("SELECT current_schema()").scalar()
+                connection.exec_driver_sql("SELECT pg_catalog.current_schema()").scalar()
             )
             found.append(self._quoted(schema, context.version_table))
             if revision:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgops.errors import VerificationError
 from pgops.migrations.status.status import read_heads
-from pgops.postgres import Connection, connected, fetch_all, set_read_only
+from pgops.postgres import Connection, connected, fetch_all, names, set_read_only
 
 if TYPE_CHECKING:
     from pgops.migrations.plan.plan import Plan
@@ -45,14 +45,14 @@ def invalid_indexes(connection: Connection) -> list[InvalidIndex]:
     rows = fetch_all(
         connection,
         """
-        SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text
+        SELECT i.indexrelid::bigint, i.indrelid::bigint
           FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
          WHERE NOT i.indisvalid AND c.relkind = 'i'
            AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid)
-         ORDER BY 1
         """,
     )
-    return [InvalidIndex(*row) for row in rows]
+    shown = names.shown(connection, [oid for row in rows for oid in row])
+    return sorted(InvalidIndex(shown[index], shown[table]) for index, table in rows)
 
 
 def verify_run(plan: Plan, invalid_before: frozenset[InvalidIndex]) -> Verification:

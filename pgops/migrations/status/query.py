@@ -10,20 +10,39 @@ from dataclasses import dataclass, field
 from pgops.errors import PgopsError, UnreachableError
 from pgops.migrations.journal import Stamp, trust
 from pgops.migrations.journal.schema import READABLE
-from pgops.postgres import IDENTITY_SQL, Connection, DatabaseError, Identity, fetch_one, redact
+from pgops.postgres import (
+    IDENTITY_SQL,
+    Connection,
+    DatabaseError,
+    Identity,
+    fetch_one,
+    identifier,
+    redact,
+    set_read_only,
+)
+
+# The version table is found by the project's search path: for that one statement it holds, and in it every name and
+# operator is qualified. All of it is one message to the server, and so one transaction.
+_NAME = """
+SELECT pg_catalog.set_config('search_path', %s, true);
+SELECT pg_catalog.set_config('pgops.version_table', coalesce(
+           (SELECT pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text
+              FROM pg_catalog.pg_class AS c
+              JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+             WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('alembic_version')::pg_catalog.oid), 'null'), true);
+SELECT pg_catalog.set_config('search_path', %s, true)"""
 
 
 def _first(trusted: Collection[str]) -> str:
-    return f"""
-SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY;
-SELECT i.*, to_regclass('alembic_version') IS NOT NULL, coalesce(({READABLE}), false),
+    return f"""{_NAME};
+SELECT i.*, current_setting('pgops.version_table')::json, coalesce(({READABLE}), false),
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(w.what, w.repair))
           FROM ({trust.findings_sql(trusted)}) AS w (what, repair))
   FROM ({IDENTITY_SQL}) AS i (system_identifier, database, oid)
 """
 
 
-_HEADS = "(SELECT array_agg(version_num::text ORDER BY version_num) FROM alembic_version)"
+_HEADS = "(SELECT array_agg(version_num::text ORDER BY version_num) FROM {table})"
 _STAMP = "(SELECT ARRAY[environment, system_identifier, database] FROM pgops.journal)"
 _FILES = """
 (SELECT json_object_agg(f.revision, f.file_hash) FROM (
@@ -68,12 +87,15 @@ def query_status(connection: Connection, trusted: Collection[str] = ()) -> Statu
     :param trusted: roles whose journal counts besides this one's own.
     :raises UntrustedError: the journal is not to be believed; nothing in it was read.
     """
-    row = fetch_one(connection, _first(trusted))
+    if connection.pins.get("default_transaction_read_only") != "on":
+        set_read_only(connection)
+    paths = (connection.search_path, connection.pins["search_path"])
+    row = fetch_one(connection, _first(trusted), paths)
     assert row is not None
     system, database, oid, versioned, journalled, doubts = row
     trust.refuse(doubts or (), database)
     wanted = [
-        _HEADS if versioned else "NULL",
+        _HEADS.format(table=identifier(*versioned)) if versioned else "NULL",
         *((_STAMP, _FILES, _LAST) if journalled else ("NULL", "NULL", "NULL")),
     ]
     found = fetch_one(connection, f"SELECT {', '.join(wanted)}")

@@ -16,7 +16,16 @@ from pgops.migrations import journal
 from pgops.migrations.revisions.history import History, NotPlainError, read_history
 from pgops.migrations.revisions.location import locate
 from pgops.migrations.status.query import LastRun, StatusFacts, database_told, query_status
-from pgops.postgres import Connection, Target, connected, fetch_all, fetch_value, identifier, redact
+from pgops.postgres import (
+    READ_ONLY,
+    Connection,
+    Target,
+    connected,
+    fetch_all,
+    identifier,
+    names,
+    redact,
+)
 
 
 class AheadError(PgopsError):
@@ -189,7 +198,10 @@ def migration_status(environment: Environment, target: Target, history: History)
     :raises RefusedError: the database is stamped as another environment.
     :raises UnreachableError: the server does not answer.
     """
-    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
+    with (
+        database_told(environment.name),
+        connected(target, application_name="pgops look", settings=READ_ONLY) as connection,
+    ):
         found = query_status(connection, environment.trusted_owners)
     return status_from_facts(environment, target, history, found, found.current)
 
@@ -257,7 +269,7 @@ def misconfigured(environment: str, place: str, error: ConfigurationError) -> St
 
 def read_heads(connection: Connection, table: str, schema: str | None = None) -> tuple[str, ...]:
     """The rows of a version table; none where the table does not exist."""
-    name = identifier(schema, table) if schema else identifier(table)
-    if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is None:
+    name = names.qualified(connection, identifier(schema, table) if schema else identifier(table))
+    if name is None:
         return ()
     return tuple(str(row[0]) for row in fetch_all(connection, f"SELECT version_num FROM {name} ORDER BY 1"))

@@ -27,7 +27,7 @@ def test_no_setting_of_the_role_ends_it(database: Target) -> None:
 
 def test_it_commits_each_statement_and_is_known_by_the_run(database: Target) -> None:
     with run_session(database, RUN) as connection, postgres.connected(database) as other:
-        postgres.execute(connection, "CREATE TABLE seen (x int)")
+        postgres.execute(connection, "CREATE TABLE public.seen (x int)")
         assert postgres.fetch_value(other, "SELECT to_regclass('seen')::text") == "seen"
         pid = connection.info.backend_pid
         name = postgres.fetch_value(
