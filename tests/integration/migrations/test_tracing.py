@@ -352,6 +352,36 @@ def test_what_can_t_be_dumped_comes_from_a_backup(tmp_path: Path, filled: Target
     assert hazard(found, "changing-column-type").table == "orders"
 
 
+LACKING = """\
+SET client_encoding = 'UTF8';
+
+--
+-- Name: nobody_has_this; Type: EXTENSION; Schema: -; Owner: -
+--
+
+CREATE EXTENSION nobody_has_this;
+
+
+--
+-- Name: orders; Type: TABLE; Schema: public; Owner: postgres
+--
+
+CREATE TABLE orders (id integer PRIMARY KEY, total integer);
+"""
+
+
+def test_what_can_t_be_copied_is_named_and_the_rest_is_traced(
+    tmp_path: Path, filled: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "dump_schema", lambda *_, **__: LACKING)
+
+    plan = plan_of(tmp_path, filled, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
+
+    assert hazard(plan, "changing-column-type").table == "orders"
+    (note,) = plan.notes
+    assert note.startswith("not traced: not in the copy: extension nobody_has_this: extension")
+
+
 def test_the_target_is_as_it_was(tmp_path: Path, filled: Target) -> None:
     question = "SELECT oid::int8, relname, relfilenode::int8 FROM pg_class ORDER BY 1"
     with connected(filled) as connection:
