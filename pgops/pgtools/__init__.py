@@ -9,6 +9,7 @@ from pgops.pgtools.commands import (
     psql_command,
     read_command,
     restore_command,
+    salvage_command,
     schema_command,
 )
 from pgops.pgtools.runner import Child, Finished, HostRunner, Runner, ToolError, check, run, running, wait
@@ -55,6 +56,7 @@ __all__ = [
     "restore_command",
     "run",
     "running",
+    "salvage_command",
     "schema_command",
     "toolset_of",
     "wait",

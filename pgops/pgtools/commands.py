@@ -87,6 +87,21 @@ def restore_command(
     ]
 
 
+def salvage_command(
+    archive: Path,
+    *,
+    database: str,
+    jobs: int,
+    extra: Sequence[str] = (),
+) -> list[str]:
+    """The same, but no error ends it: ``pg_restore`` says each, goes on, and ends with 1."""
+    return [
+        each
+        for each in restore_command(archive, database=database, jobs=jobs, extra=extra)
+        if each != "--exit-on-error"
+    ]
+
+
 def read_command(archive: Path, output: Path) -> list[str]:
     """``pg_restore`` that reads the data of the whole archive and writes it as SQL to ``output``.
 

@@ -105,6 +105,24 @@ def test_a_damaged_backup_stops_before_anything_is_changed(staging: ProjectDirec
     assert value(target, "SELECT count(*) FROM knowledge") == 10
 
 
+def test_salvage_swaps_nothing_and_ends_with_9(staging: ProjectDirectory, target: Target) -> None:
+    (toc,) = (staging.path / "backups").rglob("toc.dat")
+    largest = max(toc.parent.glob("[0-9]*.dat*"), key=lambda each: each.stat().st_size)
+    largest.write_bytes(b"")
+    ran = staging.run("restore", "--env=staging", "--salvage")
+    assert ran.code == 8 and "a new database beside" in ran.out
+    ran = staging.run("restore", "--env=staging", "--salvage", "--yes", "--json")
+    assert ran.code == 9, ran.text
+    done = json.loads(ran.out)
+    assert (done["ok"], done["restore"]["salvaged"]) == (False, True)
+    assert done["restore"]["missing"]["tables"] == [{"table": "public.knowledge", "rows": 500, "there": 0}]
+    assert done["restore"]["database"] in databases(target)
+    assert value(target, "SELECT count(*) FROM knowledge") == 10
+    ran = staging.run("restore", "--env=staging", "--salvage", "--yes")
+    assert ran.code == 9 and "public.knowledge" in ran.out
+    assert staging.run("restore", "--env=staging", "--salvage", "--in-place").code == 2
+
+
 def test_into_a_protected_environment_only_with_its_name(staging: ProjectDirectory, target: Target) -> None:
     text = (staging.path / "environments.yaml").read_text(encoding="utf-8")
     production = (

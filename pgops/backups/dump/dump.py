@@ -16,6 +16,7 @@ from typing import TypeVar
 from pgops.backups.database import inventory
 from pgops.backups.database.inventory import DatabaseFacts, Relation
 from pgops.backups.database.progress import Monitor, Observer, reading
+from pgops.backups.database.restorable import what_hinders_a_restore
 from pgops.backups.manifest.manifest import (
     DUMP_DIRECTORY,
     GLOBALS_NAME,
@@ -128,6 +129,7 @@ def dump(
                 warnings += _globals_warning(wait(globals_), globals_file)
             beside = looking.result()
             warnings += _invalid_index_warnings(beside.invalid_indexes)
+            warnings += reader.wait_for(lambda through: what_hinders_a_restore(through, facts.major))
             return Dumped(
                 snapshot=snapshot,
                 heads=heads,

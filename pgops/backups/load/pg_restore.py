@@ -11,7 +11,7 @@ from pgops.backups.database.progress import Pace
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Setting
 from pgops.backups.repository.repository import Progress
 from pgops.errors import UnreachableError
-from pgops.pgtools import Toolset, check, restore_command, run
+from pgops.pgtools import Finished, Toolset, check, restore_command, run
 from pgops.postgres import (
     UNHURRIED,
     Connection,
@@ -129,19 +129,45 @@ def load_archive(
     :raises ToolError: pg_restore failed.
     """
     archive = backup / DUMP_DIRECTORY
-    total = sum(each.bytes for each in manifest.tables)
-    with connected(admin, application_name=f"{APPLICATION}: progress") as connection:
-        watch = _Growth(connection, target.dbname, total, progress)
-        finished = run(
-            tools.runner,
-            restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),
-            target=with_options(target, options),
-            paths=[archive, *reach],
-            application_name=APPLICATION,
-            on_poll=watch,
-        )
+    finished = run_restore(
+        tools,
+        restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),
+        manifest,
+        target=target,
+        admin=admin,
+        options=options,
+        reach=[archive, *reach],
+        progress=progress,
+    )
     # pg_restore's own words say more than a size that could not be asked for.
     check(finished)
+
+
+def run_restore(
+    tools: Toolset,
+    command: Sequence[str],
+    manifest: Manifest,
+    *,
+    target: Target,
+    admin: Target,
+    options: str,
+    reach: Sequence[Path],
+    progress: Progress,
+) -> Finished:
+    """Run a pg_restore into ``target``'s database, however it ends; as :func:`load_archive`.
+
+    :param reach: what the command names on this machine.
+    """
+    total = sum(each.bytes for each in manifest.tables)
+    with connected(admin, application_name=f"{APPLICATION}: progress") as connection:
+        return run(
+            tools.runner,
+            command,
+            target=with_options(target, options),
+            paths=reach,
+            application_name=APPLICATION,
+            on_poll=_Growth(connection, target.dbname, total, progress),
+        )
 
 
 class _Growth:

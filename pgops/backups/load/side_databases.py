@@ -35,11 +35,11 @@ from pgops.postgres import (
     trusted_sql,
 )
 
-Kind = Literal["new", "previous"]
+Kind = Literal["new", "previous", "salvaged"]
 _LONGEST_NAME = 63
 _PREFIX = "pgops "
 _RESTORE_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
-_INFIX: Mapping[Kind, str] = {"new": "__new_", "previous": "__old_"}
+_INFIX: Mapping[Kind, str] = {"new": "__new_", "previous": "__old_", "salvaged": "__salvaged_"}
 
 UNFINISHED_LIMIT = 20_611
 """CONNECTION LIMIT of a database that is being restored into. CREATE DATABASE and COMMENT can't be one

@@ -24,10 +24,12 @@ from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, is_id
 from pgops.backups.manifest.seal import NO_KEYS, Keys
 from pgops.backups.repository.plain_files import NotPlainError, open_plain, opened_directory, read_small
 from pgops.backups.repository.repository import (
+    OnLost,
     Progress,
     is_note,
     leave_alone,
     no_progress,
+    raise_lost,
     unfinished_name,
 )
 from pgops.errors import LockedError, PgopsError, UnreachableError, VerificationError
@@ -129,7 +131,9 @@ class DirectoryRepository:
                 _remove_tree(staged.path)
 
     @contextlib.contextmanager
-    def local(self, backup_id: str, progress: Progress = no_progress) -> Iterator[Path]:
+    def local(
+        self, backup_id: str, progress: Progress = no_progress, on_lost: OnLost = raise_lost
+    ) -> Iterator[Path]:
         with _manifest_locked(self._home / backup_id, fcntl.LOCK_SH) as free:
             if not free or not (self._home / backup_id).is_dir():
                 raise LockedError(

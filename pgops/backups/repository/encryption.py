@@ -26,6 +26,7 @@ from pgops.backups.manifest.seal import Keys
 from pgops.backups.repository.cache import private_directory, staging_directory
 from pgops.backups.repository.plain_files import NotPlainError, plain_stream
 from pgops.backups.repository.repository import (
+    OnLost,
     Progress,
     Repository,
     SealedError,
@@ -33,6 +34,7 @@ from pgops.backups.repository.repository import (
     is_note,
     leave_alone,
     no_progress,
+    raise_lost,
 )
 from pgops.environments import Encryption
 from pgops.errors import ConfigurationError, PgopsError, SecretError, UsageError, VerificationError
@@ -160,9 +162,11 @@ class EncryptedRepository:
             return [], f"there is no identity here: {error.message}"
 
     @contextlib.contextmanager
-    def local(self, backup_id: str, progress: Progress = no_progress) -> Iterator[Path]:
+    def local(
+        self, backup_id: str, progress: Progress = no_progress, on_lost: OnLost = raise_lost
+    ) -> Iterator[Path]:
         identities = self._identities()
-        with self._inner.local(backup_id, progress) as sealed, private_directory() as root:
+        with self._inner.local(backup_id, progress, on_lost) as sealed, private_directory() as root:
             names = [
                 path.relative_to(sealed).as_posix()
                 for path in sealed.rglob("*")
@@ -170,7 +174,12 @@ class EncryptedRepository:
             ]
 
             def open_one(name: str, unwanted: threading.Event) -> None:
-                self._open(sealed / name, root / name, identities, backup_id, unwanted)
+                try:
+                    self._open(sealed / name, root / name, identities, backup_id, unwanted)
+                except SealedError as error:
+                    # What came out of it before the end is not to be trusted.
+                    (root / name).with_suffix("").unlink(missing_ok=True)
+                    on_lost(name.removesuffix(SUFFIX), error)
 
             for_each([name for name in names if not is_note(name)], open_one, at_once=_AT_ONCE)
             yield root

@@ -54,6 +54,15 @@ def no_progress(_done: int, _total: int) -> None:
     """For callers that don't show any."""
 
 
+OnLost = Callable[[str, VerificationError], None]
+"""Called with the name of a file that is not to be had, and why."""
+
+
+def raise_lost(_name: str, error: VerificationError) -> None:
+    """For callers who want a backup whole or not at all."""
+    raise error
+
+
 def leave_alone(_backup_id: str, _error: PgopsError) -> None:
     """For callers that say by :meth:`Repository.leftovers` what is still there."""
 
@@ -149,8 +158,13 @@ class Repository(Protocol):
     def stage(self, backup_id: str) -> AbstractContextManager[Staging]:
         """Start a backup; leaving the block without a commit removes whatever was written."""
 
-    def local(self, backup_id: str, progress: Progress = no_progress) -> AbstractContextManager[Path]:
-        """The backup's files in a local directory for the block: in place, or fetched (and decrypted)."""
+    def local(
+        self, backup_id: str, progress: Progress = no_progress, on_lost: OnLost = raise_lost
+    ) -> AbstractContextManager[Path]:
+        """The backup's files in a local directory for the block: in place, or fetched (and decrypted).
+
+        :param on_lost: told of each file that can't be decrypted; it is missing there then.
+        """
 
     def delete(self, backup_id: str) -> None:
         """Remove a backup, the manifest first: half removed, it is not a backup any more.

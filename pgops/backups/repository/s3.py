@@ -25,7 +25,15 @@ from pgops.backups.repository.cache import private_directory, user_cache
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.locks import CLAIM_NAME, RepositoryLocks
 from pgops.backups.repository.plain_files import SMALL
-from pgops.backups.repository.repository import Progress, Staging, is_note, leave_alone, no_progress
+from pgops.backups.repository.repository import (
+    OnLost,
+    Progress,
+    Staging,
+    is_note,
+    leave_alone,
+    no_progress,
+    raise_lost,
+)
 from pgops.errors import PgopsError, UnreachableError, VerificationError
 from pgops.runtime.threads import for_each
 
@@ -115,7 +123,9 @@ class S3Repository:
                 staged.settle()
 
     @contextlib.contextmanager
-    def local(self, backup_id: str, progress: Progress = no_progress) -> Iterator[Path]:
+    def local(
+        self, backup_id: str, progress: Progress = no_progress, on_lost: OnLost = raise_lost
+    ) -> Iterator[Path]:
         sizes = {name: size for name, size in self._sizes(backup_id).items() if not is_note(name)}
         with private_directory() as root:
             fetched = _Sum(progress, sum(sizes.values()))

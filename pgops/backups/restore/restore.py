@@ -159,7 +159,7 @@ def _made_ready(
         )
     removed = remove_leftovers(admin, target.dbname)
     safety = None if looked.empty else back_up(hooks)
-    attributes = _attributes(looked, looked.around.here)
+    attributes = attributes_for(looked, looked.around.here)
     restore_id = side_databases.new_restore_id(now)
     marker = Marker(
         kind="new",
@@ -186,7 +186,7 @@ def _made_ready(
         admin=looked.admin,
         options=looked.options,
         jobs=jobs,
-        extra=_restore_arguments(looked, attributes),
+        extra=restore_arguments(looked, attributes),
         progress=hooks.progress,
     )
     hooks.step(Step.COMPARING)
@@ -203,7 +203,7 @@ def _made_ready(
     _still_ours(admin, looked)
     # Loading takes long: what was changed about the target meanwhile must not be undone by the swap.
     here = read_attributes(admin, target.dbname)
-    final = _attributes(looked, here)
+    final = attributes_for(looked, here)
     roles = existing_roles(admin, [role for role in _roles_of(final) | _roles_of(attributes) if role])
     for statement in [
         *changing_statements(new.dbname, attributes, final, roles=roles),
@@ -261,7 +261,8 @@ def _still_ours(admin: Connection, looked: RestorePlan) -> None:
     _unchanged(admin, looked)
 
 
-def _attributes(looked: RestorePlan, here: Attributes | None) -> Attributes:
+def attributes_for(looked: RestorePlan, here: Attributes | None) -> Attributes:
+    """What the new database is made with: the target's own where that is there, else the backup's."""
     found = looked.around.settable(merged(here, attributes_of(looked.backup.manifest)))
     if here is None and not looked.with_owners:
         return replace(found, owner=looked.target.user)
@@ -272,7 +273,7 @@ def _roles_of(attributes: Attributes) -> set[str | None]:
     return {each.role for each in attributes.settings} | {each.role for each in attributes.grants or ()}
 
 
-def _restore_arguments(looked: RestorePlan, attributes: Attributes) -> list[str]:
+def restore_arguments(looked: RestorePlan, attributes: Attributes) -> list[str]:
     """Whatever is made without its owner belongs to the database's."""
     owned = looked.with_owners or attributes.owner == looked.target.user
     return looked.left_out if owned else [*looked.left_out, f"--role={attributes.owner}"]

@@ -24,6 +24,7 @@ _HELP = {
     "in_place": "overwrite the database itself, where no second one may be made: slow, locks it, can't be undone",
     "table": "restore only this table (name or schema.name), into a new schema; may be given more than once",
     "schema": "restore only the tables of this schema, into a new schema; may be given more than once",
+    "salvage": "bring what can be had of a damaged backup into a database beside; swaps nothing, ends with 9",
     "jobs": "tables to restore at once; 0: as environments.yaml says",
 }
 
@@ -39,6 +40,7 @@ def run(
     no_tablespaces: bool = False,
     no_safety_backup: bool = False,
     in_place: bool = False,
+    salvage: bool = False,
     table: list[str] | None = None,
     schema: list[str] | None = None,
     jobs: int = 0,
@@ -57,6 +59,7 @@ def run(
     from pgops.backups.restore.in_place import restore_in_place
     from pgops.backups.restore.plan import plan_restore
     from pgops.backups.restore.restore import restore
+    from pgops.errors import UsageError
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
     from pgops.tasks.backup.select import select_backup
@@ -65,6 +68,12 @@ def run(
 
     environment = load_environment(context, env)
     source = environment if from_ is None else load_project(context).environment(from_)
+    if salvage and (in_place or table or schema):
+        raise UsageError(
+            "--salvage brings everything that can be had into a database of its own",
+            untouched="nothing was touched",
+            hint="leave --in-place, --table and --schema out",
+        )
     _safety_is_wanted(environment, no_safety_backup, in_place=in_place)
     target = target_for(environment)
     _honour_stamp(console, environment, target)
@@ -88,6 +97,22 @@ def run(
             repository,
             tables=table or [],
             schemas=schema or [],
+            now=now,
+            jobs=jobs or jobs_of(environment),
+            lock_wait=lock_wait,
+            dry_run=dry_run,
+            yes=yes,
+            confirm=confirm,
+        )
+        return
+    if salvage:
+        from pgops.tasks.restore.salvage import salvage_what_can_be_had
+
+        salvage_what_can_be_had(
+            console,
+            environment,
+            looked,
+            repository,
             now=now,
             jobs=jobs or jobs_of(environment),
             lock_wait=lock_wait,

@@ -1,0 +1,380 @@
+"""Restore what can be had of a backup that can't be restored whole: beside its target, never in its place.
+
+The archive is loaded by the code that restores, but no error ends it: every one is kept and told. What is in the way of
+rows and can be moved is moved: a file that is damaged keeps no other from being read, and functions that need a
+search_path have one while the rows are loaded. At the end the database is compared with the manifest, table by table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pgops.backups.database.attributes import attributes_of, existing_roles, setting_statements
+from pgops.backups.database.errors import database_errors, interrupt_errors
+from pgops.backups.load import side_databases
+from pgops.backups.load.pg_restore import run_restore
+from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
+from pgops.backups.load.side_databases import Marker, side_database_name
+from pgops.backups.manifest.manifest import DUMP_DIRECTORY
+from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.restore.plan import RestorePlan
+from pgops.backups.restore.restore import attributes_for, restore_arguments
+from pgops.backups.verify.against_manifest import compare, name_of
+from pgops.backups.verify.reading import check_files
+from pgops.errors import PgopsError, VerificationError
+from pgops.pgtools import list_command, run, salvage_command
+from pgops.postgres import (
+    Connection,
+    DatabaseError,
+    Target,
+    connected,
+    execute,
+    fetch_all,
+    fetch_value,
+    identifier,
+    literal,
+)
+
+_ENTRY = re.compile(r"^(\d+); \d+ \d+ (.*)$", re.MULTILINE)
+_FAILED = re.compile(r"from TOC entry \d+; \d+ \d+ (.*)")
+_SAID = re.compile(r"pg_restore: error: (.*)")
+_COMMAND = re.compile(r"Command was: (.*)")
+_IGNORED = "errors ignored on restore"
+
+
+@dataclass(frozen=True, slots=True)
+class TableLeft:
+    """A table that has not the rows of the manifest; ``there`` is ``None`` where the table itself is missing."""
+
+    schema: str
+    name: str
+    rows: int
+    there: int | None
+
+    @property
+    def table(self) -> str:
+        """``schema.name`` for people."""
+        return name_of(self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What was had, in which database, and what is missing. ``objects`` are (what it is, why); ``seconds`` all of it."""
+
+    backup: Backup
+    database: str
+    tables: int
+    rows: int
+    missing_tables: tuple[TableLeft, ...]
+    objects: tuple[tuple[str, str], ...]
+    files: tuple[str, ...]
+    differences: tuple[str, ...]
+    helped: tuple[str, ...]
+    seconds: float
+
+
+class SalvagedError(VerificationError):
+    """A salvage came to its end: a database stands beside the target, and it is not what was backed up."""
+
+    def __init__(self, done: Salvaged, environment: str) -> None:
+        self.done = done
+        self.environment = environment
+        left = len(done.missing_tables)
+        super().__init__(
+            f"salvaged from {done.backup.id} into {done.database}: {left} of {len(done.backup.manifest.tables)} tables "
+            f"lack rows or are missing, {len(done.objects)} objects could not be made, {len(done.files)} files are damaged",
+            untouched=f"the database of {environment} was not touched",
+            hint=f"look at {done.database} and take from it what you need; drop it when you are done",
+        )
+
+    def beside(self) -> dict[str, object]:
+        return {"restore": as_json(self.done, self.environment)}
+
+
+def as_json(done: Salvaged, environment: str) -> dict[str, object]:
+    """The ``restore`` object of a salvage."""
+    return {
+        "environment": environment,
+        "backup": done.backup.id,
+        "database": done.database,
+        "previous_database": None,
+        "seconds": round(done.seconds, 3),
+        "salvaged": True,
+        "tables": done.tables,
+        "rows": done.rows,
+        "missing": {
+            "tables": [
+                {"table": each.table, "rows": each.rows, "there": each.there} for each in done.missing_tables
+            ],
+            "objects": [{"object": what, "error": why} for what, why in done.objects],
+            "files": list(done.files),
+            "differences": list(done.differences),
+        },
+    }
+
+
+def salvage(
+    looked: RestorePlan,
+    repository: Repository,
+    hooks: Hooks,
+    *,
+    now: dt.datetime,
+    jobs: int,
+    lock_wait: float = 30.0,
+) -> Salvaged:
+    """Bring everything that can be had into ``<database>__salvaged_<id>``. The target is not touched.
+
+    :param now: part of the name that the database gets.
+    :param jobs: how many tables at once.
+    :raises VerificationError: not even the table of contents can be read.
+    :raises LockedError: a restore is under way.
+    :raises UnreachableError: the server was lost; what was begun is dropped.
+    """
+    started = time.monotonic()
+    target, manifest = looked.target, looked.backup.manifest
+    untouched = f"{target.place} was not touched"
+    lost: list[str] = []
+
+    def not_opened(name: str, error: VerificationError) -> None:
+        lost.append(f"{name}: {error.message}")
+
+    with (
+        database_errors(target, untouched=untouched),
+        interrupt_errors(untouched=untouched),
+        restore_lock(looked.admin, target, wait=lock_wait) as admin,
+        repository.local(looked.backup.id, hooks.progress, not_opened) as directory,
+    ):
+        hooks.step(Step.CHECKING)
+        files = [*lost, *check_files(directory, manifest, hooks.progress)]
+        entries = _entries(looked, directory, untouched)
+        remove_leftovers(admin, target.dbname)
+        restore_id = side_databases.new_restore_id(now)
+        marker = Marker(
+            kind="new",
+            of=target.dbname,
+            environment=target.environment,
+            backup=looked.backup.id,
+            restore=restore_id,
+            at=now.astimezone(dt.UTC).isoformat(),
+        )
+        new = target.with_database(side_database_name(target.dbname, "new", restore_id))
+        attributes = attributes_for(looked, looked.around.here)
+        with side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major):
+            wanted = attributes_of(manifest)
+            roles = existing_roles(admin, [each.role for each in wanted.settings if each.role])
+            for statement in setting_statements(new.dbname, attributes, roles=roles):
+                execute(admin, statement)
+            hooks.step(Step.LOADING)
+            load = _Load(looked, directory, new, hooks, restore_arguments(looked, attributes))
+            load.section("pre-data", jobs)
+            with _with_search_path(new) as helped:
+                _load_rows(load, entries, _damaged(files), jobs)
+                _try_again(load, entries, _rows_missing(new, looked)[0])
+                load.section("post-data", jobs)
+                hooks.step(Step.COMPARING)
+                tables, rows = _rows_missing(new, looked)
+                differences = _differences(new, looked, jobs)
+            name = side_database_name(target.dbname, "salvaged", restore_id)
+            _keep(admin, new.dbname, name, looked.backup.id)
+    return Salvaged(
+        backup=looked.backup,
+        database=name,
+        tables=len(manifest.tables) - len([each for each in tables if each.there is None]),
+        rows=rows,
+        missing_tables=tuple(tables),
+        objects=tuple(load.failed),
+        files=tuple(files),
+        differences=differences,
+        helped=tuple(helped),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _entries(looked: RestorePlan, directory: Path, untouched: str) -> dict[int, str]:
+    """The table of contents: what each entry is, by its number."""
+    archive = directory / DUMP_DIRECTORY
+    listed = run(looked.tools.toolset.runner, list_command(archive), paths=[directory])
+    if listed.exit_code != 0:
+        raise VerificationError(
+            f"nothing of {looked.backup.id} can be had: its table of contents can't be read: {listed.stderr.strip()}",
+            untouched=untouched,
+            hint="use another backup: invoke backup.list",
+        )
+    return {int(number): what for number, what in _ENTRY.findall(listed.stdout)}
+
+
+def _damaged(problems: Sequence[str]) -> set[str]:
+    """Names of the archive's files that are damaged or gone."""
+    paths = [PurePosixPath(each.partition(": ")[0]) for each in problems]
+    return {each.name for each in paths if each.parts[:1] == (DUMP_DIRECTORY,)}
+
+
+class _Load:
+    """pg_restore, again and again into the same database; every error is kept."""
+
+    def __init__(
+        self, looked: RestorePlan, directory: Path, new: Target, hooks: Hooks, arguments: Sequence[str]
+    ) -> None:
+        self._looked = looked
+        self._directory = directory
+        self._new = new
+        self._hooks = hooks
+        self._arguments = arguments
+        self.failed: list[tuple[str, str]] = []
+
+    def section(self, section: str, jobs: int) -> None:
+        """Everything of one section."""
+        self._run([f"--section={section}"], jobs, f"the section {section}")
+
+    def entries(self, numbers: Sequence[int], jobs: int, what: str) -> None:
+        """Some entries."""
+        if not numbers:
+            return
+        with tempfile.TemporaryDirectory(prefix="pgops-") as room:
+            chosen = Path(room) / "list"
+            chosen.write_text("".join(f"{each};\n" for each in numbers), encoding="ascii")
+            self._run([f"--use-list={chosen}", "--section=data"], jobs, what, reach=[Path(room)])
+
+    def _run(self, extra: Sequence[str], jobs: int, what: str, reach: Sequence[Path] = ()) -> None:
+        looked = self._looked
+        archive = self._directory / DUMP_DIRECTORY
+        finished = run_restore(
+            looked.tools.toolset,
+            salvage_command(archive, database=self._new.dbname, jobs=jobs, extra=[*extra, *self._arguments]),
+            looked.backup.manifest,
+            target=self._new,
+            admin=looked.admin,
+            options=looked.options,
+            reach=[archive, *reach],
+            progress=self._hooks.progress,
+        )
+        if finished.exit_code == 0:
+            return
+        found = errors_in(finished.stderr)
+        if _IGNORED not in finished.stderr:
+            # It gave up: what came after was not tried.
+            found = [*found, (what, "; ".join(finished.stderr.strip().splitlines()[-2:]))]
+        self.failed += [each for each in found if each not in self.failed]
+
+
+def errors_in(said: str) -> list[tuple[str, str]]:
+    """What pg_restore could not make, and why.
+
+    An error is said after the entry that it is about; where several work at once, only the command that failed is.
+    """
+    found: list[tuple[str, str]] = []
+    entry = ""
+    for line in said.splitlines():
+        if about := _FAILED.search(line):
+            entry = about.group(1).strip()
+        elif (error := _SAID.search(line)) is not None:
+            found.append((entry, error.group(1).strip()))
+            entry = ""
+        elif (command := _COMMAND.search(line)) is not None and found and not found[-1][0]:
+            found[-1] = (command.group(1).strip(), found[-1][1])
+    return [(what or "the restore", why) for what, why in found]
+
+
+def _load_rows(load: _Load, entries: dict[int, str], damaged: set[str], jobs: int) -> None:
+    """The rows: first those of sound files, all at once; then each of the others by itself, and no one spoils another."""
+    numbers = {int(name.partition(".")[0]) for name in damaged if name.partition(".")[0].isdecimal()}
+    large_objects = any(name.startswith("blob") for name in damaged)
+    apart = [
+        number
+        for number, what in entries.items()
+        if number in numbers or (large_objects and what.startswith(("BLOBS", "BLOB METADATA", "BLOB ")))
+    ]
+    load.entries([each for each in entries if each not in apart], jobs, "rows")
+    for each in apart:
+        load.entries([each], 1, entries[each])
+
+
+def _try_again(load: _Load, entries: dict[int, str], missing: Sequence[TableLeft]) -> None:
+    """Once more the tables that stayed empty, one by one: a CHECK may have looked at rows that are there only now."""
+    for each in missing:
+        if each.there != 0:
+            continue  # a COPY brings all of its rows or none
+        for number, what in entries.items():
+            if what.startswith(f"TABLE DATA {each.schema} {each.name} "):
+                load.failed = [failure for failure in load.failed if failure[0] != what]
+                load.entries([number], 1, what)
+
+
+@contextlib.contextmanager
+def _with_search_path(new: Target) -> Iterator[list[str]]:
+    """For the block every function without a search_path of its own has one: a restore has none.
+
+    A CHECK, index or view that calls one that needs it would fail, and its table's rows would be lost.
+    """
+    helped: list[str] = []
+    with connected(new, application_name="pgops salvage") as connection:
+        schemas = [
+            identifier(name)
+            for (name,) in fetch_all(
+                connection,
+                "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg\\_%'"
+                " AND nspname <> 'information_schema' ORDER BY nspname <> 'public', nspname",
+            )
+        ]
+        functions = fetch_all(
+            connection,
+            """
+            SELECT pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)),
+                   p.prokind = 'p'
+              FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+              JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+             WHERE l.lanname IN ('sql', 'plpgsql') AND p.prokind IN ('f', 'p')
+               AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+               AND coalesce(p.proconfig::text NOT LIKE '%search_path=%', true)
+            """,
+        )
+        for name, is_procedure in functions if schemas else []:
+            kind = "PROCEDURE" if is_procedure else "FUNCTION"
+            execute(connection, f"ALTER {kind} {name} SET search_path = {', '.join(schemas)}, pg_temp")
+            helped.append(f"{kind} {name}")
+    yield helped
+    with connected(new, application_name="pgops salvage") as connection:
+        for each in helped:
+            execute(connection, f"ALTER {each} RESET search_path")
+
+
+def _differences(new: Target, looked: RestorePlan, jobs: int) -> tuple[str, ...]:
+    """What else is not as the manifest says; a comparison that fails must not cost what was had."""
+    try:
+        return compare(new, looked.backup.manifest, jobs=jobs).problems
+    except (PgopsError, DatabaseError) as error:
+        return (f"the comparison with the manifest was broken off: {str(error).splitlines()[0]}",)
+
+
+def _rows_missing(new: Target, looked: RestorePlan) -> tuple[list[TableLeft], int]:
+    """Tables that have not the rows of the manifest, and the rows that are there in all."""
+    found: list[TableLeft] = []
+    total = 0
+    settings = {"search_path": "pg_catalog", "row_security": "off", "statement_timeout": "0"}
+    with connected(new, application_name="pgops salvage: counting", settings=settings) as connection:
+        for table in looked.backup.manifest.tables:
+            whole = identifier(table.schema, table.name)
+            oid = fetch_value(connection, "SELECT pg_catalog.to_regclass(%s)::oid", (whole,))
+            if oid is None:
+                found.append(TableLeft(table.schema, table.name, table.rows or 0, None))
+            elif table.rows is not None:
+                there = int(fetch_value(connection, f"SELECT count(*) FROM ONLY {whole}"))
+                total += there
+                if there != table.rows:
+                    found.append(TableLeft(table.schema, table.name, table.rows, there))
+    return found, total
+
+
+def _keep(admin: Connection, name: str, kept: str, backup_id: str) -> None:
+    """Give the database its own name: from here on it belongs to whoever asked for it, and no restore drops it."""
+    execute(admin, f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(kept)}")
+    execute(admin, f"ALTER DATABASE {identifier(kept)} CONNECTION LIMIT -1")
+    said = f"salvaged by pgops from backup {backup_id}: not all of it"
+    execute(admin, f"COMMENT ON DATABASE {identifier(kept)} IS {literal(said)}")

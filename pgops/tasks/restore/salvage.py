@@ -1,0 +1,83 @@
+"""``restore --salvage``: show, ask, bring what can be had into a database beside, say what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from pgops.backups.repository import Repository
+    from pgops.backups.restore.plan import RestorePlan
+    from pgops.backups.restore.salvage import Salvaged
+    from pgops.environments import Environment
+    from pgops.terminal.console import Console
+
+
+def salvage_what_can_be_had(
+    console: Console,
+    environment: Environment,
+    looked: RestorePlan,
+    repository: Repository,
+    *,
+    now: dt.datetime,
+    jobs: int,
+    lock_wait: float,
+    dry_run: bool,
+    yes: bool,
+    confirm: str | None,
+) -> None:
+    """Salvage a backup; the target is not touched.
+
+    :raises SalvagedError: always at the end: what stands beside the target is not what a restore makes.
+    :raises RefusedError: not confirmed.
+    """
+    from pgops.backups.load.side_database import Hooks
+    from pgops.backups.restore.salvage import SalvagedError, salvage
+    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.progress import StepProgress
+
+    target = looked.target
+    console.say(
+        f"salvage {environment.name}: what can be had of {looked.backup.id}, {looked.backup.standing}"
+    )
+    console.say(f"  into  a new database beside {target.place}, which is not touched; nothing is swapped")
+    for warning in looked.warnings:
+        console.warn(warning)
+    for obstacle in looked.obstacles:
+        # A restore would be refused. Here it is tried, and what is missing for it is told.
+        console.warn(f"{obstacle.what}; it is tried all the same")
+    if dry_run:
+        console.say("dry run: nothing was changed")
+        console.result({"dry_run": True, "restore": {"environment": environment.name, "salvaged": True}})
+        return
+    question = f"Restore what can be had into a new database beside {target.place}?"
+    console.ask(environment, required_answer(environment, Effect.CHANGES), question, yes=yes, confirm=confirm)
+    with StepProgress(console) as shown:
+        hooks = Hooks(
+            step=lambda step: shown.step(step.value),
+            progress=lambda done, total: shown.progress(done, total, ""),
+        )
+        done = salvage(looked, repository, hooks, now=now, jobs=jobs, lock_wait=lock_wait)
+    _tell(console, done)
+    raise SalvagedError(done, environment.name)
+
+
+def _tell(console: Console, done: Salvaged) -> None:
+    """What is missing, by table and by object."""
+    for file in done.files:
+        console.say(f"damaged: {file}")
+    for what, why in done.objects:
+        console.say(f"missing: {what}: {why}")
+    if done.missing_tables:
+        console.table(
+            ["table", "rows backed up", "rows there"],
+            [
+                [each.table, f"{each.rows:,}", "no table" if each.there is None else f"{each.there:,}"]
+                for each in done.missing_tables
+            ],
+        )
+    for difference in done.differences:
+        console.say(f"not as backed up: {difference}")
+    if not (done.files or done.objects or done.missing_tables or done.differences):
+        console.say("nothing is missing: the same backup can be restored with invoke restore")
