@@ -74,7 +74,7 @@ uv pip install --quiet --python "$work/by-uv/bin/python" --no-index --find-links
 try uv "$work/by-uv/bin/pgops"
 
 say "pipx"
-export PIPX_HOME=$work/pipx PIPX_BIN_DIR=$work/pipx-bin PIPX_MAN_DIR=$work/pipx-man
+export PIPX_HOME=$work/pipx-home PIPX_BIN_DIR=$work/pipx-bin PIPX_MAN_DIR=$work/pipx-man
 # By pip or by uv, whichever this pipx prefers.
 PIP_NO_INDEX=1 PIP_FIND_LINKS=$work/wheels UV_NO_INDEX=1 UV_FIND_LINKS=$work/wheels pipx install --quiet pgops >/dev/null
 try pipx "$work/pipx-bin/pgops"
