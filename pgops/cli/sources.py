@@ -114,7 +114,7 @@ def _imported(tree: ast.Module, file: Path, path: Sequence[Path]) -> Iterator[Pa
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
-                yield from _module_files(name.name.split("."), path)
+                yield from module_files(name.name.split("."), path)
         elif isinstance(node, ast.ImportFrom):
             parts = node.module.split(".") if node.module else []
             places = path
@@ -123,12 +123,12 @@ def _imported(tree: ast.Module, file: Path, path: Sequence[Path]) -> Iterator[Pa
                 for _ in range(node.level - 1):
                     base = base.parent
                 places = [base]
-            yield from _module_files(parts, places)
+            yield from module_files(parts, places)
             for name in node.names:
-                yield from _module_files([*parts, name.name], places)
+                yield from module_files([*parts, name.name], places)
 
 
-def _module_files(parts: Sequence[str], places: Sequence[Path]) -> Iterator[Path]:
+def module_files(parts: Sequence[str], places: Sequence[Path]) -> Iterator[Path]:
     """The files that importing a dotted name runs: each package's, then the module's."""
     for place in places:
         directory = place
@@ -366,4 +366,4 @@ def _settings_field(value: ast.expr | None) -> tuple[str | None, str | None]:
     return alias, given.get("default") or (_text(value.args[0]) if value.args else None)
 
 
-__all__ = ["Sources", "Variable", "XArgument", "read_sources"]
+__all__ = ["Sources", "Variable", "XArgument", "module_files", "read_sources"]

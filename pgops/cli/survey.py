@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pgops.cli.alembic_config import AlembicConfig, find_alembic_config
 from pgops.cli.compose_service import find_compose_service
 from pgops.cli.proposal import Survey
-from pgops.cli.sources import Variable, read_sources
+from pgops.cli.sources import Variable, module_files, read_sources
 from pgops.local.compose.dotenv import DotenvError, parse_dotenv
 from pgops.migrations.alembic_env.config import driver_for
+from pgops.migrations.alembic_env.flask_app import suggested_app
 
 
 def look(root: Path, config: Path | None, environ: Mapping[str, str]) -> tuple[Survey, tuple[str, ...]]:
@@ -23,8 +24,13 @@ def look(root: Path, config: Path | None, environ: Mapping[str, str]) -> tuple[S
     """
     alembic = find_alembic_config(root, config)
     env_files = [each.location.script_directory / "env.py" for each in alembic.sections]
-    path = [root, alembic.file.parent, root / "src", *(each.parent.parent for each in env_files)]
-    sources = read_sources(env_files, path, root)
+    app = suggested_app(root) if alembic.flask else None
+    path = [
+        root,
+        root / "src",
+        *(each for section in alembic.sections for each in section.location.import_path),
+    ]
+    sources = read_sources([*env_files, *_application_files(app, path)], path, root)
     compose, notes = find_compose_service(root, environ)
     dotenv, more = _dotenv(root / ".env", environ)
     found = Survey(
@@ -35,9 +41,16 @@ def look(root: Path, config: Path | None, environ: Mapping[str, str]) -> tuple[S
         environ=environ,
         dotenv=dotenv,
         drivers={each.name: _driver(each, alembic) for each in sources.role("url")},
+        app=app,
         runner=_runner(root),
     )
     return found, (*alembic.unusable, *notes, *more)
+
+
+def _application_files(app: str | None, path: Sequence[Path]) -> list[Path]:
+    """The file of the Flask application's module; env.py itself imports nothing of the project."""
+    parts = app.partition(":")[0].removesuffix(".py").split(".") if app else []
+    return list(module_files(parts, path)) if parts else []
 
 
 def _driver(variable: Variable, alembic: AlembicConfig) -> str:

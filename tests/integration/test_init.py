@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,40 @@ def test_every_project_is_planned(name: str, tmp_path: Path, database: Target) -
     variables = {
         found[1]: url_of(database) for each in exports if (found := re.match(r"export (\w+)=", each))
     }
-    ran = run(directory, *plan.split()[1:], "--json", **variables)
+    # One of them writes down which of Alembic's commands it is asked for.
+    ran = run(directory, *plan.split()[1:], "--json", COMMANDS=str(tmp_path / "commands"), **variables)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert json.loads(ran.stdout)["pending"]
+
+
+@pytest.mark.parametrize("templates", [[], ["--multidb"]])
+def test_flask_migrate(templates: list[str], tmp_path: Path, database: Target) -> None:
+    name = "flask_migrate_multidb" if templates else "flask_migrate"
+    directory = tmp_path / "project"
+    shutil.copytree(PROJECTS / name, directory, ignore=shutil.ignore_patterns("environments.yaml", "one.py"))
+    flask = [sys.executable, "-m", "flask", "--app", "shop", "db", "init", *templates]
+    subprocess.run(flask, cwd=directory, check=True, capture_output=True)
+    if templates:
+        revision = "revision = 'books'\ndown_revision = None\ndef upgrade(engine_name): pass\n"
+        (directory / "migrations" / "versions" / "books.py").write_text(revision, encoding="utf-8")
+    else:
+        shutil.copytree(directory / "versions", directory / "migrations" / "versions", dirs_exist_ok=True)
+
+    *exports, plan = written(directory)["next"]
+    assert '  app: "shop:create_app"\n' in environments(directory)
+    variables = {
+        found[1]: url_of(database) for each in exports if (found := re.match(r"export (\w+)=", each))
+    }
+    ran = run(directory, *plan.split()[1:], "--json", **variables)
+
+    if templates:
+        # Several databases in one go: refused with words, as with a file written by hand.
+        assert ran.returncode == 8, ran.stdout + ran.stderr
+        assert "several databases in one go" in json.loads(ran.stdout)["error"]["message"]
+    else:
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert [each["revision"] for each in json.loads(ran.stdout)["pending"]] == ["books", "pages", "title"]
 
 
 @pytest.fixture
