@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from pgops.errors import BlockedError, PgopsError
+from pgops.errors import BlockedError, InterruptedRunError, PgopsError
 from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.hazards import find_traced
 from pgops.migrations.hazards.observed import Seen, Trace
@@ -117,15 +117,17 @@ def with_trace(
             return plan
         try:
             found = trace(plan, scratch, sources, of_backup=of_backup)
-        except PgopsError as error:
+        except (PgopsError, DatabaseError, OSError) as error:
+            # Whatever keeps it from being traced, the plan is shown: with what its SQL tells.
+            why = error.message if isinstance(error, PgopsError) else " ".join(str(error).split())
             if wanted == "always":
                 raise NotTracedError(
-                    f"{plan.environment.name} wants its plans traced (hazards.trace: always), and this one can't be: {error.message}",
+                    f"{plan.environment.name} wants its plans traced (hazards.trace: always), and this one can't be: {why}",
                     untouched="nothing was applied",
-                    hint=error.hint
+                    hint=(error.hint if isinstance(error, PgopsError) else "")
                     or "invoke migrate.plan shows what is predicted with hazards: {trace: auto}",
                 ) from error
-            return _predicted(plan, error.message)
+            return _predicted(plan, why)
         judged = find_traced(
             connection,
             found,
@@ -215,6 +217,9 @@ def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen
         try:
             with output, observer.installed():
                 Run(copy, Approval(), follower, lock_wait=0).carry_out()
+        except InterruptedRunError as error:
+            # Ours, not a run's: nothing that anybody cares about was applied or is on record.
+            raise KeyboardInterrupt from error
         except PgopsError as error:
             failure = error.message
         finally:

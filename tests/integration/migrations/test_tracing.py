@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -350,6 +351,47 @@ def test_what_can_t_be_dumped_comes_from_a_backup(tmp_path: Path, filled: Target
 
     assert found.trace is not None and found.trace.source == "backup 1"
     assert hazard(found, "changing-column-type").table == "orders"
+
+
+def test_ctrl_c_ends_the_plan_and_the_server(tmp_path: Path, filled: Target) -> None:
+    seen: list[int] = []
+
+    @contextmanager
+    def noted(majors: Any, extensions: Any) -> Iterator[tuple[Target, str]]:
+        with server(majors, extensions) as (target, origin):
+            seen.append(target.port)
+            yield target, origin
+
+    project = AlembicProject.make(tmp_path)
+    project.revision(
+        "aa01",
+        None,
+        "import os, signal\n"
+        "if op.get_bind().execute(sa.text('SELECT count(*) FROM orders')).scalar() == 0:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    op.execute('SELECT pg_sleep(20)')",
+    )
+    plan = make_plan(project.environment(filled, hazards=SETTINGS), filled)
+
+    with pytest.raises(KeyboardInterrupt):
+        with_trace(plan, noted, tool_sources(), of_backup=no_backup)
+
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", seen[0])) != 0
+
+
+def test_a_copy_that_can_t_be_made_does_not_keep_the_plan_from_being_shown(
+    tmp_path: Path, filled: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(tracing, "load_schema", refuse)
+
+    plan = plan_of(tmp_path, filled, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
+
+    assert plan.notes == ("hazards are predicted from the SQL, not traced: No space left on device",)
+    assert hazard(plan, "changing-column-type").level == "block"
 
 
 LACKING = """\
