@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pgops.backups.dump import dump
 from pgops.backups.dump.create import git_commit, jobs_of
+from pgops.pgtools import Finished
 from pgops.postgres import Target
 from tests.support.backups import environment_for
 
@@ -40,3 +42,14 @@ def test_jobs_are_the_environments_or_the_processors(tmp_path: Path) -> None:
     assert jobs_of(environment) == 7
     automatic = dataclasses.replace(environment, backups=dataclasses.replace(environment.backups, jobs=0))
     assert jobs_of(automatic) == min(4, len(os.sched_getaffinity(0)))
+
+
+def test_a_server_without_room_for_locks_is_told_apart_from_one_that_is_unwell() -> None:
+    said = (
+        "pg_dump: error: query failed: ERROR:  out of shared memory\n"
+        'HINT:  You might need to increase "max_locks_per_transaction".\n'
+        "pg_dump: error: a worker process died unexpectedly\n"
+    )
+    error = dump._explained(Finished(("pg_dump",), 1, "", said), [], 30)
+    assert error.hint.startswith("raise max_locks_per_transaction in the server")
+    assert error.untouched == dump.UNTOUCHED
