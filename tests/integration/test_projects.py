@@ -43,6 +43,20 @@ class Adopted:
         assert ran.code == 0, ran.text
         return [json.loads(line) for line in ran.out.splitlines()]
 
+    def quick_look_agrees(self, **environ: str) -> None:
+        """Hold what the files and alembic_version tell against what Alembic itself tells."""
+        done = subprocess.run(
+            [sys.executable, "-c", _BOTH_LOOKS],
+            cwd=self.directory.path,
+            env={**os.environ, "PROJECT_URL": url_of(self.database), **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        quick, asked = json.loads(done.stdout)
+        assert quick in (None, asked)
+
     def sql(self, statement: str) -> None:
         """Change the database from outside."""
         with postgres.connected(self.database) as connection:
@@ -52,6 +66,24 @@ class Adopted:
         """The first column of the first row."""
         with postgres.connected(self.database) as connection:
             return postgres.fetch_value(connection, query)
+
+
+_BOTH_LOOKS = """
+import json
+from pathlib import Path
+from pgops.environments import load
+from pgops.migrations.alembic_env.status import status_through_env_py
+from pgops.migrations.revisions.history import NotPlainError
+from pgops.migrations.status.status import history_of, migration_status
+from pgops.targets import target_for
+environment = load(root=Path.cwd(), file=Path("environments.yaml")).environment("here")
+target = target_for(environment)
+try:
+    quick = migration_status(environment, target, history_of(environment)).as_dict()
+except NotPlainError:
+    quick = None
+print(json.dumps([quick, status_through_env_py(environment, target).as_dict()], default=str))
+"""
 
 
 def url_of(target: Target) -> str:
@@ -106,6 +138,7 @@ def assert_goes_up_down_and_up(
     assert first["run"]["outcome"] == "succeeded"
     assert len(back["run"]["applied"]) >= 1
     assert sorted(again["run"]["applied"]) == sorted(back["run"]["applied"])
+    adopted.quick_look_agrees(**environ)
     for each in (status, end):
         (here,) = each["environments"]
         assert (here["current"], here["heads"], here["pending"]) == (list(heads), list(heads), [])
@@ -274,6 +307,42 @@ def role_with_password(adopted: Adopted, server: Target, password: str) -> Itera
         with postgres.connected(adopted.database) as connection:
             postgres.execute(connection, f"DROP OWNED BY {role} CASCADE")
             postgres.execute(connection, f"DROP ROLE {role}")
+
+
+def test_env_py_moves_the_revisions(adopted: Adopted) -> None:
+    (history,) = adopted.answers("migrate.history", "--json")
+    assert history["heads"] == ["title"]
+    (status,) = adopted.answers("migrate.status", "--json")
+    assert status["environments"][0]["pending"] == list(BOOKS)
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+    # A step that fails is named by its own file.
+    (adopted.directory.path / "library" / "steps" / "0004.py").write_text(
+        "revision = 'four'\ndown_revision = 'title'\ndef upgrade():\n    1 / 0\n"
+    )
+    assert "library/steps/0004.py:4" in adopted.run("migrate", "--confirm=here").text
+
+
+def test_engine_with_a_search_path(adopted: Adopted) -> None:
+    adopted.sql("CREATE SCHEMA library")
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+    assert adopted.value("SELECT version_num FROM library.alembic_version") == "title"
+    adopted.answers(
+        "migrate.stamp", "--to=books", "--json", "--yes", "migrate.stamp", "--to=title", "--json", "--yes"
+    )
+    # Somebody's old one, where our own search_path leads.
+    adopted.sql(
+        "CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('books')"
+    )
+    adopted.quick_look_agrees()
+    (status,) = adopted.answers("migrate.status", "--json")
+    assert status["environments"][0]["pending"] == []
+
+
+def test_no_revision_where_the_configuration_says(adopted: Adopted) -> None:
+    (status, plan) = adopted.answers("migrate.status", "--json", "migrate.plan", "--json")
+    note = f"Alembic finds no revision in {adopted.directory.path}/migrations/versions"
+    assert status["environments"][0]["note"] == note
+    assert note in plan["notes"]
 
 
 def test_percent_in_the_password(adopted: Adopted, server: Target) -> None:

@@ -56,6 +56,6 @@ def planned(path: Path, *pending: PlannedRevision, target: Target = TARGET, **ch
         "pending": pending,
         "hash": plan_hash("staging", target, IDENTITY, "upgrade", (), pending),
         "history": chain(*(each.revision for each in pending)),
-        "scripts": Scripts(None, ()),  # type: ignore[arg-type]
+        "scripts": Scripts(None, (), History({})),  # type: ignore[arg-type]
     }
     return Plan(**{**given, **changes})

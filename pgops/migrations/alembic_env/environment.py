@@ -15,7 +15,7 @@ import alembic.context  # noqa: F401 - fills the register that GuardedContext is
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection as AlchemyConnection
 
 from pgops.environments import Environment
 from pgops.errors import PgopsError, RefusedError
@@ -36,22 +36,52 @@ from pgops.migrations.revisions.history import (
     read_history,
 )
 from pgops.migrations.revisions.location import ScriptLocation, locate
-from pgops.postgres import Identity, Target, literal
+from pgops.postgres import Connection, Identity, Target, fetch_all_on_search_path, identifier, literal
 
 T = TypeVar("T")
+NOWHERE = Identity(system_identifier="none", database="", database_oid=0)
+"""No connection leads there: each one is refused."""
 Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
 """What runs inside env.py's ``run_migrations()``: heads and context in, steps out (Alembic's ``fn``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class VersionTable:
-    """Where a history keeps its heads."""
+    """Where a history keeps its heads.
+
+    ``schema`` is what env.py says; where it says nothing, ``found_in`` is where its own connection's search_path
+    leads: an application's engine may have one of its own.
+    """
 
     name: str = "alembic_version"
     schema: str | None = None
+    found_in: str | None = None
+
+    def seen_from(self, connection: Connection) -> VersionTable:
+        """The same for a connection of ours: its schema is named where our search_path leads elsewhere."""
+        if self.schema is not None or self.found_in is None:
+            return VersionTable(self.name, self.schema)
+        own = fetch_all_on_search_path(connection, _where(self.name))[0][0]
+        return VersionTable(self.name, None if own == self.found_in else self.found_in)
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+def _where(table: str) -> str:
+    """SQL for the schema in which a connection finds this table, or would make it; all else in it is qualified."""
+    return (
+        "SELECT coalesce((SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
+        "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) "
+        f"pg_catalog.to_regclass({literal(identifier(table))})::pg_catalog.oid), pg_catalog.current_schema()::pg_catalog.text)"
+    )
+
+
+def _version_table(context: MigrationContext) -> VersionTable:
+    name, schema = context.version_table, context.version_table_schema
+    if schema is not None or context.connection is None:
+        return VersionTable(name, schema)
+    return VersionTable(name, None, context.connection.exec_driver_sql(_where(name)).scalar())
 
 
 class GuardedContext(EnvironmentContext):
@@ -62,7 +92,7 @@ class GuardedContext(EnvironmentContext):
     ) -> None:
         super().__init__(config, script, **options)
         self._host = host
-        self._own: list[Connection] = []
+        self._own: list[AlchemyConnection] = []
         self.external = False
         self.ran = 0
         self.arguments: dict[str, Any] = {}
@@ -70,7 +100,7 @@ class GuardedContext(EnvironmentContext):
     def configure(self, connection: Any = None, **options: Any) -> None:  # type: ignore[override]
         """Alembic's ``configure``, called by env.py."""
         options["transaction_per_migration"] = True
-        if isinstance(connection, Connection):
+        if isinstance(connection, AlchemyConnection):
             connection = self._usable(connection)
         super().configure(connection=connection, **options)
 
@@ -85,7 +115,7 @@ class GuardedContext(EnvironmentContext):
             while self._own:
                 self._own.pop().close()
 
-    def _usable(self, connection: Connection) -> Connection:
+    def _usable(self, connection: AlchemyConnection) -> AlchemyConnection:
         """The connection Alembic may run transactions of its own on.
 
         Alembic leaves a transaction that is already open alone: then nothing is committed unless
@@ -119,7 +149,7 @@ class GuardedContext(EnvironmentContext):
 GuardedContext._setups[GuardedContext] = EnvironmentContext._setups[EnvironmentContext]
 
 
-def _commits_each_statement(connection: Connection) -> bool:
+def _commits_each_statement(connection: AlchemyConnection) -> bool:
     """Whether the engine was made with ``isolation_level="AUTOCOMMIT"``: a failing revision would stay half done."""
     raw = connection.connection
     driver = getattr(raw, "dbapi_connection", None) or raw.connection
@@ -145,6 +175,7 @@ class Scripts:
 
     directory: ScriptDirectory
     import_path: tuple[str, ...]
+    history: History
 
 
 class AlembicEnvironment:
@@ -168,17 +199,40 @@ class AlembicEnvironment:
         self.config = build_config(environment.alembic, location, target, command)
         self._runner = load_runner(environment)
         self._app = FlaskApplication(environment, location, target) if environment.alembic.app else None
-        self.scripts = scripts or self._translated("the revisions", lambda: self.project_code(self._load))
-        self.script = self.scripts.directory
         self.running: GuardedContext | None = None
         self.version_tables: list[VersionTable] = []
+        self._moved: tuple[Path, ...] = ()
+        self.scripts = scripts or self._translated("the revisions", self._load)
+        self.script = self.scripts.directory
+        if location.moves_revisions() is not None:
+            self._moved = tuple({Path(each.path).parent: None for each in self.script.walk_revisions()})
 
     def _load(self) -> Scripts:
         before = set(sys.path)
-        directory = ScriptDirectory.from_config(self.config)
+        self.script = directory = self.project_code(lambda: ScriptDirectory.from_config(self.config))
+        if self.location.moves_revisions() is not None:
+            self._let_env_py_move_them()
+        history = self._history(directory)
+        return Scripts(directory, tuple(each for each in sys.path if each not in before), history)
+
+    def _history(self, directory: ScriptDirectory) -> History:
+        try:
+            found = read_history(self.location)
+        except NotPlainError:
+            return self.project_code(lambda: _history(directory))
         # Loads the files: what they import may need what stands around env.py.
-        directory.get_heads()
-        return Scripts(directory, tuple(each for each in sys.path if each not in before))
+        self.project_code(directory.get_heads)
+        return found
+
+    def _let_env_py_move_them(self) -> None:
+        """Run env.py before the files are loaded: it may set ``context.script.version_locations`` and the like."""
+        try:
+            self.run(lambda _heads, _context: (), mutate=False)
+        except RefusedError:
+            # Nothing but files is wanted: it has come as far as its first connection.
+            if self.guard.identity != NOWHERE or self.guard.refused is None:
+                raise
+            self.guard.refused = None
 
     def stands_for(self, command: Command) -> None:
         """What runs from here on is another ``alembic`` command: ``config.cmd_opts`` says so."""
@@ -216,7 +270,7 @@ class AlembicEnvironment:
         self.version_tables = []
 
         def noted(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
-            self.version_tables.append(VersionTable(context.version_table, context.version_table_schema))
+            self.version_tables.append(_version_table(context))
             return work(heads, context)
 
         self.running = GuardedContext(
@@ -243,10 +297,7 @@ class AlembicEnvironment:
 
     def history(self) -> History:
         """The revisions: read from the files, or as Alembic reads them where those are not plain."""
-        try:
-            return read_history(self.location)
-        except NotPlainError:
-            return self._translated("the revisions", lambda: _history(self.script))
+        return self.scripts.history
 
     def _translated(self, what: str, act: Callable[[], T]) -> T:
         try:
@@ -270,7 +321,7 @@ class AlembicEnvironment:
 
     def own_directories(self) -> tuple[Path, ...]:
         """Where the project's own files are."""
-        return (*self.location.version_directories, self.location.script_directory)
+        return (*self.location.version_directories, self.location.script_directory, *self._moved)
 
 
 @contextlib.contextmanager
@@ -315,9 +366,8 @@ def alembic_environment(
 @contextlib.contextmanager
 def reading(environment: Environment, target: Target, command: Command) -> Iterator[AlembicEnvironment]:
     """:func:`alembic_environment` for what needs the revision files only: any connection is refused."""
-    nowhere = Identity(system_identifier="none", database="", database_oid=0)
     with alembic_environment(
-        environment, target, nowhere, settings={}, looking=True, command=command
+        environment, target, NOWHERE, settings={}, looking=True, command=command
     ) as alembic:
         yield alembic
 

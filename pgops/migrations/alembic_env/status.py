@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pgops.environments import Environment
@@ -10,6 +11,7 @@ from pgops.migrations.alembic_env.command_line import CURRENT
 from pgops.migrations.alembic_env.environment import alembic_environment
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.settings import look_settings
+from pgops.migrations.revisions.location import ScriptLocation
 from pgops.migrations.status.query import database_told, query_status
 from pgops.migrations.status.status import Status, status_from_facts
 from pgops.postgres import READ_ONLY, Target, connected
@@ -41,4 +43,12 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
     ) as alembic:
         alembic.run(work, mutate=False)
         history = alembic.history()
-    return status_from_facts(environment, target, history, found, sorted(heads))
+    status = status_from_facts(environment, target, history, found, sorted(heads))
+    if history.revisions:
+        return status
+    return replace(status, note="; ".join(filter(None, [status.note, no_revisions(alembic.location)])))
+
+
+def no_revisions(location: ScriptLocation) -> str:
+    """A project without revisions may be a new one, or one that is looked for in the wrong place."""
+    return f"Alembic finds no revision in {', '.join(map(str, location.version_directories))}"

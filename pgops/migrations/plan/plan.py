@@ -22,6 +22,7 @@ from pgops.migrations.alembic_env.environment import (
 )
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.settings import look_settings
+from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.render import Rendered, render
 from pgops.migrations.revisions.history import History, known_revision
 from pgops.migrations.status.query import database_told
@@ -162,6 +163,7 @@ def make_plan(
             target.place,
         )
         plan = _through_alembic(environment, target, facts.identity, connection, to=to, action=action)
+        plan = replace(plan, version_table=plan.version_table.seen_from(connection))
         plan = _with_hazards(plan, connection)
     notes = [*([note] if note else []), *plan.notes]
     if facts.in_recovery:
@@ -213,7 +215,8 @@ def _through_alembic(
             untouched="nothing was applied",
             hint="bring them to the same revision with plain Alembic first",
         )
-    return replace(plans[0], notes=(*plans[0].notes, *skipped), command=command)
+    empty = () if history.revisions else (no_revisions(alembic.location),)
+    return replace(plans[0], notes=(*plans[0].notes, *skipped, *empty), command=command)
 
 
 def _steps(

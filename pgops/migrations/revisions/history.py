@@ -165,6 +165,8 @@ def read_history(location: ScriptLocation) -> History:
     :raises ConfigurationError: a file builds on one that is not there, two files have the same
         revision, or the graph has a cycle.
     """
+    if why := location.moves_revisions():
+        raise NotPlainError(why)
     if location.sourceless:
         raise NotPlainError("sourceless = true: revisions may be compiled files")
     found: dict[str, Revision] = {}

@@ -53,15 +53,44 @@ class ScriptLocation:
         except OSError:
             return ""
 
+    def moves_revisions(self) -> str | None:
+        """Why the revisions may lie elsewhere than the configuration says, or ``None``.
+
+        env.py can change Alembic's script directory while it runs; only running it tells.
+        """
+        text = self.env_py()
+        for word in (
+            "version_locations",
+            "script_location",
+            "ScriptDirectory",
+            "context.script",
+            "get_context().script",
+        ):
+            if word in text:
+                return f"env.py mentions {word}"
+        if not any(_is_revision(file) for file in self.revision_files()):
+            places = ", ".join(map(str, self.version_directories))
+            return f"there is no revision file in {places}"
+        return None
+
     def unusual(self, settings: AlembicSettings) -> str | None:
         """Why the table ``alembic_version`` alone does not tell where a database stands, or ``None``.
 
         A scan of texts that errs towards asking Alembic.
         """
         text = self.env_py()
-        if "configure(" not in text:
+        if settings.runner is not None or settings.app is not None:
+            return "what stands around env.py may configure Alembic"
+        if "context.configure(" not in text:
             return "env.py does not configure Alembic itself"
-        for word in ("version_table", "search_path", "default_schema_name", "schema_translate_map", "**"):
+        for word in (
+            "version_table",
+            "search_path",
+            "SET SCHEMA",
+            "default_schema_name",
+            "schema_translate_map",
+            "**",
+        ):
             if word in text:
                 return f"env.py mentions {word}"
         if settings.x and "get_x_argument" in text:
@@ -69,6 +98,11 @@ class ScriptLocation:
         if "version_table" in self.config.read_text(encoding="utf-8", errors="replace"):
             return f"{self.config.name} mentions version_table"
         return None
+
+
+def _is_revision(file: str) -> bool:
+    name = file.rpartition(os.sep)[2]
+    return name.endswith((".py", ".pyc")) and not name.startswith(("__init__", ".#"))
 
 
 def _files(directory: str, *, recursive: bool) -> Iterator[str]:

@@ -64,7 +64,7 @@ def stamp(
                 return ()
 
             alembic.run(look, mutate=False)
-            table = alembic.version_tables[-1]
+            table = alembic.version_tables[-1].seen_from(connection)
             what = f"a migration of {environment.name}"
             with (
                 held(connection, f"migrate:{table}", wait=lock_wait, what=what),

@@ -35,7 +35,11 @@ SELECT pg_catalog.set_config('search_path', %s, true)"""
 
 def _first(trusted: Collection[str]) -> str:
     return f"""{_NAME};
-SELECT i.*, current_setting('pgops.version_table')::json, coalesce(({READABLE}), false),
+SELECT i.*, current_setting('pgops.version_table')::json,
+       EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE c.relname = 'alembic_version' AND c.relkind IN ('r', 'p', 'v', 'f')
+                  AND n.nspname::text IS DISTINCT FROM (current_setting('pgops.version_table')::json ->> 0)),
+       coalesce(({READABLE}), false),
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(w.what, w.repair))
           FROM ({trust.findings_sql(trusted)}) AS w (what, repair))
   FROM ({IDENTITY_SQL}) AS i (system_identifier, database, oid)
@@ -72,13 +76,18 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
-    """What one database says of itself. ``applied`` is revision -> hash of the file it was applied from."""
+    """What one database says of itself.
+
+    ``applied`` is revision -> hash of the file it was applied from. ``elsewhere``: another schema has an
+    ``alembic_version`` too, and which one env.py uses only env.py tells.
+    """
 
     identity: Identity
     current: tuple[str, ...]
     stamp: Stamp | None
     applied: Mapping[str, str] = field(default_factory=dict)
     last_run: LastRun | None = None
+    elsewhere: bool = False
 
 
 def query_status(connection: Connection, trusted: Collection[str] = ()) -> StatusFacts:
@@ -92,7 +101,7 @@ def query_status(connection: Connection, trusted: Collection[str] = ()) -> Statu
     paths = (connection.search_path, connection.pins["search_path"])
     row = fetch_one(connection, _first(trusted), paths)
     assert row is not None
-    system, database, oid, versioned, journalled, doubts = row
+    system, database, oid, versioned, elsewhere, journalled, doubts = row
     trust.refuse(doubts or (), database)
     wanted = [
         _HEADS.format(table=identifier(*versioned)) if versioned else "NULL",
@@ -107,6 +116,7 @@ def query_status(connection: Connection, trusted: Collection[str] = ()) -> Statu
         stamp=Stamp(*stamp) if stamp and stamp[0] else None,
         applied=files or {},
         last_run=last and LastRun(last["id"], dt.datetime.fromisoformat(last["started_at"]), last["outcome"]),
+        elsewhere=elsewhere,
     )
 
 

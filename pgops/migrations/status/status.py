@@ -203,6 +203,8 @@ def migration_status(environment: Environment, target: Target, history: History)
         connected(target, application_name="pgops look", settings=READ_ONLY) as connection,
     ):
         found = query_status(connection, environment.trusted_owners)
+    if found.elsewhere:
+        raise NotPlainError("a schema that is not on our search_path has an alembic_version")
     return status_from_facts(environment, target, history, found, found.current)
 
 
@@ -262,7 +264,7 @@ def unreachable(environment: str, place: str, error: PgopsError) -> Status:
     )
 
 
-def misconfigured(environment: str, place: str, error: ConfigurationError) -> Status:
+def misconfigured(environment: str, place: str, error: PgopsError) -> Status:
     """The row of an environment whose revision files or Alembic configuration are wrong."""
     return replace(unreachable(environment, place, error), misconfigured=True)
 
