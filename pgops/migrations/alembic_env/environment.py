@@ -23,7 +23,7 @@ from pgops.migrations.alembic_env.command_line import Command, command_options
 from pgops.migrations.alembic_env.config import TargetConfig, build_config
 from pgops.migrations.alembic_env.failures import explain
 from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
-from pgops.migrations.alembic_env.guard import ConnectionGuard, ask, begun_explicitly, has_written
+from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard, ask, begun_explicitly, has_written
 from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.alembic_env.runner import Call, import_path, load_runner
 from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
@@ -39,8 +39,6 @@ from pgops.migrations.revisions.location import ScriptLocation, locate
 from pgops.postgres import Connection, Identity, Target, fetch_all_on_search_path, identifier, literal
 
 T = TypeVar("T")
-NOWHERE = Identity(system_identifier="none", database="", database_oid=0)
-"""No connection leads there: each one is refused."""
 Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
 """What runs inside env.py's ``run_migrations()``: heads and context in, steps out (Alembic's ``fn``)."""
 

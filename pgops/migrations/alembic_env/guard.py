@@ -23,6 +23,8 @@ from pgops.errors import PgopsError, RefusedError
 from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
 from pgops.runtime import watchdog
 
+NOWHERE = Identity(system_identifier="none", database="", database_oid=0)
+"""No connection leads there: each one is refused before it is made."""
 _PLACE = "pgops_place"
 _TOKEN = "pgops_token"
 _WROTE = "pgops_wrote"
@@ -84,6 +86,8 @@ class ConnectionGuard:
         if dialect.name != "postgresql":
             # Before it connects: SQLite makes the file that it is to open.
             raise self._refuse(f"a {dialect.name} database")
+        if self.identity == NOWHERE:
+            raise self._refuse("a database, where only files are read")
         # Only a name for a message: where a connection really leads is asked of the server.
         host = keywords.get("host") or keywords.get("dsn") or ""
         name = keywords.get("dbname") or keywords.get("database") or keywords.get("db") or ""
