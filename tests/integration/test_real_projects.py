@@ -21,7 +21,9 @@ WANTED = os.environ.get("PGOPS_TEST_PROJECTS", "").split(",")
 def skip_unless_wanted(name: str) -> None:
     """Each of these takes minutes and downloads an application."""
     if name not in WANTED:
-        pytest.skip("real projects from PyPI on request: PGOPS_TEST_PROJECTS=ckan,argilla,airflow,oldest")
+        pytest.skip(
+            "real projects from PyPI on request: PGOPS_TEST_PROJECTS=ckan,argilla,airflow,oldest,drivers"
+        )
 
 
 @pytest.mark.projects

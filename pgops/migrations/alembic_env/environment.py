@@ -24,6 +24,7 @@ from pgops.migrations.alembic_env.config import TargetConfig, build_config
 from pgops.migrations.alembic_env.failures import explain
 from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
 from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard, ask, begun_explicitly, has_written
+from pgops.migrations.alembic_env.one_database import refuse_several_databases
 from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.alembic_env.runner import Call, import_path, load_runner
 from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
@@ -283,7 +284,7 @@ class AlembicEnvironment:
         )
         with self.running:
             try:
-                self.project_code(self.script.run_env)
+                self.project_code(self._run_env)
             finally:
                 self.guard.raise_if_refused()
         if not self.running.ran:
@@ -292,6 +293,11 @@ class AlembicEnvironment:
                 untouched="nothing was applied",
                 hint="does it look at something to decide? run the same with plain Alembic to see",
             )
+
+    def _run_env(self) -> None:
+        # Here: a runner may have chosen one.
+        refuse_several_databases(self.config, self.location, self.environment)
+        self.script.run_env()
 
     def history(self) -> History:
         """The revisions: read from the files, or as Alembic reads them where those are not plain."""
