@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from pgops.errors import PgopsError
 
 _TURN = "turn"
+_SUFFIX = ".lock"
 
 
 def own_directory(kind: str, refusal: type[PgopsError] = PgopsError) -> Path:
@@ -45,6 +47,42 @@ def private(path: Path, refusal: type[PgopsError] = PgopsError) -> Path:
             hint=f"ls -ld {path}" if ours else "set TMPDIR to a directory of your own",
         )
     return path
+
+
+@contextlib.contextmanager
+def directory_below(home: Path) -> Iterator[Path]:
+    """A new directory in ``home`` for the block, locked and removed after it; what dead processes left goes first.
+
+    :param home: from :func:`own_directory` or :func:`private`.
+    :raises OSError: it can't be written to.
+    """
+    with turn(home):
+        _sweep(home)
+        owner, lock = tempfile.mkstemp(suffix=_SUFFIX, dir=home)
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            root = Path(lock).with_suffix("")
+            root.mkdir(mode=0o700)
+        except OSError:
+            os.close(owner)
+            raise
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
+        Path(lock).unlink()
+        os.close(owner)
+
+
+def _sweep(home: Path) -> None:
+    """Remove what dead processes left; what has no lock of ours beside it is not ours and stays."""
+    for lock in home.glob(f"*{_SUFFIX}"):
+        with abandoned(lock) as free:
+            if free:
+                root = lock.with_suffix("")
+                if root.is_dir() and not root.is_symlink():
+                    shutil.rmtree(root)
+                lock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -7,17 +7,13 @@ left is removed by the next one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgops.errors import PgopsError
-from pgops.runtime.temporary import abandoned, own_directory, private, turn
-
-_SUFFIX = ".lock"
+from pgops.runtime.temporary import directory_below, own_directory, private
 
 
 @contextlib.contextmanager
@@ -28,7 +24,7 @@ def private_directory() -> Iterator[Path]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            root = stack.enter_context(_below(own_directory("fetched")))
+            root = stack.enter_context(directory_below(own_directory("fetched")))
         except OSError as error:
             raise PgopsError(
                 f"there is no room for a backup's files below {tempfile.gettempdir()}: {error.strerror}",
@@ -52,7 +48,7 @@ def staging_directory(home: Path | None, *, setting: str) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             home.parent.mkdir(parents=True, exist_ok=True)
-            root = stack.enter_context(_below(private(home)))
+            root = stack.enter_context(directory_below(private(home)))
         except OSError as error:
             raise PgopsError(
                 f"no dump can be made in {home}: {error.strerror}",
@@ -65,35 +61,3 @@ def staging_directory(home: Path | None, *, setting: str) -> Iterator[Path]:
 def user_cache() -> Path:
     """Where this user's larger files of pgops lie."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgops"
-
-
-@contextlib.contextmanager
-def _below(home: Path) -> Iterator[Path]:
-    """A new directory in ``home``, locked for the block and removed after it; what dead processes left goes first."""
-    with turn(home):
-        _sweep(home)
-        owner, lock = tempfile.mkstemp(suffix=_SUFFIX, dir=home)
-        try:
-            fcntl.flock(owner, fcntl.LOCK_EX)
-            root = Path(lock).with_suffix("")
-            root.mkdir(mode=0o700)
-        except OSError:
-            os.close(owner)
-            raise
-    try:
-        yield root
-    finally:
-        shutil.rmtree(root)
-        Path(lock).unlink()
-        os.close(owner)
-
-
-def _sweep(home: Path) -> None:
-    """Remove what dead processes left; what has no lock of ours beside it is not ours and stays."""
-    for lock in home.glob(f"*{_SUFFIX}"):
-        with abandoned(lock) as free:
-            if free:
-                root = lock.with_suffix("")
-                if root.is_dir() and not root.is_symlink():
-                    shutil.rmtree(root)
-                lock.unlink(missing_ok=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from pgops.errors import PgopsError
 from pgops.migrations.hazards.sql import Statement
+from pgops.runtime.temporary import directory_below, own_directory, private
 from pgops.runtime.variables import plain
 
 UNREADABLE = "syntax-error"
@@ -62,9 +63,12 @@ def command(squawk: Path, files: Sequence[Path], version: str) -> list[str]:
     ]
 
 
-def _place() -> Path | None:
-    """Memory that is a directory, where there is one; ``None`` means the usual place for temporary files."""
-    return _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK | os.X_OK) else None
+def _home() -> Path:
+    """This user's private directory for what squawk reads: in memory where that is a directory, else below TMPDIR."""
+    # Somebody else may have taken the name there: TMPDIR can be set to where nobody else writes.
+    with contextlib.suppress(PgopsError, OSError):
+        return private(_IN_MEMORY / f"pgops-squawk-{os.geteuid()}")
+    return own_directory("squawk")
 
 
 def lint(statements: Sequence[Statement], version: str) -> Mapping[int, frozenset[str]]:
@@ -78,10 +82,11 @@ def lint(statements: Sequence[Statement], version: str) -> Mapping[int, frozense
     """
     if not statements:
         return {}
-    with tempfile.TemporaryDirectory(prefix="pgops-squawk-", dir=_place()) as directory:
+    # A migration may hold secrets: what a killed process left is removed by the next one.
+    with directory_below(_home()) as directory:
         files: list[Path] = []
         for place, statement in enumerate(statements):
-            file = Path(directory) / f"{place}.sql"
+            file = directory / f"{place}.sql"
             text = statement.text + ";\n"
             if statement.transaction is not None:
                 text = f"BEGIN;\n{text}COMMIT;\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,24 @@ def test_without_squawk_the_message_says_what_to_install(monkeypatch: pytest.Mon
 
 def test_nothing_to_lint_starts_no_process() -> None:
     assert squawk.lint([], "17.0") == {}
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(squawk, "_IN_MEMORY", tmp_path)
+    code = (
+        "import pathlib, subprocess, os, signal, sys\n"
+        "from pgops.migrations.hazards import squawk\n"
+        "from pgops.migrations.hazards.sql import statements\n"
+        "squawk._IN_MEMORY = pathlib.Path(sys.argv[1])\n"
+        "squawk.subprocess.run = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "squawk.lint(list(statements('r', 'DROP TABLE a')), '17.2')\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [each.read_text() for each in tmp_path.rglob("*.sql")] != []
+    squawk.lint(list(statements("r", "DROP TABLE a")), "17.2")
+    assert list(tmp_path.rglob("*.sql")) == []
