@@ -1,13 +1,48 @@
-"""Sizes, durations and times: how they are typed and how they are printed. Pure, and the only place for it."""
+"""Sizes, durations, times and counts: how they are typed and how they are printed. Pure, and the only place for it."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 
 def timestamp(moment: dt.datetime) -> str:
     """ISO 8601 in UTC with a Z, to the second or finer where the value is."""
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(text: str) -> float | None:
+    """``10s``, ``2min``, ``500ms`` as environments.yaml has them, and a bare number of seconds; ``None`` for anything else.
+
+    >>> seconds_of("2min"), seconds_of("0.5"), seconds_of("nan")
+    (120.0, 0.5, None)
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|min|h|d|)", text)
+    return None if found is None else float(found[1]) * SECONDS.get(found[2], 1.0)
+
+
+def human_time(moment: dt.datetime) -> str:
+    """``2026-11-26 03:00 UTC``: to the minute, with its zone, the same on every machine."""
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """``1 row``, ``2 rows``, ``1,000 rows``; ``things`` where the plural is not made with an s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def told_of(name: str, text: str) -> str:
+    """``name: text``, once: what is said of an environment often begins with its name."""
+    return text if text.startswith((f"{name}:", f"{name}.")) else f"{name}: {text}"
+
+
+def one_line(text: str) -> str:
+    """What a server said in several lines, in one that can be read: ``…; LINE 1: …; HINT: …``, without the caret."""
+    line = " ".join(word for each in text.splitlines() if each.strip(" ^") for word in each.split())
+    return re.sub(r" (?=(?:LINE \d+|DETAIL|HINT|CONTEXT|QUERY|WHERE): )", "; ", line)
 
 
 def human_bytes(size: float) -> str:

@@ -43,6 +43,30 @@ def test_the_menu_fits() -> None:
         assert len(" ".join(first.split())) <= 110, f"{name}: {first}"
 
 
+def test_every_task_has_examples_that_can_be_typed() -> None:
+    """Each is read as a command line is: a flag or a task that is renamed must be renamed there too."""
+    import shlex
+
+    from invoke.config import Config
+    from invoke.program import Program
+
+    from pgops.tasks import namespace
+    from pgops.tasks._examples import EXAMPLES
+
+    names = set(tasks())
+    assert set(EXAMPLES) <= names
+    for name in names:
+        assert EXAMPLES.get(name), f"{name} has no example: pgops/tasks/_examples.py"
+        for command, _ in EXAMPLES[name]:
+            program = Program(namespace=namespace)
+            program.config = Config()
+            program.argv = ["invoke", *shlex.split(command.partition(" > ")[0])]
+            program.parse_core_args()
+            program.collection = namespace
+            program.parse_tasks()
+            assert name in [each.name for each in program.tasks], command
+
+
 def test_the_reference_of_tasks_is_the_one_the_code_would_write() -> None:
     from tests.support.task_reference import reference
 

@@ -73,7 +73,7 @@ class FailedChecksError(PgopsError):
         what = "is unreachable" if codes == [ExitCode.UNREACHABLE] else "failed a check"
         if len(failed) > 1:
             what = "failed checks"
-        return cls(f"{names} {what}", checks, worst, hint="the line below each failure says what to do")
+        return cls(f"{names} {what}", checks, worst, hint="the line under each failure above says what to do")
 
     def beside(self) -> dict[str, object]:
         return {"environments": [each.as_dict() for each in self.checks]}

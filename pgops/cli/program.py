@@ -55,13 +55,6 @@ class PgopsProgram(Program):
                 self._check_collection(named)
             super().parse_cleanup()
 
-    def no_tasks_given(self) -> None:
-        """``pgops`` alone: what there is to type."""
-        self.print_help()
-        print()
-        self.list_tasks()
-        raise Exit(code=int(ExitCode.OK))
-
     def load_collection(self) -> None:
         """The namespace, and the project's directory for :func:`pgops.tasks._task.project_root`."""
         named = self.args.collection.value

@@ -21,7 +21,6 @@ from pgops.environments.spec import (
     ENVIRONMENT_NAME,
     HAZARDS,
     KEEP,
-    SECONDS,
     SECRET_SOURCES,
     STORE,
     TIMEOUTS,
@@ -40,6 +39,7 @@ from pgops.environments.spec import (
     Table,
     Text,
 )
+from pgops.units import SECONDS
 
 _RECORDS = (DOCUMENT, ENVIRONMENT, COMPOSE, TIMEOUTS, BACKUPS, KEEP, ALEMBIC, HAZARDS, STORE)
 

@@ -19,7 +19,6 @@ from pgops.environments.spec import (
     HAZARDS,
     KEEP,
     PASSWORD,
-    SECONDS,
     SECRET_SOURCES,
     STORE,
     TIMEOUTS,
@@ -38,6 +37,7 @@ from pgops.environments.spec import (
     Table,
     Text,
 )
+from pgops.units import SECONDS
 
 Schema = dict[str, Any]
 # What stands in more than one place is said once.

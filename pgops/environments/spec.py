@@ -11,7 +11,6 @@ from typing import NamedTuple
 from pgops.environments.hazard_rules import HAZARD_RULES
 from pgops.environments.model import SSL_MODES
 
-SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 # The server keeps these as milliseconds in a signed 32-bit integer.
 LONGEST_TIMEOUT = 2_147_483.0

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from pgops.backups.repository import Backup, load, newest_first, open_repository
 from pgops.environments import Environment
-from pgops.errors import ExitCode, PgopsError, VerificationError
+from pgops.errors import ConfigurationError, ExitCode, PgopsError, SecretError, VerificationError
 from pgops.migrations.status.status import Status
 from pgops.postgres import DatabaseError, connected, redact, server_facts
 from pgops.runtime.threads import TooLateError, each_within
 from pgops.targets import target_for
+from pgops.units import one_line
 
 NOT_CHECKED = "not checked"
 _MISTAKES = (ExitCode.USAGE, ExitCode.BLOCKED)
@@ -20,7 +21,8 @@ _MISTAKES = (ExitCode.USAGE, ExitCode.BLOCKED)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One environment. ``server`` is ``None`` where it could not be reached, ``problems`` say why.
+    """One environment. ``server`` is ``None`` where it could not be looked at; ``missing`` says in two words what
+    was in the way, ``problems`` in more.
 
     ``drift`` is a word for people: ``none``, ``3 differences``, ``not checked`` … ``exit_code`` is not 0 where
     the row is no state of the world, but a mistake: files of the project are wrong, or a journal is not ours.
@@ -34,6 +36,7 @@ class Row:
     backup: Backup | None = None
     problems: tuple[str, ...] = ()
     exit_code: int = 0
+    missing: str = "unreachable"
 
     def backup_age(self, now: dt.datetime) -> float | None:
         """Seconds since the newest backup was begun; negative where its time is in the future."""
@@ -112,8 +115,14 @@ def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
         with connected(target, application_name="pgops status") as connection:
             server = f"PostgreSQL {server_facts(connection).version}"
     except (PgopsError, DatabaseError) as error:
-        said = error.message if isinstance(error, PgopsError) else " ".join(str(error).split())
-        return Row(environment.name, place=place, backup=backup, problems=(*problems, redact(said)))
+        said = error.message if isinstance(error, PgopsError) else one_line(str(error))
+        return Row(
+            environment.name,
+            place=place,
+            backup=backup,
+            problems=(*problems, redact(said)),
+            missing=_in_the_way(error),
+        )
     standing = look(environment)
     if standing.problem:
         problems.append(standing.problem)
@@ -139,6 +148,13 @@ def _mistake(environment: Environment, standing: Status) -> int:
     """The exit code of what is wrong in itself; a project without Alembic's files that names none has no migrations."""
     written = "alembic.config" in environment.origins or environment.alembic.config.exists()
     return standing.exit_code if standing.exit_code in _MISTAKES and written else 0
+
+
+def _in_the_way(error: Exception) -> str:
+    """Nothing was tried where a secret or a setting is missing: that server is not unreachable."""
+    if isinstance(error, SecretError):
+        return "no password"
+    return "not set up" if isinstance(error, ConfigurationError) else "unreachable"
 
 
 def _newest_backup(environment: Environment, problems: list[str]) -> Backup | None:

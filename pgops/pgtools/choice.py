@@ -56,10 +56,8 @@ def choose_for_dump(
             f"restoring it takes pg_restore {best.major} or later"
         )
     if not best.zstd:
-        warnings.append(
-            f"pg_dump {best.version} ({best.origin}) has no zstd; {method_of(best.compression)} is used: "
-            "slower and larger"
-        )
+        # No warning: it would be the same at every backup, and nothing is wrong with the backup.
+        reason += f"; it has no zstd, so {method_of(best.compression)}: slower and larger"
     return Choice(best, reason, tuple(warnings))
 
 

@@ -16,6 +16,7 @@ from pgops.postgres.target import Target, connection_keywords
 from pgops.runtime import watchdog
 from pgops.runtime.variables import connecting
 from pgops.secrets.redaction import redact
+from pgops.units import one_line
 
 DatabaseError = psycopg2.Error
 """What a statement raises; ``pgcode`` holds the SQLSTATE. For callers that must not import the driver."""
@@ -64,7 +65,7 @@ def classify(text: str) -> str:
 def _explain(target: Target, text: str) -> UnreachableError:
     kind = classify(text)
     name, place = target.environment, f"{target.host}:{target.port}"
-    said = redact(" ".join(text.split()))
+    said = redact(one_line(text))
     check = f"invoke env.check --env={name}"
     message, hint = {
         "password": (

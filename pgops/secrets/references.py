@@ -8,10 +8,11 @@ A reference is what ``environments.yaml`` holds; it can be printed. A :class:`Se
 from __future__ import annotations
 
 import functools
+import shlex
 import stat
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def resolve(reference: SecretRef, *, what: str, fill: Mapping[str, str] | None =
         case CommandSecret(argv=argv):
             value = (_command_text(reference, what, fill or {}).splitlines() or [""])[0].strip()
             if not value:
-                raise SecretError(f"{what}: command {argv[0]} printed nothing", hint="run it by hand")
+                raise SecretError(f"{what}: command {argv[0]} printed nothing", hint=_see_it(argv))
         case _:
             value = _value(reference, what)
     return _password(value, reference, what)
@@ -273,25 +274,30 @@ def _command_text(reference: CommandSecret, what: str, fill: Mapping[str, str]) 
         # Without their causes: these errors carry what the program has printed.
         raise SecretError(
             f"{what}: command {argv[0]} gave nothing in {reference.timeout:g} s",
-            hint="run it by hand; raise timeout: where it is merely slow",
+            hint=f"{_see_it(argv)}; raise timeout: where it is merely slow",
         ) from None
     except UnicodeDecodeError:
         raise SecretError(
-            f"{what}: command {argv[0]} printed something that is not text", hint="run it by hand"
+            f"{what}: command {argv[0]} printed something that is not text", hint=_see_it(argv)
         ) from None
     except (OSError, ValueError) as error:
         raise SecretError(
-            f"{what}: command {argv[0]} could not be run: {error}", hint="run it by hand"
+            f"{what}: command {argv[0]} could not be run: {error}", hint=_see_it(argv)
         ) from error
     if done.returncode != 0:
         # Its last words on stderr say why; stdout, where the secret would be, is never shown.
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200]
         raise SecretError(
-            f"{what}: command {argv[0]} ended with {done.returncode}: {said}", hint="run it by hand"
+            f"{what}: command {argv[0]} ended with {done.returncode}: {said}", hint=_see_it(argv)
         )
     if reference.ttl > 0 and done.stdout.strip():
         _command_values[argv] = (time.monotonic() + reference.ttl, done.stdout)
     return done.stdout
+
+
+def _see_it(argv: Sequence[str]) -> str:
+    """The command to type, to see what it says. It is in environments.yaml, and no secret may stand there."""
+    return f"see what it says: {shlex.join(argv)}"
 
 
 def _fill_one(text: str, pair: tuple[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,20 @@ from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
-from pgops.errors import DefectError, ExitCode, InterruptedRunError, PgopsError
+from pgops.errors import DefectError, ExitCode, InterruptedRunError, PgopsError, UsageError
+from pgops.units import SECONDS, seconds_of
 
 if TYPE_CHECKING:
     from pgops.environments import Environment, Project
 
-SHORT_FLAGS: Mapping[str, str] = {"env": "e", "yes": "y", "json": "j", "message": "m", "follow": "f"}
+SHORT_FLAGS: Mapping[str, str] = {
+    "env": "e",
+    "yes": "y",
+    "json": "j",
+    "message": "m",
+    "follow": "f",
+    "command": "c",
+}
 
 SHARED_HELP: Mapping[str, str] = {
     "env": "environment (name or alias) from environments.yaml; its default when not given",
@@ -27,23 +35,32 @@ SHARED_HELP: Mapping[str, str] = {
     "confirm": "name of the environment, instead of typing it when asked",
     "dry_run": "look and show, change nothing",
     "json": "print one JSON object on stdout",
-    "lock_wait": "seconds to wait for another run's lock",
+    "lock_wait": "how long to wait for another run's lock, such as 10s or 2min",
 }
 
 
 class CheckedArgument(Argument):
-    """A flag whose number is looked at: invoke would show a traceback, and ``nan`` seconds would never end."""
+    """A flag whose number is looked at: invoke would show a traceback, and ``nan`` seconds would never end.
+
+    A fraction is always a duration here, written as in environments.yaml (``10s``, ``2min``) or as bare seconds.
+    """
 
     def set_value(self, value: Any, cast: bool = True) -> None:
-        if cast and self.kind in (int, float) and not self.incrementable:
-            try:
-                fits = math.isfinite(number := self.kind(value)) and number >= 0
-            except (ValueError, OverflowError):
-                fits = False
-            if not fits:
-                what = "a whole number" if self.kind is int else "a number"
-                flag = str(self.name).replace("_", "-")
-                raise Exit(f"error: --{flag}={value}: it takes {what}, 0 or more", code=int(ExitCode.USAGE))
+        flag = str(self.name).replace("_", "-")
+        if (
+            cast
+            and self.kind is int
+            and not self.incrementable
+            and not re.fullmatch("[0-9]{1,9}", str(value))
+        ):
+            raise UsageError(f"--{flag}={value}: it takes a whole number, 0 or more")
+        if cast and self.kind is float:
+            seconds = seconds_of(str(value))
+            if seconds is None:
+                raise UsageError(
+                    f"--{flag}={value}: it takes a duration such as 10s, with one of {', '.join(SECONDS)}"
+                )
+            value = seconds
         super().set_value(value, cast)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CheckedArgument:
@@ -93,9 +110,7 @@ def task(
     help: Mapping[str, str] | None = None,
     name: str | None = None,
     default: bool = False,
-    positional: Iterable[str] = (),
     iterable: Iterable[str] = (),
-    optional: Iterable[str] = (),
 ) -> Callable[[Callable[..., None]], OpsTask]:
     """Make a task of a function ``(context, console, *, flags…)``.
 
@@ -128,9 +143,8 @@ def task(
             run,
             name=name,
             default=default,
-            positional=tuple(positional),
+            positional=(),
             iterable=tuple(iterable),
-            optional=tuple(optional),
             help=shown,
         )
 

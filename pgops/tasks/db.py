@@ -39,9 +39,9 @@ def _as_json(status: LocalStatus) -> dict[str, object]:
     }
 
 
-@task(help={"timeout": "seconds to wait until the server answers"})
+@task(help={"timeout": "how long to wait until the server answers, such as 30s or 2min"})
 def up(
-    context: Context, console: Console, *, env: str | None = None, timeout: int = 60, json: bool = False
+    context: Context, console: Console, *, env: str | None = None, timeout: float = 60.0, json: bool = False
 ) -> None:
     """Start the local server and wait until it answers.
 
@@ -55,7 +55,7 @@ def up(
     console.say(f"{environment.name}: {kind} PostgreSQL on {server.target.place} ({server.reason})")
     begun = time.monotonic()
     with _progress(console, f"starting {environment.name}") as report:
-        action = server.up(float(timeout), report)
+        action = server.up(timeout, report)
     status = server.status()
     if status.note:
         console.warn(status.note)
@@ -150,7 +150,9 @@ def logs(
     """Show the local server's log."""
     _, server = _server(context, env)
     for line in server.logs(tail or None, follow=follow):
-        console.say(line)
+        console.verbatim(line)
+        if not console.has_reader:
+            break
 
 
 @task(
@@ -190,7 +192,7 @@ def psql(
     read_only = environment.protected and not write
     if console.interactive():
         console.say(
-            f"{environment.name}: {target}{' (read-only; --write allows changes)' if read_only else ''}"
+            f"{console.emphasised(environment)}: {target}{' (read-only; --write allows changes)' if read_only else ''}"
         )
     code = run_psql(
         target, command=command, settings={"default_transaction_read_only": "on"} if read_only else {}

@@ -100,7 +100,7 @@ def check(context: Context, console: Console, *, env: str | None = None, json: b
         console.say(console.style(each.environment, "bold"))
         for finding in each.findings:
             level = console.style(f"{finding.level:<4}", colours[finding.level])
-            console.say(f"  {level}  {finding.topic}: {finding.text}")
+            console.say(f"  {level}  {finding.topic}: {finding.text.removeprefix(f'{each.environment}: ')}")
             if finding.todo:
                 console.say(f"        {finding.todo}")
     failed = [each for each in checked if each.failed]

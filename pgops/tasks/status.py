@@ -32,6 +32,7 @@ def status(
     from pgops.overview.drift_process import drift_in_a_process
     from pgops.overview.overview import overview
     from pgops.tasks.migrate.statuses import looker
+    from pgops.units import told_of
 
     project = load_project(context)
     environments = [project.environment(env)] if env else list(project.environments.values())
@@ -48,7 +49,7 @@ def status(
     )
     for row in rows:
         for problem in row.problems:
-            console.say(f"  {row.environment}: {problem}")
+            console.say(f"  {told_of(row.environment, problem)}")
     if failed := [row for row in rows if row.exit_code]:
         from pgops.overview.overview import SomeFailedError
 
@@ -57,14 +58,14 @@ def status(
 
 
 def _line(row: Row, now: dt.datetime) -> list[object]:
-    from pgops.units import human_age
+    from pgops.units import human_age, human_time
 
     backup = None
     if row.backup is not None:
         backup = f"{human_age(row.backup_age(now) or 0.0)}, {row.backup.standing}"
     standing = row.standing
     if row.server is None or standing is None:
-        return [row.environment, "unreachable", None, None, None, None, backup]
+        return [row.environment, row.missing, None, None, None, None, backup]
     last = standing.last_run
     known = standing.reachable
     return [
@@ -73,6 +74,6 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
         (", ".join(standing.current) or "base") if known else None,
         str(len(standing.pending)) if known else None,
         row.drift,
-        f"{last.started_at:%Y-%m-%d %H:%M} {last.outcome}" if last else None,
+        f"{human_time(last.started_at)} {last.outcome}" if last else None,
         backup,
     ]

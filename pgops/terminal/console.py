@@ -1,8 +1,7 @@
 """What a person sees: lines, tables, questions, progress; or one JSON object for a script.
 
 Everything printed passes :func:`pgops.secrets.redaction.redact` and :mod:`pgops.terminal.clear_text`. Under ``--json`` stdout carries the one
-object and all words for people go to stderr. Colours and moving progress appear on a terminal only;
-``NO_COLOR`` is honoured (https://no-color.org).
+object, and stderr only warnings and questions with what has to be known to answer them.
 """
 
 from __future__ import annotations
@@ -12,15 +11,18 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from pgops.environments import Environment
-from pgops.errors import ConfigurationError, PgopsError, RefusedError
+from pgops.errors import ConfigurationError, InterruptedRunError, PgopsError, RefusedError
 from pgops.secrets.redaction import redact
+from pgops.terminal import layout
 from pgops.terminal.clear_text import Styles, clear, clear_json
 from pgops.terminal.commands import as_typed
 from pgops.terminal.confirmation import Answer, answered_by_flags, flag_for
+from pgops.terminal.steps import Logged, Silent, Ticker, drawn
+from pgops.terminal.streams import can_move, is_coloured, is_terminal, width_of, write
 from pgops.units import timestamp
 
 _STYLES = {
@@ -31,14 +33,8 @@ _STYLES = {
     "yellow": "33",
     "blue": "34",
     "cyan": "36",
+    "danger": "1;97;41",
 }
-
-
-class Ticker(Protocol):
-    """Progress of one long step."""
-
-    def update(self, done: float, text: str = "") -> None:
-        """``done`` of the total given at the start; ``text`` names what is at work now."""
 
 
 class Console:
@@ -58,47 +54,64 @@ class Console:
         self._in = stdin or sys.stdin
         self._people = self._err if json_output else self._out
         self._styles = Styles()
+        # Under --json: words that are only shown where a question makes them needed.
+        self._withheld: list[str] = []
+        self.has_reader = True
+        """Whether somebody still reads what is printed; a log that is followed ends when nobody does."""
 
     # words
 
     def say(self, text: str = "") -> None:
-        """A line for people."""
-        print(self._shown(text), file=self._people, flush=True)
+        """A line for people, folded at words to the terminal's width."""
+        if self.json_output:
+            self._withheld.append(text)
+        else:
+            self._put(self._out, text)
+
+    def verbatim(self, text: str) -> None:
+        """A line for people that is never folded: SQL, a log."""
+        if self.json_output:
+            self._withheld.append(text)
+        else:
+            self.has_reader = write(self._out, self._shown(text) + "\n") and self.has_reader
 
     def warn(self, text: str) -> None:
         """A line on stderr that a person must not miss."""
-        print(
-            f"{self.style('warning:', 'yellow', self._err)} {self._shown(text)}", file=self._err, flush=True
-        )
+        self._put(self._err, f"{self.style('warning:', 'yellow', self._err)} {text}")
 
     def raw(self, text: str) -> None:
         """Text that is the result itself (SQL, a URL the user asked for in clear): stdout, not redacted.
 
         A file or a program gets it unchanged, a terminal without control characters.
         """
-        self._out.write(clear(text) if _is_terminal(self._out) else text)
-        self._out.flush()
+        shown = clear(text) if is_terminal(self._out) else text
+        self.has_reader = write(self._out, shown) and self.has_reader
 
     def style(self, text: str, style: str, stream: TextIO | None = None) -> str:
-        """``text`` in a colour where the stream is a terminal."""
-        if not _coloured(stream or self._people):
+        """``text`` in a colour where the stream shows colours."""
+        if not is_coloured(stream or self._people, os.environ):
             return text
         return self._styles.styled(redact(text), _STYLES[style])
 
     def _shown(self, text: str) -> str:
         return self._styles.clear(redact(text))
 
+    def emphasised(self, environment: Environment) -> str:
+        """An environment's name as a heading: a protected one looks like danger, and says so without colours."""
+        if not environment.protected:
+            return self.style(environment.name, "bold")
+        return f"{self.style(environment.name, 'danger')} (PROTECTED)"
+
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Left-aligned columns; an empty cell is a dash."""
-        cells = [[_cell(value) for value in row] for row in rows]
-        widths = [max([len(head), *(len(row[at]) for row in cells)]) for at, head in enumerate(headers)]
+        """Left-aligned columns; an empty cell is a dash. Folded, or a list, where the terminal is narrow."""
+        cells = [[clear(redact(_cell(value))) for value in row] for row in rows]
+        for line in layout.table(headers, cells, width_of(self._people)):
+            self.verbatim(self.style(line.text, "bold") if line.heads else line.text)
 
-        def line(parts: Sequence[str]) -> str:
-            return "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
-
-        self.say(self.style(line(list(headers)), "bold"))
-        for row in cells:
-            self.say(line(row))
+    def _put(self, stream: TextIO, text: str) -> None:
+        reader = write(stream, layout.folded(as_typed(self._shown(text)), width_of(stream)) + "\n")
+        if stream is self._out:
+            self.has_reader = reader and self.has_reader
 
     # results
 
@@ -120,29 +133,27 @@ class Console:
             told["hint"] = as_typed(error.hint)
             self._object({"ok": False, **error.beside(), "error": told})
             return
-        print(f"{self.style('error:', 'red', self._err)} {self._shown(error.message)}", file=self._err)
+        lines = [f"{self.style('error:', 'red', self._err)} {error.message}"]
         if isinstance(error, ConfigurationError):
-            for problem in error.problems:
-                print(f"  {self._shown(problem)}", file=self._err)
+            lines += [f"  {problem}" for problem in error.problems]
         if error.untouched:
-            print(f"  untouched: {self._shown(as_typed(error.untouched))}", file=self._err)
+            lines.append(f"  untouched: {error.untouched}")
         if error.hint:
-            print(f"  next: {self._shown(as_typed(error.hint))}", file=self._err)
-        self._err.flush()
+            lines.append(f"  next: {error.hint}")
+        self._put(self._err, "\n".join(lines))
 
     def _object(self, value: Mapping[str, Any]) -> None:
         text = json.dumps(value, default=_jsonable, ensure_ascii=False)
         # Redaction looks at texts; on the serialised object it would have to know JSON's escapes.
         if redact(text) != text:
             text = json.dumps(_redacted(value), ensure_ascii=False)
-        self._out.write(clear_json(text) + "\n")
-        self._out.flush()
+        self.raw(clear_json(text) + "\n")
 
     # questions
 
     def interactive(self) -> bool:
         """Whether a person can answer: stdin and the stream for people are terminals."""
-        return _is_terminal(self._in) and _is_terminal(self._people)
+        return is_terminal(self._in) and is_terminal(self._people)
 
     def ask(
         self,
@@ -156,6 +167,7 @@ class Console:
         """Return when the action is confirmed; never a default yes.
 
         :raises RefusedError: declined, stdin closed, a flag that does not fit, or no terminal and no flag.
+        :raises InterruptedRunError: Ctrl-C at the question.
         """
         if answered_by_flags(environment, answer, yes=yes, confirm=confirm):
             return
@@ -167,11 +179,8 @@ class Console:
                 untouched=untouched,
                 hint=f"add {flag}",
             )
-        if answer is Answer.NAME:
-            prompt = f"{question}\nType {self.style(environment.name, 'bold')} to go on: "
-            agreed = self._read(prompt) == environment.name
-        else:
-            agreed = self._read(f"{question} [y/N] ").lower() in {"y", "yes"}
+        with self._asking(untouched, flag):
+            agreed = self._agreed(environment, answer, question)
         if not agreed:
             raise RefusedError("not confirmed", untouched=untouched, hint=f"run it again, or add {flag}")
 
@@ -188,15 +197,46 @@ class Console:
                 untouched=untouched,
                 hint="add --yes",
             )
-        if self._read(f"{question}? [y/N] ").lower() not in {"y", "yes"}:
+        with self._asking(untouched, "--yes"):
+            said = self._read(f"{layout.folded(f'{question}? [y/N]', width_of(self._people))} ")
+        if said.lower() not in {"y", "yes"}:
             raise RefusedError("not confirmed", untouched=untouched, hint="run it again, or add --yes")
 
+    @contextlib.contextmanager
+    def _asking(self, untouched: str, flag: str) -> Iterator[None]:
+        """What has to be known stands above the question, and Ctrl-C there is told as what it is."""
+        for text in self._withheld:
+            self._put(self._people, text)
+        self._withheld.clear()
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            write(self._people, "\n")
+            raise InterruptedRunError(
+                "interrupted at the question", untouched=untouched, hint=f"run it again, or add {flag}"
+            ) from error
+
+    def _agreed(self, environment: Environment, answer: Answer, question: str) -> bool:
+        if environment.protected:
+            name = self.style(environment.name, "danger")
+            self._put(self._people, f"{name} is PROTECTED: what happens now happens to everybody who uses it")
+        if answer is not Answer.NAME:
+            asked = layout.folded(f"{question} [y/N]", width_of(self._people))
+            return self._read(f"{asked} ").lower() in {"y", "yes"}
+        self._put(self._people, self.style(question, "bold"))
+        name = self.style(environment.name, "danger" if environment.protected else "bold")
+        typed = self._read(f"Type {name} to go on: ")
+        while typed in environment.aliases:
+            self._put(self._people, f"{typed} is an alias of {environment.name}; its name is wanted")
+            typed = self._read(f"Type {name} to go on: ")
+        return typed == environment.name
+
     def _read(self, prompt: str) -> str:
-        self._people.write(self._shown(prompt))
-        self._people.flush()
+        _forget_what_was_typed(self._in)
+        write(self._people, self._shown(prompt))
         line = self._in.readline()
         if not line:
-            self._people.write("\n")
+            write(self._people, "\n")
             raise RefusedError("stdin was closed before an answer came", untouched="nothing was touched")
         return line.strip()
 
@@ -204,52 +244,26 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, title: str, total: float | None = None) -> Iterator[Ticker]:
-        """Show a long step: a moving bar on a terminal, one plain line elsewhere.
+        """Show a long step: a moving bar on a terminal; elsewhere a plain line, and one more now and then.
 
         :param total: what :meth:`Ticker.update` counts up to; ``None`` when nobody knows.
         """
-        if not _is_terminal(self._err):
+        if can_move(self._err, os.environ):
+            with drawn(self._err, self._shown(title), total, self._shown) as ticker:
+                yield ticker
+        elif self.json_output:
+            yield Silent()
+        else:
             self.say(f"{title} …")
-            yield _Silent()
-            return
-        # Rich takes about 90 ms to import: only when there is a terminal to draw on.
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        bar = Progress(
-            SpinnerColumn(),
-            # Names with brackets in them are names, not markup.
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[text]}", markup=False),
-            TimeElapsedColumn(),
-            console=RichConsole(file=self._err),
-            transient=True,
-        )
-        with bar:
-            handle = bar.add_task(self._shown(title), total=total, text="")
-            yield _Drawn(lambda done, text: bar.update(handle, completed=done, text=self._shown(text)))
+            yield Logged(self.say, total)
 
 
-class _Silent:
-    def update(self, done: float, text: str = "") -> None:
-        """Nobody is looking."""
+def _forget_what_was_typed(stream: TextIO) -> None:
+    """Keys pressed before a question was there are no answer to it."""
+    import termios
 
-
-class _Drawn:
-    def __init__(self, draw: Callable[[float, str], None]) -> None:
-        self._draw = draw
-
-    def update(self, done: float, text: str = "") -> None:
-        self._draw(done, text)
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    return not stream.closed and stream.isatty()
-
-
-def _coloured(stream: TextIO) -> bool:
-    return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" and _is_terminal(stream)
+    if is_terminal(stream):
+        termios.tcflush(stream.fileno(), termios.TCIFLUSH)
 
 
 def _cell(value: object) -> str:

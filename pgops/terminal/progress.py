@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pgops.terminal.console import Console, Ticker
+    from pgops.terminal.console import Console
+    from pgops.terminal.steps import Ticker
 
 
 class StepProgress:

@@ -75,7 +75,7 @@ def look_after_a_crash(target: Target, old: dict[str, str], new: dict[str, str])
     swapped = state.before is not None
     assert swapped is (found == new)
     if swapped:
-        assert "is wholly what a restore of" in said
+        assert "is the database that a restore of" in said
         assert state.before is not None
         assert table_hashes(target.with_database(state.before.name)) == old
     return swapped
@@ -95,7 +95,7 @@ def test_killed_at_each_step_and_the_next_restore_works(
     state = undo.state(target)
     if step in ("MARKING", "LOADING", "COMPARING", "SETTING", "SWAPPING"):
         assert len(state.unfinished) + len(state.unmarked) == 1
-        assert f"{target.place} is wholly the old database" in state.sentences()[0]
+        assert f"{target.place} is the old database, as it was" in state.sentences()[0]
     assert state.running is None
 
     done = put_back(target, repository, backup)

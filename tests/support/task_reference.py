@@ -17,7 +17,8 @@ OF_THIS_PROJECT = {"test", "lint", "bench", "site"}
 _HEAD = """# Tasks
 
 Written from the tasks' own help; `invoke --help TASK` shows the same. Short flags: `-e` is `--env`, `-y`
-`--yes`, `-j` `--json`, `-m` `--message`, `-f` `--follow`. Invoke's own `--dry` (before the task) is
+`--yes`, `-j` `--json`, `-m` `--message`, `-f` `--follow`, `-c` `--command`. Durations are written as in
+environments.yaml: `--lock-wait=10s`. A word that no task can use ends with 2 before anything is run. Invoke's own `--dry` (before the task) is
 `--dry-run`. What a task asks, and which flag answers, is in the [README](../README.md); how it ends, in
 [exit codes](exit-codes.md).
 """
@@ -68,6 +69,13 @@ def _described(collection: str, key: str, task: Task[Any], *, heading: str) -> s
     ]
     if rows:
         text += "\n| flag | |\n|---|---|\n" + "\n".join(rows) + "\n"
+    from pgops.tasks._examples import EXAMPLES
+
+    examples = EXAMPLES.get(f"{collection}.{key}" if collection else key, ())
+    if examples:
+        widest = max(len(command) for command, _ in examples)
+        lines = [f"$ invoke {command.ljust(widest)}  # {what}" for command, what in examples]
+        text += "\n```console\n" + "\n".join(lines) + "\n```\n"
     return text
 
 

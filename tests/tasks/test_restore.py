@@ -69,7 +69,16 @@ def test_status_undo_and_discard(staging: ProjectDirectory, target: Target) -> N
     assert staging.run("restore", "-e", "staging", "--yes", "--no-safety-backup").code == 0
 
     status = staging.run("restore.status", "-e", "staging")
-    assert f"{target.place} is wholly what a restore of" in status.out
+    assert f"{target.place} is the database that a restore of" in status.out
+    assert "with what was written since" in status.out
+    before = staging.run("restore.undo", "-e", "staging", "--dry-run")
+    assert "nothing was written since, as far as the server can tell" in before.out
+
+    run_sql(target, "DELETE FROM knowledge WHERE ctid IN (SELECT ctid FROM knowledge LIMIT 2)")
+    after = staging.run("restore.undo", "-e", "staging", "--dry-run", "--json")
+    written = json.loads(after.out)["restore"]["written_since"]
+    assert written == [{"table": "public.knowledge", "inserted": 0, "updated": 0, "deleted": 2}]
+    assert "warning:   public.knowledge: 2 deleted" in after.err
 
     assert staging.run("restore.undo", "-e", "staging").code == 8
     undone = staging.run("restore.undo", "-e", "staging", "--yes", "--json")

@@ -146,11 +146,21 @@ def test_a_number_that_is_none_is_one_line(directory: ProjectDirectory, wrong: s
     ran = directory.run("number", wrong)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"error: {wrong}: it takes a ")
+    assert "such as 10s" in ran.err or "a whole number" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 
 def test_numbers_that_are(directory: ProjectDirectory) -> None:
     assert directory.run("number", "--seconds=0.5", "--count", "7").out == "0.5 7\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"), [("10s", 10.0), ("2min", 120.0), ("500ms", 0.5), ("1h", 3600.0), ("30", 30.0)]
+)
+def test_durations_are_typed_as_in_environments_yaml(
+    directory: ProjectDirectory, typed: str, seconds: float
+) -> None:
+    assert directory.run("number", f"--seconds={typed}").out == f"{seconds!r} 3\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

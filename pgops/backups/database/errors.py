@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pgops.errors import UNTOUCHED, InterruptedRunError, LockedError, PgopsError, UnreachableError
 from pgops.postgres import DatabaseError, Target, redact
+from pgops.units import one_line
 
 _LOST = ("08", "57P")
 """SQLSTATE classes of a lost connection and of a server that is going down."""
@@ -46,7 +47,7 @@ def interrupt_errors(*, untouched: str) -> Iterator[None]:
 def failure_of(error: DatabaseError, target: Target, *, untouched: str, hint: str) -> PgopsError:
     """The expected failure that a driver's error means."""
     code = error.pgcode
-    said = redact(" ".join(str(error).split())) or "the connection was lost"
+    said = redact(one_line(str(error))) or "the connection was lost"
     if code is None or code.startswith(_LOST):
         return UnreachableError(
             f"{target.environment}: the connection to {target.host}:{target.port} was lost: {said}",

@@ -20,8 +20,8 @@ from pgops.postgres import Target, connected, fetch_one, transaction_pooled
 class RestorePlan:
     """What would be restored where, and what stands in the way. Nothing was changed to find out.
 
-    ``tables`` and ``rows`` (the server's own estimate) are what the target holds now; ``None`` where
-    there is no target database. ``compression`` is how the restore compresses large values, where that is
+    ``tables`` are all that the target holds now, ``own_tables`` and ``rows`` (the server's own estimate) those
+    without the version table and the journal; ``None`` where there is no target database. ``compression`` is how the restore compresses large values, where that is
     not as the server does by itself.
     """
 
@@ -35,6 +35,7 @@ class RestorePlan:
     options: str
     compression: str | None
     tables: int | None
+    own_tables: int | None
     rows: int | None
     obstacles: tuple[Obstacle, ...]
     warnings: tuple[str, ...]
@@ -113,7 +114,7 @@ def plan_restore(
         # For a server older than the backup's there can be none: that is what has to be said.
         _refuse(target, backup, found)
         raise
-    tables, rows = (None, None) if around.oid is None else _what_is_there(target)
+    tables, own_tables, rows = (None, None, None) if around.oid is None else _what_is_there(target)
     return RestorePlan(
         target=target,
         admin=admin,
@@ -125,19 +126,24 @@ def plan_restore(
         options=options,
         compression=compression if options else None,
         tables=tables,
+        own_tables=own_tables,
         rows=rows,
         obstacles=found,
         warnings=(*_warnings(around, backup, tools), *(left_out(around, target.dbname) if beside else ())),
     )
 
 
-def _what_is_there(target: Target) -> tuple[int, int]:
+def _what_is_there(target: Target) -> tuple[int, int, int]:
+    """All tables; and the project's own, without the version table and the journal, with their rows."""
     with database_errors(target), connected(target, application_name="pgops restore: look") as connection:
         row = fetch_one(
-            connection, "SELECT count(*), coalesce(sum(n_live_tup), 0)::bigint FROM pg_stat_user_tables"
+            connection,
+            "SELECT count(*), count(*) FILTER (WHERE own), coalesce(sum(n_live_tup) FILTER (WHERE own), 0)::bigint "
+            "FROM (SELECT n_live_tup, schemaname <> 'pgops' AND relname <> 'alembic_version' AS own "
+            "FROM pg_stat_user_tables) AS found",
         )
     assert row is not None
-    return row[0], row[1]
+    return row[0], row[1], row[2]
 
 
 def _warnings(around: Surroundings, backup: Backup, tools: Choice) -> Iterator[str]:

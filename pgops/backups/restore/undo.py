@@ -56,19 +56,19 @@ class State:
         return mine[-1] if mine else None
 
     def sentences(self) -> list[str]:
-        """The state in words: wholly the old database, or wholly the restored one."""
+        """The state in words: the old database, or the one a restore made, never half of each."""
         place, said = self.target.place, []
         if self.oid is None:
             said.append(f"there is no database {self.target.dbname} on {self.target.host}:{self.target.port}")
         elif self.before is not None:
             marker = self.before.marker
             said.append(
-                f"{place} is wholly what {marker.restored} at {marker.at}; "
+                f"{place} is the database that {marker.restored} at {marker.at}, with what was written since; "
                 f"what was there before is kept as {self.before.name}"
                 + ("; no later restore reached the swap" if self.unfinished or self.unmarked else "")
             )
         elif self.unfinished or self.unmarked:
-            said.append(f"{place} is wholly the old database: no restore reached the swap")
+            said.append(f"{place} is the old database, as it was: no restore reached the swap")
         else:
             said.append(f"{place} is as it is: no restore left anything beside it")
         said += [

@@ -15,6 +15,7 @@ from pgops.errors import ConfigurationError, PgopsError, UsageError
 from pgops.migrations.revisions import mistakes
 from pgops.runtime import watchdog
 from pgops.secrets.redaction import redact
+from pgops.units import one_line
 
 QUERY_CANCELED = "57014"
 READ_ONLY = "25006"
@@ -91,7 +92,7 @@ def describe(error: BaseException) -> str:
     text = (
         str(shown) if not isinstance(shown, SQLAlchemyError) else str(shown).split("\n(Background on", 1)[0]
     )
-    line = (connection_lost(error) and watchdog.lost()) or " ".join(text.split())
+    line = (connection_lost(error) and watchdog.lost()) or one_line(text)
     kind = type(shown).__name__
     return redact(f"{kind}: {line}" if line else kind)
 

@@ -265,11 +265,14 @@ def _named(thing: Any) -> str:
                 str(each.name) if isinstance(each, Column) else str(each) for each in thing.expressions
             )
             unique = "unique index" if thing.unique else "index"
-            return f"{unique} {thing.name} on {_of(thing.table)} ({columns})"
+            return f"{unique} {thing.name} on {_of(thing.table)}{_in_brackets(columns)}"
         case ForeignKeyConstraint():
             columns = ", ".join(str(name) for name in thing.column_keys)
             referred = ", ".join(element.target_fullname for element in thing.elements)
-            return f"foreign key {thing.name or '(unnamed)'} of {_of(thing.table)} ({columns}) -> {referred}"
+            leads = f" -> {referred}" if referred else ""
+            return (
+                f"foreign key {thing.name or '(unnamed)'} of {_of(thing.table)}{_in_brackets(columns)}{leads}"
+            )
         case CheckConstraint():
             return f"check constraint {thing.name} of {_of(thing.table)}"
         case Constraint():
@@ -277,8 +280,13 @@ def _named(thing: Any) -> str:
                 type(thing).__name__, "constraint"
             )
             columns = ", ".join(str(column.name) for column in getattr(thing, "columns", ()))
-            return f"{kind} {thing.name or '(unnamed)'} of {_of(thing.table)} ({columns})"
+            return f"{kind} {thing.name or '(unnamed)'} of {_of(thing.table)}{_in_brackets(columns)}"
     return str(thing)
+
+
+def _in_brackets(columns: str) -> str:
+    """`` (a, b)``; nothing where the columns can't be told, as with an index on an expression."""
+    return f" ({columns})" if columns else ""
 
 
 def _maybe_unnamed(kind: str, thing: Any) -> bool:

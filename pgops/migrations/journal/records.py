@@ -20,6 +20,7 @@ from pgops.migrations.journal import provenance
 from pgops.migrations.journal.schema import bring_up_to_date, present
 from pgops.postgres import Connection, Identity, execute, fetch_all, fetch_one
 from pgops.secrets.redaction import redact
+from pgops.units import human_time
 
 RUNNING = "running"
 SUCCEEDED = "succeeded"
@@ -398,7 +399,7 @@ def origin(connection: Connection, revision: str, trusted: Collection[str] = ())
     if row is None:
         return None
     run, operator, host, commit, dirty, finished = row
-    when = f" on {finished:%Y-%m-%d %H:%M}" if finished else ""
+    when = f" on {human_time(finished)}" if finished else ""
     return (
         f"run {run} by {operator}@{host}{when}, commit {commit}{' with uncommitted changes' if dirty else ''}"
     )

@@ -20,6 +20,7 @@ from pgops.errors import UsageError
 from pgops.migrations.revisions import mistakes
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.migrations.revisions.mistakes import duplicate as duplicate
+from pgops.units import counted
 
 _NAMES = "down_revision|revision|branch_labels|depends_on"
 _ASSIGNMENT = re.compile(rf"^({_NAMES})[ \t]*(?::[^=\n]*)?=[ \t]*([^\n]*)$", re.MULTILINE)
@@ -376,7 +377,7 @@ def known_revision(history: History, wanted: str) -> None:
     near = difflib.get_close_matches(name, [*history.revisions, *labels], n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise UsageError(
-        f"there is no revision {name!r} in {len(history.revisions)} revisions on disk{meant}",
+        f"there is no revision {name!r} among the {counted(len(history.revisions), 'file')} on disk{meant}",
         untouched="no database was touched",
         hint="invoke migrate.history",
     )

@@ -76,7 +76,10 @@ def _close_journal(attempt: Attempt, connection: Connection, told: PgopsError, a
 def _what_is_applied(attempt: Attempt, applied: list[str], broken: list[str]) -> str:
     rest = [each.revision for each in attempt.plan.pending if each.revision not in applied]
     word = "applied" if attempt.plan.action == "upgrade" else "rolled back"
-    parts = [f"{word}: {', '.join(applied) or 'nothing'}", f"not {word}: {', '.join(rest) or 'nothing'}"]
+    were = "was" if len(applied) == 1 else "were"
+    parts = [f"{', '.join(applied)} {were} {word}" if applied else f"no revision was {word}"]
+    if applied and rest:
+        parts.append(f"{', '.join(rest)} {'was' if len(rest) == 1 else 'were'} not")
     if attempt.step is not None and attempt.step.committed and attempt.step.revision.revision not in applied:
         parts.append(
             f"{attempt.step.revision.revision} had left its transaction (autocommit_block), so part of it is committed: "

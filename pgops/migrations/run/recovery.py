@@ -16,6 +16,7 @@ from pgops.errors import LockedError
 from pgops.migrations import journal
 from pgops.migrations.revisions.history import History
 from pgops.postgres import Connection, DatabaseError, execute, fetch_all, fetch_value, sessions
+from pgops.units import human_time
 
 _ORPHANS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
 LOCK_NOT_AVAILABLE = "55P03"
@@ -34,7 +35,7 @@ class Recovered:
     removed: tuple[str, ...]
 
     def __str__(self) -> str:
-        parts = [f"run {self.run}, started {self.started_at:%Y-%m-%d %H:%M:%S %Z}, was interrupted"]
+        parts = [f"run {self.run}, started {human_time(self.started_at)}, was interrupted"]
         parts.append(f"it applied {', '.join(self.applied)}" if self.applied else "it applied nothing")
         if self.not_applied:
             parts.append(f"{', '.join(self.not_applied)} was under way and is not applied")

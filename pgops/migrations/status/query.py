@@ -20,6 +20,7 @@ from pgops.postgres import (
     redact,
     set_read_only,
 )
+from pgops.units import one_line
 
 # The version table is found by the project's search path: for that one statement it holds, and in it every name and
 # operator is qualified. All of it is one message to the server, and so one transaction.
@@ -130,7 +131,7 @@ def database_told(environment: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        said = redact(" ".join((error.diag.message_primary or str(error)).split()))
+        said = redact(one_line(error.diag.message_primary or str(error)))
         if error.pgcode is None or error.pgcode.startswith(("57P", "08")):
             raise UnreachableError(
                 f"{environment}: the connection was lost: {said}",

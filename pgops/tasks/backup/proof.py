@@ -34,6 +34,7 @@ def prove_by_restoring(
     from pgops.backups.verify.proof import prove
     from pgops.backups.verify.reading import ProblemsError
     from pgops.local.tools import tool_sources
+    from pgops.terminal.messages.backup import holdings
     from pgops.terminal.progress import StepProgress
     from pgops.units import human_seconds
 
@@ -52,10 +53,9 @@ def prove_by_restoring(
     if not proof.ok:
         raise ProblemsError(found.id, proof)
     manifest = found.manifest
-    rows = sum(each.rows or 0 for each in manifest.tables)
     console.say(
-        f"{found.id} was restored in {human_seconds(proof.seconds)} and holds what it says: {len(manifest.tables)} "
-        f"tables, {rows:,} rows compared with the archive, sequences, extensions, indexes; revision "
+        f"{found.id} was restored in {human_seconds(proof.seconds)} and holds what it says: "
+        f"{holdings(manifest)} compared with the archive, sequences, extensions, indexes; revision "
         f"{', '.join(manifest.heads) or 'none'}"
     )
     console.result(

@@ -35,7 +35,7 @@ def plan(
     from pgops.migrations.run import gates
     from pgops.targets import target_for
     from pgops.tasks.migrate.traced import traced_plan
-    from pgops.terminal.messages.migrate import show_plan
+    from pgops.terminal.messages.migrate import SQL_LINES, show_plan
 
     environment = load_environment(context, env)
     found = traced_plan(environment, target_for(environment), to=to)
@@ -47,7 +47,7 @@ def plan(
             before = load_project(context).environment(environment.promoted_from)
             promotion = gates.ask_promotion(before, target_for(before), found.pending)
         backup = gates.backup_required(environment)
-        show_plan(console, found, promotion=promotion, backup=backup)
+        show_plan(console, found, promotion=promotion, backup=backup, sql_lines=SQL_LINES)
         console.result(
             {
                 **found.as_dict(),
@@ -99,9 +99,11 @@ def status(
 
 
 def _row(found: Status) -> list[object]:
+    from pgops.units import human_time
+
     remarks = []
     if found.problem:
-        remarks.append(found.problem)
+        remarks.append(found.problem.removeprefix(f"{found.environment}: "))
     if found.unknown:
         remarks.append(f"ahead of this code: {', '.join(found.unknown)}")
     if found.edited:
@@ -116,7 +118,7 @@ def _row(found: Status) -> list[object]:
         found.place,
         ", ".join(found.current) or "base",
         str(len(found.pending)),
-        f"{last.started_at:%Y-%m-%d %H:%M} {last.outcome}" if last else None,
+        f"{human_time(last.started_at)} {last.outcome}" if last else None,
         "; ".join(remarks),
     ]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HELP = {
     "to": "revision to go to; all heads when not given",
     "plan": "hash that migrate.plan showed: run only if heads, files and target still are the same",
-    "lock_wait": "seconds to wait for another run's lock, and to try again where a table is locked",
+    "lock_wait": "how long to wait for another run's lock, and to try again where a table is locked: 10s, 2min",
     "accept_hazard": "a rule that blocks and may be ignored this once; may be given several times; needs --reason",
     "override_promotion": "apply what the environment before has not seen; needs --reason",
     "reason": "why, for the journal",
@@ -155,7 +155,7 @@ def stamp(
 
     environment = load_environment(context, env)
     target = target_for(environment)
-    console.say(f"{environment.name}: {target}")
+    console.say(f"{console.emphasised(environment)}: {target}")
     if note := honour_stamp(environment, target):
         console.warn(note)
     console.say(f"the version table will say {to}; no revision is run, and nothing checks that it is true")
@@ -179,6 +179,7 @@ def _nothing_pending(console: Console, environment: Environment, target: Target)
     """Where the database is when nothing is pending beyond doubt; ``None`` when Alembic has to look."""
     from pgops.migrations.revisions.history import NotPlainError
     from pgops.migrations.status.status import history_of, migration_status
+    from pgops.units import human_time
 
     try:
         history = history_of(environment)
@@ -189,7 +190,7 @@ def _nothing_pending(console: Console, environment: Environment, target: Target)
         return None
     if found.last_run is not None and found.last_run.outcome == "interrupted":
         console.warn(
-            f"run {found.last_run.id}, started {found.last_run.started_at:%Y-%m-%d %H:%M:%S %Z}, was interrupted "
+            f"run {found.last_run.id}, started {human_time(found.last_run.started_at)}, was interrupted "
             "when everything was applied"
         )
     for revision in found.edited:

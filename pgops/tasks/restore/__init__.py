@@ -10,6 +10,8 @@ from pgops.terminal.messages import restore as words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pgops.backups.restore.undo import State
+    from pgops.backups.restore.written import Written
     from pgops.environments import Environment
     from pgops.postgres import Target
     from pgops.terminal.console import Console
@@ -182,13 +184,22 @@ def undo(
     select_backup = undoing.choose(state, database)
     undoing.refuse_other(select_backup, environment.name, environment.aliases)
     words.show_state(console, state)
+    written = _written_since(environment, state)
+    words.show_written(console, written)
     console.say(
         f"would be put back: {select_backup.name}, set aside at {select_backup.marker.at}{words.size_of(select_backup.size)}"
     )
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result(
-            {"dry_run": True, "restore": {"environment": environment.name, "put_back": select_backup.name}}
+            {
+                "dry_run": True,
+                "restore": {
+                    "environment": environment.name,
+                    "put_back": select_backup.name,
+                    "written_since": words.written_json(written),
+                },
+            }
         )
         return
     question = f"Put {select_backup.name} back as {target.place}? What is there now is kept beside it."
@@ -198,7 +209,7 @@ def undo(
     done = undoing.undo(
         target, select_backup, expected_oid=state.oid, now=dt.datetime.now(dt.UTC), lock_wait=lock_wait
     )
-    console.say(f"undone in {human_seconds(done.seconds)}: {target.place} is wholly what {done.put_back} was")
+    console.say(f"undone in {human_seconds(done.seconds)}: {target.place} is again what {done.put_back} was")
     if done.kept_as is not None:
         console.say(f"what was there is kept as {done.kept_as}; the same command swaps it back")
     console.result(
@@ -210,14 +221,30 @@ def undo(
                 "put_back": done.put_back,
                 "previous_database": done.kept_as,
                 "seconds": round(done.seconds, 3),
+                "written_since": words.written_json(written),
             }
         }
     )
 
 
+def _written_since(environment: Environment, state: State) -> list[Written] | None:
+    """What would be set aside with the database that is there; ``None`` where it can't be told."""
+    from pgops.backups.repository import load, open_repository
+    from pgops.backups.restore.written import written_since
+    from pgops.errors import PgopsError
+
+    if state.before is None or state.before.marker.backup is None:
+        return None
+    try:
+        restored = load(open_repository(environment), state.before.marker.backup)
+    except (PgopsError, FileNotFoundError):
+        return None  # another environment's backup, or one that is gone: the undo does not need it
+    return written_since(state.target, restored.manifest)
+
+
 @task()
 def status(context: Context, console: Console, env: str | None = None, json: bool = False) -> None:
-    """Say whether a database is wholly old or wholly restored, and what stands beside it."""
+    """Say whether a database is the old or a restored one, and what stands beside it."""
     from pgops.backups.restore import undo as undoing
     from pgops.targets import target_for
 

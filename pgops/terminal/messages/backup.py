@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from pgops.backups.dump.create import BackupPlan
+    from pgops.backups.manifest.manifest import Manifest
     from pgops.backups.repository import Backup
     from pgops.backups.retention.policy import Decision
     from pgops.errors import LockedError, PgopsError
@@ -40,13 +41,20 @@ def made(console: Console, backup: Backup) -> None:
     manifest = backup.manifest
     for warning in manifest.warnings:
         console.warn(warning)
-    rows = sum(each.rows or 0 for each in manifest.tables)
     took = (manifest.finished_at - manifest.started_at).total_seconds()
     console.say(
-        f"backup {backup.id}: {len(manifest.tables)} tables, {rows:,} rows, {human_bytes(manifest.bytes)} "
+        f"backup {backup.id}: {holdings(manifest)}, {human_bytes(manifest.bytes)} "
         f"in {human_seconds(took)}, {'read back' if backup.proof else 'NOT VERIFIED'}"
     )
     console.say(backup.path)
+
+
+def holdings(manifest: Manifest) -> str:
+    """``3 tables, 1,200 rows``: the project's own, without Alembic's version table and pgops' journal."""
+    from pgops.units import counted
+
+    own = [each for each in manifest.tables if each.schema != "pgops" and each.name != "alembic_version"]
+    return f"{counted(len(own), 'table')}, {counted(sum(each.rows or 0 for each in own), 'row')}"
 
 
 def line(backup: Backup, now: dt.datetime) -> list[object]:

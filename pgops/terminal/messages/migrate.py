@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pgops.units import human_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgops.migrations.hazards import Hazard
     from pgops.migrations.plan.plan import Plan, PlannedRevision
     from pgops.migrations.run.gates import Promotion
     from pgops.migrations.run.recovery import Recovered
     from pgops.migrations.run.watch import IndexProgress
     from pgops.postgres import Blocker
-    from pgops.terminal.console import Console, Ticker
+    from pgops.terminal.console import Console
+    from pgops.terminal.steps import Ticker
 
 _SEEN = 10
 _LEVEL_STYLES = {"warning": "yellow", "block": "red"}
 
 
-def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, backup: bool) -> None:
-    """Target, from -> to, each revision with its hazards, and what the run will do around them."""
-    name = console.style(plan.environment.name, "bold")
-    console.say(f"{name}: {plan.target}")
+SQL_LINES = 12
+"""How much of a revision's SQL ``migrate.plan`` shows; ``--sql`` shows all."""
+
+
+def show_plan(
+    console: Console, plan: Plan, *, promotion: Promotion | None, backup: bool, sql_lines: int = 0
+) -> None:
+    """Target, from -> to, each revision with its hazards, and what the run will do around them.
+
+    :param sql_lines: how many lines of each revision's SQL are shown at most.
+    """
+    console.say(f"{console.emphasised(plan.environment)}: {plan.target}")
     for note in plan.notes:
         console.say(f"  note: {note}")
     current = ", ".join(plan.current) or "base"
@@ -41,11 +51,10 @@ def show_plan(console: Console, plan: Plan, *, promotion: Promotion | None, back
         )
         if revision.reads_data:
             _show_reading(console, plan, revision)
-        for hazard in revision.hazards:
-            _show_hazard(console, hazard, plan.action)
-    for hazard in plan.hazards:
-        _show_hazard(console, hazard, plan.action)
-    _show_notes(console, plan)
+        elif sql_lines:
+            _show_sql(console, plan, revision, sql_lines)
+        _show_hazards(console, revision.hazards, plan.action)
+    _show_hazards(console, plan.hazards, plan.action)
     if plan.trace is not None:
         count = len(plan.trace.statements)
         console.say(
@@ -75,24 +84,44 @@ def _show_reading(console: Console, plan: Plan, revision: PlannedRevision) -> No
         console.say(f"          … and {len(seen) - _SEEN} more (migrate.plan --json lists them)")
 
 
-def _show_notes(console: Console, plan: Plan) -> None:
-    """One line for all findings that hurt nothing here: they must not bury the ones that do."""
-    counts = Counter(hazard.rule for hazard in plan.all_hazards if hazard.level == "note")
-    if counts:
-        rules = ", ".join(f"{rule} ×{count}" if count > 1 else rule for rule, count in counts.items())
-        console.say(console.style(f"  notes, harmless here: {rules} (migrate.plan --json lists them)", "dim"))
+def _show_sql(console: Console, plan: Plan, revision: PlannedRevision, most: int) -> None:
+    """The revision's SQL, folded where it is long: the plan around it has to stay in sight."""
+    lines = [line for line in revision.sql.splitlines() if line.strip()]
+    # A fold that hides two lines takes as much room as they do.
+    shown = lines if len(lines) <= most + 2 else lines[:most]
+    for line in shown:
+        console.verbatim(console.style(f"      {line}", "dim"))
+    if len(shown) < len(lines) and plan.action == "upgrade":
+        console.say(
+            f"      … {len(lines) - len(shown)} more lines: invoke migrate.plan --env={plan.environment.name} --sql"
+        )
 
 
-def _show_hazard(console: Console, hazard: Hazard, action: str) -> None:
-    if hazard.level == "note":
-        if action == "downgrade" and hazard.rule.startswith("ban-drop"):
-            console.say(f"      loses: {hazard.message}")
-        return
-    level = console.style(hazard.level, _LEVEL_STYLES.get(hazard.level, "dim"))
-    console.say(f"      {level} {hazard.rule}: {hazard.message}")
-    if hazard.fix:
+def _show_hazards(console: Console, hazards: Sequence[Hazard], action: str) -> None:
+    """Those that hurt first, each with its way out; then what can't hurt here, one line for each kind."""
+    for hazard in hazards:
+        if hazard.level == "note":
+            continue
+        level = console.style(hazard.level, _LEVEL_STYLES.get(hazard.level, "dim"))
+        console.say(f"      {level} {hazard.rule}: {hazard.message}")
         for line in hazard.fix.splitlines():
-            console.say(f"          {line}")
+            console.verbatim(f"          {line}")
+    alike: dict[tuple[str, str], list[Hazard]] = {}
+    for hazard in hazards:
+        if hazard.level == "note":
+            is_loss = action == "downgrade" and hazard.rule.startswith("ban-drop")
+            alike.setdefault(("loses" if is_loss else "note", hazard.rule), []).append(hazard)
+    for (word, rule), same in alike.items():
+        if word == "loses":
+            for hazard in same:
+                console.say(f"      {console.style('loses', 'yellow')}: {hazard.message}")
+            continue
+        times = f" ×{len(same)}" if len(same) > 1 else ""
+        others = list(
+            dict.fromkeys(each.table for each in same if each.table and each.table != same[0].table)
+        )
+        also = f"; also on {', '.join(others)}" if others else ""
+        console.say(f"      note {rule}{times}: {same[0].message}{also}")
 
 
 class Progress:

@@ -8,10 +8,12 @@ from pgops.terminal.commands import as_typed
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
     from pgops.backups.restore.plan import RestorePlan
     from pgops.backups.restore.restore import Restored
     from pgops.backups.restore.undo import State
+    from pgops.backups.restore.written import Written
     from pgops.environments import Environment
     from pgops.postgres import Target
     from pgops.terminal.console import Console
@@ -34,19 +36,17 @@ def show(
     in_place: bool,
 ) -> None:
     """From what, into what, and what happens to what is there."""
-    from pgops.units import human_age, human_bytes, timestamp
+    from pgops.terminal.messages.backup import holdings
+    from pgops.units import counted, human_age, human_bytes, timestamp
 
     backup, manifest, around = looked.backup, looked.backup.manifest, looked.around
     age = (now - manifest.started_at).total_seconds()
-    rows = sum(each.rows or 0 for each in manifest.tables)
     console.say(f"restore {looked.target.environment}")
     console.say(
         f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({human_age(age)}), "
         f"{human_bytes(manifest.bytes)}, {backup.standing}"
     )
-    console.say(
-        f"  holds      {len(manifest.tables)} tables, {rows:,} rows; revision {', '.join(manifest.heads) or 'none'}"
-    )
+    console.say(f"  holds      {holdings(manifest)}; revision {', '.join(manifest.heads) or 'none'}")
     console.say(
         f"  into       {looked.target.place} as {looked.target.user}, PostgreSQL {around.facts.version}"
     )
@@ -55,7 +55,7 @@ def show(
     else:
         fate = "it is overwritten" if in_place else "it is kept beside the new one for restore.undo"
         console.say(
-            f"  there now  {looked.tables} tables, about {looked.rows:,} rows{size_of(around.size)}; {fate}"
+            f"  there now  {counted(looked.own_tables or 0, 'table')}, about {counted(looked.rows or 0, 'row')}{size_of(around.size)}; {fate}"
         )
     if not looked.empty:
         console.say(
@@ -83,6 +83,35 @@ def show_state(console: Console, state: State) -> None:
     for each in state.kept:
         if each != state.before:
             console.say(f"also kept: {each.name}, set aside at {each.marker.at}{size_of(each.size)}")
+
+
+_TABLES_NAMED = 5
+
+
+def show_written(console: Console, written: Sequence[Written] | None) -> None:
+    """What was written since the restore, and is set aside with the database: kept, and out of sight."""
+    from pgops.units import counted
+
+    if written is None:
+        console.say("what was written since can't be told: the backup that it was made from is not here")
+        return
+    if not written:
+        console.say("nothing was written since, as far as the server can tell")
+        return
+    console.warn(
+        "written since, as far as the server can tell; it is set aside with the database that is there now"
+    )
+    for each in written[:_TABLES_NAMED]:
+        console.warn(f"  {each}")
+    if len(written) > _TABLES_NAMED:
+        console.warn(f"  and {counted(len(written) - _TABLES_NAMED, 'more table')}")
+
+
+def written_json(written: Sequence[Written] | None) -> list[dict[str, object]] | None:
+    """``written_since`` of ``restore.undo --json``; ``null`` where it can't be told."""
+    import dataclasses
+
+    return None if written is None else [dataclasses.asdict(each) for each in written]
 
 
 def planned_json(looked: RestorePlan, environment: Environment) -> dict[str, object]:
@@ -119,6 +148,7 @@ def report(console: Console, done: Restored, environment: Environment, target: T
     """What was proven, and the way back."""
     import shlex
 
+    from pgops.terminal.messages.backup import holdings
     from pgops.units import human_seconds
 
     found = done.comparison
@@ -126,7 +156,7 @@ def report(console: Console, done: Restored, environment: Environment, target: T
         console.say(f"removed {name}, left of an earlier restore that did not end")
     console.say(
         f"restored {target.place} from {done.backup.id} in {human_seconds(done.seconds)}; compared with its manifest: "
-        f"{found.tables} tables, {found.rows:,} rows, sequences, extensions, indexes; revision "
+        f"{holdings(done.backup.manifest)}, sequences, extensions, indexes; revision "
         f"{', '.join(found.heads) or 'none'}"
     )
     for note in found.notes:

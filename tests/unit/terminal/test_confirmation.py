@@ -34,7 +34,7 @@ LOCAL = Environment(
     position=Position(Path("environments.yaml"), 1, 1),
 )
 STAGING = dataclasses.replace(LOCAL, name="staging", connection=HostConnection("db", "app", "app"))
-PRODUCTION = dataclasses.replace(STAGING, name="production", protected=True)
+PRODUCTION = dataclasses.replace(STAGING, name="production", protected=True, aliases=("live",))
 
 
 @pytest.mark.parametrize(

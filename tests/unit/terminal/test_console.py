@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -32,7 +33,13 @@ def test_json_is_the_only_thing_on_stdout() -> None:
     shown.say("for people")
     shown.result({"backup": {"at": dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)}})
     assert json.loads(out.getvalue()) == {"ok": True, "backup": {"at": "2026-01-02T03:04:05Z"}}
-    assert err.getvalue() == "for people\n"
+    assert err.getvalue() == ""
+
+
+def test_warnings_reach_people_under_json() -> None:
+    shown, out, err = console(json_output=True)
+    shown.warn("look at this")
+    assert (out.getvalue(), err.getvalue()) == ("", "warning: look at this\n")
 
 
 def test_result_is_silent_for_people() -> None:
@@ -104,18 +111,27 @@ sys.path.insert(0, {path!r})
 from test_confirmation import STAGING, PRODUCTION
 from pgops.terminal.confirmation import Answer
 from pgops.terminal.console import Console
-from pgops.errors import RefusedError
+from pgops.errors import InterruptedRunError, RefusedError
+{before}
 try:
     Console().ask({environment}, Answer.{answer}, "Go on?")
     print("CONFIRMED")
+except InterruptedRunError as error:
+    print("INTERRUPTED", error.message, "|", error.untouched)
 except RefusedError as error:
     print("REFUSED", error.message)
 """
 
 
-def ask(environment: str, answer: str) -> pexpect.spawn[str]:
-    script = ASK.format(path=str(TESTS), environment=environment, answer=answer)
-    return pexpect.spawn(sys.executable, ["-c", script], encoding="utf-8", timeout=20)
+def ask(environment: str, answer: str, *, before: str = "", **environ: str) -> pexpect.spawn[str]:
+    script = ASK.format(path=str(TESTS), environment=environment, answer=answer, before=before)
+    return pexpect.spawn(
+        sys.executable,
+        ["-c", script],
+        encoding="utf-8",
+        timeout=20,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "", "CLICOLOR": "1", **environ},
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,6 +155,60 @@ def test_a_protected_environment_wants_its_name(said: str, confirmed: bool) -> N
     child.sendline(said)
     child.expect_exact("CONFIRMED" if confirmed else "REFUSED not confirmed")
     child.expect(pexpect.EOF)
+
+
+def test_an_alias_is_told_as_one_and_the_name_is_asked_for_again() -> None:
+    child = ask("PRODUCTION", "NAME")
+    child.expect_exact("to go on: ")
+    child.sendline("live")
+    child.expect_exact("live is an alias of production; its name is wanted")
+    child.expect_exact("to go on: ")
+    child.sendline("production")
+    child.expect_exact("CONFIRMED")
+
+
+@pytest.mark.parametrize(("environment", "answer"), [("STAGING", "YES"), ("PRODUCTION", "NAME")])
+def test_ctrl_c_at_the_question_says_that_nothing_was_touched(environment: str, answer: str) -> None:
+    child = ask(environment, answer)
+    child.expect_exact("to go on: " if answer == "NAME" else "[y/N] ")
+    child.sendintr()
+    child.expect_exact(f"INTERRUPTED interrupted at the question | {environment.lower()} was not touched")
+
+
+@pytest.mark.parametrize(
+    ("environment", "answer", "typed"), [("STAGING", "YES", "y"), ("PRODUCTION", "NAME", "production")]
+)
+def test_what_was_typed_before_the_question_is_no_answer(environment: str, answer: str, typed: str) -> None:
+    child = ask(
+        environment,
+        answer,
+        before="print('READY', flush=True); import time; time.sleep(2)",
+    )
+    child.expect_exact("READY")
+    child.sendline(typed)
+    child.expect_exact("to go on: " if answer == "NAME" else "[y/N] ")
+    child.sendline("no")
+    child.expect_exact("REFUSED not confirmed")
+
+
+def test_production_looks_like_production() -> None:
+    child = ask("PRODUCTION", "NAME")
+    child.expect_exact("\x1b[1;97;41mproduction\x1b[0m is PROTECTED")
+    child.expect_exact("Type \x1b[1;97;41mproduction\x1b[0m to go on: ")
+    child.sendline("")
+    child.expect(pexpect.EOF)
+    for plain in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"CLICOLOR": "0"}):
+        child = ask("PRODUCTION", "NAME", **plain)
+        child.expect_exact("production is PROTECTED")
+        child.expect_exact("Type production to go on: ")
+        child.sendline("")
+        child.expect(pexpect.EOF)
+
+
+def test_under_json_what_the_question_needs_is_on_stderr() -> None:
+    shown, out, err = console(json_output=True)
+    shown.say("what would happen")
+    assert (out.getvalue(), err.getvalue()) == ("", "")
 
 
 def test_closed_stdin_is_a_refusal() -> None:

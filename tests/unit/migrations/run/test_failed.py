@@ -26,9 +26,9 @@ def under_way(run: Attempt, number: int = 1) -> Step:
 
 
 def test_what_is_applied_and_what_is_not(run: Attempt) -> None:
-    assert _what_is_applied(run, [], []) == "applied: nothing; not applied: a, b, c"
-    assert _what_is_applied(run, ["a"], []) == "applied: a; not applied: b, c"
-    assert _what_is_applied(run, ["a", "b", "c"], []) == "applied: a, b, c; not applied: nothing"
+    assert _what_is_applied(run, [], []) == "no revision was applied"
+    assert _what_is_applied(run, ["a"], []) == "a was applied; b, c were not"
+    assert _what_is_applied(run, ["a", "b", "c"], []) == "a, b, c were applied"
     told = _what_is_applied(run, ["a"], ["index i on t, made by revision b"])
     assert told.endswith("; left INVALID: index i on t, made by revision b; the next run removes it")
 
@@ -81,5 +81,5 @@ def test_errors_of_ours_are_told_as_they_are_and_others_by_type_and_message(run:
 def test_a_rollback_is_told_in_its_own_words(tmp_path: Path) -> None:
     plan = planned(tmp_path, revision("b"), revision("a"), action="downgrade")
     run = Attempt(plan, Approval())
-    assert _what_is_applied(run, ["b"], []) == "rolled back: b; not rolled back: a"
+    assert _what_is_applied(run, ["b"], []) == "b was rolled back; a was not"
     assert "invoke migrate.down --env=staging" in _next(run, MigrationError("x"), [])

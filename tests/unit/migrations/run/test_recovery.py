@@ -32,7 +32,7 @@ def test_it_is_told_in_one_sentence(
     applied: tuple[str, ...], not_applied: tuple[str, ...], removed: tuple[str, ...], told: str
 ) -> None:
     found = Recovered(RUN, AT, applied, not_applied, removed)
-    assert str(found) == f"run {RUN}, started 2026-01-31 23:59:59 UTC, was interrupted; {told}"
+    assert str(found) == f"run {RUN}, started 2026-01-31 23:59 UTC, was interrupted; {told}"
 
 
 @pytest.fixture
