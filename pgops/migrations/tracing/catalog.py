@@ -14,7 +14,9 @@ FIRST_USER_OID = 16384
 _FACTS = """
 pg_catalog.json_build_array(
     c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_relation_filenode(c.oid)::int8,
-    c.reltablespace::int8, c.oid::pg_catalog.regclass::text,
+    c.reltablespace::int8,
+    CASE n.nspname WHEN 'public' THEN '' ELSE pg_catalog.quote_ident(n.nspname) || '.' END
+        || pg_catalog.quote_ident(c.relname),
     coalesce(i.indrelid, 0)::int8, coalesce(i.indisunique, false), coalesce(i.indisprimary, false),
     coalesce((SELECT pg_catalog.max(h.inhparent::int8) FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = c.oid AND c.relispartition), 0),
     c.relrowsecurity, c.relforcerowsecurity, c.relacl::text,

@@ -177,6 +177,8 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
     missing: list[str] = []
     with connected(inside, application_name="pgops trace") as connection:
         text = _NOT_SQL.sub("", script)
+        # The script finds what a session without our pins finds.
+        execute(connection, "RESET ALL")
         try:
             execute(connection, f"BEGIN; {text}\n; COMMIT")
         except DatabaseError:
