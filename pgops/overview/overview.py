@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pgops.backups.repository import Backup, load, newest_first, open_repository
+from pgops.backups.repository.origin import Origin, origin_here, origin_of
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, ExitCode, PgopsError, SecretError, VerificationError
 from pgops.migrations.status.status import Status
@@ -107,14 +108,17 @@ def _failed(environment: Environment, error: Exception, patience: float) -> Row:
 
 def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
     problems: list[str] = []
-    backup = _newest_backup(environment, problems)
+    backup: Backup | None = None
     place = None
     try:
         target = target_for(environment)
         place = target.place
         with connected(target, application_name="pgops status") as connection:
-            server = f"PostgreSQL {server_facts(connection).version}"
+            facts = server_facts(connection)
+        server = f"PostgreSQL {facts.version}"
+        backup = _newest_backup(environment, problems, origin_here(facts.identity))
     except (PgopsError, DatabaseError) as error:
+        backup = _newest_backup(environment, problems, None)
         said = error.message if isinstance(error, PgopsError) else one_line(str(error))
         return Row(
             environment.name,
@@ -157,19 +161,31 @@ def _in_the_way(error: Exception) -> str:
     return "not set up" if isinstance(error, ConfigurationError) else "unreachable"
 
 
-def _newest_backup(environment: Environment, problems: list[str]) -> Backup | None:
-    """What ``latest`` is, if it can be read; a damaged one is a problem, and the next older one counts."""
+def _newest_backup(environment: Environment, problems: list[str], origin: Origin | None) -> Backup | None:
+    """What ``latest`` is, if it can be read; a damaged one is a problem, and the next older one counts.
+
+    :param origin: the environment's database: a backup of another one is none of its own. ``None``: nobody knows.
+    """
     try:
         repository = open_repository(environment)
         ordered, future = newest_first(repository.ids(), dt.datetime.now(dt.UTC))
         problems += [f"backup {each}: its time is in the future, so a clock was wrong" for each in future]
+        others: list[Backup] = []
         for backup_id in ordered:
             try:
-                return load(repository, backup_id)
+                found = load(repository, backup_id)
+                if origin is None or origin.fits(origin_of(found.manifest)):
+                    return found
+                others.append(found)
             except VerificationError as error:
                 problems.append(f"backup {backup_id}: {error.message}")
             except FileNotFoundError:
                 continue  # removed between the two looks
+        if others:
+            problems.append(
+                f"none of its backups is of this database; the newest, {others[0].id}, is of "
+                f"{origin_of(others[0].manifest)}"
+            )
     except PgopsError as error:
         problems.append(redact(error.message))
     except OSError as error:

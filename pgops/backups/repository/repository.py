@@ -258,6 +258,7 @@ class Backup:
             "damaged_notes": list(self.damaged_notes),
             "pinned": self.pinned,
             "database": manifest.database,
+            "system_identifier": manifest.system_identifier,
             "server_version": manifest.server_version,
             "proofs": [
                 {"method": each.method, "at": timestamp(each.at), "ok": each.ok, "seconds": each.seconds}

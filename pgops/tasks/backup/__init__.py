@@ -10,7 +10,7 @@ from pgops.terminal.messages import backup as words
 from pgops.terminal.progress import StepProgress
 
 if TYPE_CHECKING:
-    from pgops.backups.repository import Repository
+    from pgops.backups.repository import Backup, Repository
     from pgops.backups.retention.prune import Pruned
     from pgops.environments import Environment
     from pgops.terminal.console import Console
@@ -56,7 +56,7 @@ def create(
             observer=shown,
         )
     words.made(console, backup)
-    pruned = _retain(console, environment, repository)
+    pruned = _retain(console, environment, repository, backup)
     console.result(
         {
             "backup": backup.as_json(),
@@ -67,9 +67,13 @@ def create(
     )
 
 
-def _retain(console: Console, environment: Environment, repository: Repository) -> Pruned:
-    """Apply the environment's own policy; a policy that can't be applied does not spoil the backup just made."""
+def _retain(console: Console, environment: Environment, repository: Repository, made: Backup) -> Pruned:
+    """Apply the environment's own policy; a policy that can't be applied does not spoil the backup just made.
+
+    :param made: the backup just made: those of its database are looked at, no others.
+    """
     from pgops.backups.repository import listing
+    from pgops.backups.repository.origin import only_of, origin_of
     from pgops.backups.retention.policy import decide, is_empty
     from pgops.backups.retention.prune import Pruned, candidates, prune
     from pgops.errors import PgopsError
@@ -79,9 +83,10 @@ def _retain(console: Console, environment: Environment, repository: Repository) 
         return Pruned([], [])
     now = dt.datetime.now(dt.UTC)
     try:
+        mine, _others = only_of(listing(repository), origin_of(made.manifest))
         return prune(
             repository,
-            decide(candidates(listing(repository)), keep, now),
+            decide(candidates(mine), keep, now),
             on_removed=lambda verdict: console.say(
                 f"retention removed {verdict.candidate.id}: {'; '.join(verdict.reasons)}"
             ),
@@ -97,6 +102,7 @@ def _retain(console: Console, environment: Environment, repository: Repository) 
 def list_(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
     """List backups, oldest first: age, size, revision, proof."""
     from pgops.backups.repository import listing, open_repository
+    from pgops.backups.repository.origin import origin_of, several
 
     environment = load_environment(context, env)
     repository = open_repository(environment)
@@ -109,6 +115,10 @@ def list_(context: Context, console: Console, *, env: str | None = None, json: b
         )
     else:
         console.say(f"{environment.name} has no backup in {repository.url}")
+    if found.backups and several(found.backups):
+        console.warn(f"{repository.url} holds backups of several databases for {environment.name}:")
+        for each in found.backups:
+            console.say(f"  {each.id}  {origin_of(each.manifest)}")
     for backup_id, problem in found.damaged:
         console.warn(f"{backup_id}: {problem}")
     leftovers = repository.leftovers()
@@ -138,9 +148,10 @@ def show(
     import json as jsonlib
 
     from pgops.backups.repository import open_repository
-    from pgops.tasks.backup.select import select_backup
+    from pgops.tasks.backup.select import here, select_backup
 
-    found = select_backup(console, open_repository(load_environment(context, env)), backup)
+    environment = load_environment(context, env)
+    found = select_backup(console, open_repository(environment), backup, here(console, environment))
     words.show(console, found)
     console.result({"backup": found.as_json(), "manifest": jsonlib.loads(found.manifest.to_json())})
 
@@ -167,11 +178,12 @@ def verify(
     from pgops.backups.verify.reading import ProblemsError
     from pgops.backups.verify.reading import verify as verify_by_reading
     from pgops.local.tools import tool_sources
-    from pgops.tasks.backup.select import select_backup
+    from pgops.tasks.backup.select import here, select_backup
     from pgops.units import human_seconds
 
-    repository = open_repository(load_environment(context, env))
-    found = select_backup(console, repository, backup)
+    environment = load_environment(context, env)
+    repository = open_repository(environment)
+    found = select_backup(console, repository, backup, here(console, environment))
     console.say(f"{found.manifest.environment}: {found.path}")
     if restore:
         from pgops.tasks.backup.proof import prove_by_restoring
@@ -209,19 +221,23 @@ def prune(
 ) -> None:
     """Remove backups that the retention policy does not keep; asks first, says why for each."""
     from pgops.backups.repository import listing, open_repository
+    from pgops.backups.repository.origin import only_of, origin_at, origin_of
     from pgops.backups.retention.policy import decide
     from pgops.backups.retention.prune import Pruned, candidates
     from pgops.backups.retention.prune import prune as remove
     from pgops.errors import PgopsError
+    from pgops.targets import target_for
     from pgops.terminal.confirmation import Effect, required_answer
 
     environment = load_environment(context, env)
     repository = open_repository(environment)
-    found = listing(repository)
+    found, others = only_of(listing(repository), origin_at(target_for(environment)))
     decision = decide(candidates(found), environment.backups.keep, dt.datetime.now(dt.UTC))
     words.show_decision(console, decision)
     for backup_id, problem in found.damaged:
         console.warn(f"{backup_id} is left to you: {problem}")
+    for each in others:
+        console.warn(f"{each.id} is left to you: it is of {origin_of(each.manifest)}; it lies in {each.path}")
     pruned = Pruned([], [])
     if decision.removed and not dry_run:
         console.ask(
@@ -251,6 +267,7 @@ def prune(
             ],
             "in_use": pruned.in_use,
             "not_removed": pruned.failed,
+            "of_another_database": [each.id for each in others],
         }
     )
     if pruned.failed:
@@ -276,10 +293,11 @@ def pin(
     from pgops.backups.manifest.manifest import Pin
     from pgops.backups.repository import load, open_repository
     from pgops.backups.repository.repository import PIN_NAME
-    from pgops.tasks.backup.select import select_backup
+    from pgops.tasks.backup.select import here, select_backup
 
-    repository = open_repository(load_environment(context, env))
-    found = select_backup(console, repository, backup)
+    environment = load_environment(context, env)
+    repository = open_repository(environment)
+    found = select_backup(console, repository, backup, here(console, environment))
     if remove:
         repository.remove_note(found.id, PIN_NAME)
         console.say(f"{found.id} is not pinned any more: retention decides about it again")

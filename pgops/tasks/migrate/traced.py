@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pgops.backups.repository.origin import Origin
     from pgops.environments import Environment
     from pgops.migrations.plan.plan import Action, Plan
     from pgops.postgres import Target
@@ -23,11 +24,15 @@ def traced_plan(
     plan = make_plan(environment, target, to=to, action=action)
     if not plan.pending:
         return plan
+    from pgops.backups.repository.origin import origin_here
     from pgops.local.tools import tool_sources
     from pgops.migrations.tracing.trace import with_trace
 
     return with_trace(
-        plan, _scratch, tool_sources(), of_backup=lambda: _schema_of_backup(environment, plan.current)
+        plan,
+        _scratch,
+        tool_sources(),
+        of_backup=lambda: _schema_of_backup(environment, plan.current, origin_here(plan.identity)),
     )
 
 
@@ -39,13 +44,14 @@ def _scratch(majors: Sequence[int], extensions: Collection[str]) -> Iterator[tup
         yield server.target, server.origin
 
 
-def _schema_of_backup(environment: Environment, heads: Sequence[str]) -> tuple[str, str]:
-    """The schema in the newest backup that stands at these heads, as SQL, and the backup's id.
+def _schema_of_backup(environment: Environment, heads: Sequence[str], origin: Origin) -> tuple[str, str]:
+    """The schema in the newest backup of this database that stands at these heads, as SQL, and the backup's id.
 
     :raises PgopsError: there is none, or it can't be read.
     """
     from pgops.backups.manifest.manifest import DUMP_DIRECTORY
     from pgops.backups.repository import listing, open_repository
+    from pgops.backups.repository.origin import only_of
     from pgops.errors import PgopsError
     from pgops.local.tools import tool_sources
     from pgops.pgtools import check, choose_for_reading, run, schema_command
@@ -53,7 +59,7 @@ def _schema_of_backup(environment: Environment, heads: Sequence[str]) -> tuple[s
     repository = open_repository(environment)
     fitting = [
         each
-        for each in listing(repository).backups
+        for each in only_of(listing(repository), origin)[0].backups
         if set(each.manifest.heads) == set(heads) and not each.damaged
     ]
     if not fitting:

@@ -58,13 +58,14 @@ def run(
     from pgops.backups.dump.create import jobs_of
     from pgops.backups.load.side_database import Hooks
     from pgops.backups.repository import open_repository
+    from pgops.backups.repository.origin import origin_at
     from pgops.backups.restore.in_place import restore_in_place
     from pgops.backups.restore.plan import plan_restore
     from pgops.backups.restore.restore import restore
     from pgops.errors import UsageError
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
-    from pgops.tasks.backup.select import select_backup
+    from pgops.tasks.backup.select import here, select_backup
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
 
@@ -82,7 +83,9 @@ def run(
     repository = open_repository(source)
     looked = plan_restore(
         target,
-        select_backup(console, repository, backup),
+        select_backup(
+            console, repository, backup, origin_at(target) if source is environment else here(console, source)
+        ),
         with_owners=not no_owner,
         with_tablespaces=not no_tablespaces,
         beside=not in_place,
