@@ -153,8 +153,10 @@ def task(
 
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
     from pgops.runtime import variables, watchdog
+    from pgops.secrets.redaction import redact, redact_what_python_prints
     from pgops.terminal.console import Console
 
+    redact_what_python_prints()
     console = Console(json_output=bool(given.get("json")))
     if context.config.run.dry and "dry_run" in given:
         given["dry_run"] = True
@@ -171,11 +173,10 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
         raise Exit(code=int(ExitCode.INTERRUPTED)) from error
     except Exit:
         raise
-    except Exception as error:
-        # A defect keeps its traceback, on stderr; who reads JSON gets an object all the same.
+    except BaseException as error:
+        # A defect keeps its traceback, on stderr; who reads JSON gets an object all the same. What is no Exception
+        # was raised by other people's code, and is told like one.
         if console.json_output:
-            from pgops.secrets.redaction import redact
-
             message = f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
             console.fail(DefectError(message, hint="a defect of pgops; the traceback is on stderr"))
         raise

@@ -286,7 +286,7 @@ def _redacted(value: object) -> object:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {str(key): _redacted(each) for key, each in value.items()}
+        return {redact(str(key)): _redacted(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_redacted(each) for each in value]
     if value is None or isinstance(value, bool | int | float):

@@ -142,7 +142,11 @@ def test_into_a_protected_environment_only_with_its_name(staging: ProjectDirecto
     # Staging is another database by now: what is protected has no unprotected name.
     elsewhere = text.replace(f"dbname: {target.dbname}", "dbname: elsewhere")
     staging.write("environments.yaml", elsewhere + production)
-    arguments = ["restore", "--env=production", "--from=staging", "--no-safety-backup"]
+    # What staging's name leads to now is not where the backup is from, so its whole id is needed.
+    (backup,) = (
+        each.name for each in (staging.path / "backups" / "staging").iterdir() if each.name[0] == "2"
+    )
+    arguments = ["restore", "--env=production", "--from=staging", f"--backup={backup}", "--no-safety-backup"]
     assert staging.run(*arguments).code == 8
     assert staging.run(*arguments, "--yes").code == 8
     assert staging.run(*arguments, "--confirm=staging").code == 8

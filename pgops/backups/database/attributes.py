@@ -324,6 +324,11 @@ def unsettable(connection: Connection, settings: Sequence[Setting]) -> tuple[Set
     return tuple(settings[at - 1] for (at,) in rows)
 
 
+def shown_value(setting: Setting) -> str:
+    """A setting's value for people. One of the application's own (``app.jwt_secret``) can be a secret: it is not shown."""
+    return "another value, not shown" if "." in setting.name else repr(setting.value)
+
+
 def existing_roles(connection: Connection, wanted: Sequence[str]) -> frozenset[str]:
     """Those of the wanted roles that this server has."""
     rows = fetch_value(

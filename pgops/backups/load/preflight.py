@@ -17,6 +17,7 @@ from pgops.backups.database.attributes import (
     merged,
     read_attributes,
     setting_statement,
+    shown_value,
     unsettable,
 )
 from pgops.backups.load.side_databases import SideDatabase, database_oid, list_side_databases, list_unmarked
@@ -398,7 +399,7 @@ def _swap_obstacles(found: Surroundings, *, beside: bool) -> list[Obstacle]:
 def left_out(found: Surroundings, dbname: str) -> list[str]:
     """A warning for each setting that the new database called ``dbname`` will lack, and how it gets it."""
     return [
-        f"the new database goes without {each.name} = {each.value!r}, which the user may not set; a superuser may, "
+        f"the new database goes without {each.name} = {shown_value(each)}, which the user may not set; a superuser may, "
         f"afterwards: {setting_statement(dbname, each)}"
         for each in found.unsettable
     ]

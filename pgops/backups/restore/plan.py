@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pgops.backups.database.attributes import attributes_of, differing_settings, merged
+from pgops.backups.database.attributes import attributes_of, differing_settings, merged, shown_value
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import accepted_options, lighter_compression, session_options
@@ -159,4 +159,4 @@ def _warnings(around: Surroundings, backup: Backup, tools: Choice) -> Iterator[s
             f"{manifest.locale.collate} ({manifest.locale.provider}); the target's stays"
         )
     for mine, theirs in differing_settings(here, attributes_of(manifest)):
-        yield f"setting {mine.name} stays {mine.value!r}; the backup has {theirs.value!r}"
+        yield f"setting {mine.name} stays {shown_value(mine)}; the backup has {shown_value(theirs)}"

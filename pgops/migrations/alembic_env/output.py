@@ -2,19 +2,29 @@
 
 Banners and log lines are written by ``print``, by handlers that hold ``sys.stdout`` and by C code
 or children on descriptor 1. All of them are sent to stderr (while applying, where a person may want
-to see them) or into a file that is shown only when something fails (while looking).
+to see them) or into a file that is shown only when something fails (while looking). What reaches a person is
+without secrets: ``print(url)`` is the first thing that many an env.py does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import select
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import IO, TextIO
 
+from pgops.secrets.redaction import redact
+
 _TAIL = 2000
+_CHUNK = 65_536
+_PROMPT = 0.25
+"""Seconds after which the beginning of a line is shown without its end: a question that somebody asks."""
+_DRAINED = 5.0
 
 
 class OutputGuard:
@@ -26,16 +36,22 @@ class OutputGuard:
         self._saved: list[tuple[int, int]] = []
         self._stdout: TextIO = sys.stdout
         self._stderr: TextIO = sys.stderr
+        self._relay: _Relay | None = None
 
     def __enter__(self) -> OutputGuard:
         self._stdout, self._stderr = sys.stdout, sys.stderr
         if not self._keep_stderr:
             self._sink = tempfile.TemporaryFile()
+        else:
+            self._relay = _Relay()
         self._engage()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._release()
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
 
     def captured(self) -> str:
         """The end of what was captured so far; ``""`` when stderr was kept."""
@@ -66,21 +82,77 @@ class OutputGuard:
     def _engage(self) -> None:
         _flush(self._stdout, self._stderr)
         self._saved = [(number, os.dup(number)) for number in (1, 2)]
-        if self._sink is None:
-            os.dup2(2, 1)
+        if self._relay is not None:
+            end = self._relay.end
         else:
-            os.dup2(self._sink.fileno(), 1)
-            os.dup2(self._sink.fileno(), 2)
+            assert self._sink is not None, "a guard that keeps nothing has a relay"
+            end = self._sink.fileno()
+        os.dup2(end, 1)
+        os.dup2(end, 2)
         # Whoever takes hold of sys.stdout now and writes later, even after us, must not reach the real one.
         sys.stdout = sys.stderr
 
     def _release(self) -> None:
         _flush(sys.stdout, sys.stderr)
+        if self._saved and self._relay is not None:
+            self._relay.drain()
         for number, saved in self._saved:
             os.dup2(saved, number)
             os.close(saved)
         self._saved = []
         sys.stdout, sys.stderr = self._stdout, self._stderr
+
+
+class _Relay:
+    """A pipe whose lines reach the stderr of before without secrets. ``end`` is where to write."""
+
+    def __init__(self) -> None:
+        self._real = os.dup(2)
+        self._from, self.end = os.pipe()
+        self._mark = secrets.token_hex(16).encode()
+        self._drained = threading.Event()
+        threading.Thread(target=self._work, name="pgops-output", daemon=True).start()
+
+    def drain(self) -> None:
+        """Return when all that was written so far has been shown."""
+        self._drained.clear()
+        os.write(self.end, self._mark)
+        self._drained.wait(_DRAINED)
+
+    def close(self) -> None:
+        """No more is written by us; what a child of env.py still writes is shown as it comes."""
+        os.close(self.end)
+
+    def _work(self) -> None:
+        left = b""
+        try:
+            while True:
+                if left and not select.select([self._from], [], [], _PROMPT)[0]:
+                    self._show(left)
+                    left = b""
+                chunk = os.read(self._from, _CHUNK)
+                if not chunk:
+                    self._show(left)
+                    return
+                left += chunk
+                while self._mark in left:
+                    before, left = left.split(self._mark, 1)
+                    self._show(before)
+                    self._drained.set()
+                whole, newline, left = left.rpartition(b"\n")
+                self._show(whole + newline)
+        finally:
+            os.close(self._from)
+            os.close(self._real)
+
+    def _show(self, raw: bytes) -> None:
+        text = redact(raw.decode("utf-8", errors="surrogateescape")).encode("utf-8", errors="surrogateescape")
+        while text:
+            try:
+                text = text[os.write(self._real, text) :]
+            except OSError:
+                # Nobody listens any more (a closed terminal): the work goes on.
+                return
 
 
 def _flush(*streams: TextIO) -> None:

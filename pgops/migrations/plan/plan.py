@@ -301,7 +301,10 @@ def plan_hash(
     current: Sequence[str],
     pending: Sequence[PlannedRevision],
 ) -> str:
-    """What was approved: this target, from these heads, these files in this order."""
+    """What was approved: this target, from these heads, these files in this order, and the SQL that they emit.
+
+    The SQL stands for what a file reads or imports besides: another ``up.sql`` is another plan.
+    """
     facts: Mapping[str, object] = {
         "environment": environment,
         "place": target.place,
@@ -309,7 +312,7 @@ def plan_hash(
         "database_oid": found_identity.database_oid,
         "action": action,
         "current": sorted(current),
-        "pending": [[each.revision, each.hash] for each in pending],
+        "pending": [[each.revision, each.hash, each.sql] for each in pending],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -380,3 +380,13 @@ def test_behind_a_transaction_pool_it_is_refused_and_behind_a_session_pool_it_wo
     run_sql(target, "DELETE FROM knowledge")
     put_back(pgbouncer("session").with_database(target.dbname), repository, backup)
     assert value(target, "SELECT count(*) FROM knowledge") == 500
+
+
+def test_the_value_of_an_application_s_own_setting_is_not_shown(target: Target, tmp_path: Path) -> None:
+    for secret in ("old-jwt-secret", "new-jwt-secret"):
+        run_sql(target, f"ALTER DATABASE {target.dbname} SET app.jwt_secret TO '{secret}'")
+        if secret.startswith("old"):
+            _, backup = back_up(target, tmp_path)
+    (warning,) = plan_restore(target, backup).warnings
+    assert "setting app.jwt_secret stays" in warning
+    assert "jwt-secret" not in warning

@@ -131,6 +131,20 @@ def test_the_hash_follows_heads_files_and_target(tmp_path: Path, database: Targe
     assert make_plan(environment, database).hash != first
 
 
+def test_the_hash_follows_what_a_revision_reads_and_imports(
+    tmp_path: Path, database: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = AlembicProject.make(tmp_path)
+    script = tmp_path / "up.sql"
+    script.write_text("CREATE TABLE harmless (id int)")
+    project.revision("aa01", None, f"op.execute(open({str(script)!r}).read())")
+    environment = project.environment(database)
+    first = make_plan(environment, database).hash
+    assert make_plan(environment, database).hash == first
+    script.write_text("DROP TABLE everything")
+    assert make_plan(environment, database).hash != first
+
+
 def test_partial_targets(tmp_path: Path, database: Target) -> None:
     project = AlembicProject.make(tmp_path)
     project.chain("aa01", "aa02", "aa03")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import shlex
+import urllib.parse
+from collections.abc import Callable
 
-from pgops.secrets.redaction import redact
+import pytest
+import sqlalchemy
+
+from pgops import postgres
+from pgops.secrets.redaction import redact, redacted_traceback
 from pgops.secrets.references import Secret, not_secret
 
 S = "s3cr3t/p@ss%word"
@@ -63,3 +70,50 @@ def test_names_that_people_must_see_stay_readable() -> None:
         == "password authentication failed for user postgres"
     )
     assert "postgres@" not in redact("postgresql://postgres:postgres@localhost/development")
+
+
+EVIL = "Gv7:x\\y%/@'\"p#Zq"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        str,
+        repr,
+        ascii,
+        lambda value: repr({"password": value, "it's": 1}),
+        lambda value: repr(f"'{value}"),
+        lambda value: repr(repr(value)),
+        json.dumps,
+        lambda value: json.dumps({"text": repr(value)}),
+        lambda value: json.dumps(json.dumps({"url": value})),
+        urllib.parse.quote,
+        lambda value: urllib.parse.quote(value, safe="").lower().replace("gv7", "Gv7").replace("zq", "Zq"),
+        urllib.parse.quote_plus,
+        lambda value: str(sqlalchemy.URL.create("postgresql", "app", value, "db").render_as_string(False)),
+        lambda value: value.replace("%", "%%"),
+        lambda value: "'" + value.replace("'", "''") + "'",
+        lambda value: "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'",
+        lambda value: "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'",
+        postgres.literal,
+        shlex.quote,
+        lambda value: value[:9] + "\n    " + value[9:],
+        lambda value: value[:5] + "\n│ " + value[5:11] + " │\n" + value[11:],
+        lambda value: json.dumps(value)[:9] + "\n" + json.dumps(value)[9:],
+    ],
+)
+def test_every_form_that_a_value_takes(write: Callable[[str], str]) -> None:
+    text = redact(f"before {write(EVIL)} after", [EVIL])
+    assert text.startswith("before ") and text.endswith(" after")
+    for part in ("Gv7", "Zq", "p#", "p%23"):
+        assert part not in text, text
+
+
+def test_what_nobody_caught_is_printed_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    secret = Secret(EVIL)
+    try:
+        raise ValueError(f"no such thing: {secret.reveal()!r}")
+    except ValueError as error:
+        text = redacted_traceback(error)
+    assert "ValueError: no such thing: " in text
+    assert "Gv7" not in text

@@ -1,0 +1,53 @@
+"""Exit 0 is never given for what was not done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import pytest
+
+from pgops.postgres import Target, connected, execute
+from tests.conftest import ProjectDirectory
+from tests.support.projects import AlembicProject
+from tests.support.roles import role
+
+
+@pytest.fixture
+def alembic(project: ProjectDirectory, database: Target) -> ProjectDirectory:
+    project.environment_yaml(staging=database)
+    AlembicProject.make(project.path).chain("aa01")
+    return project
+
+
+def test_a_database_that_could_not_be_looked_at(
+    alembic: ProjectDirectory, make_database: Callable[[], Target]
+) -> None:
+    there = make_database()
+    alembic.environment_yaml(there=there, gone=dataclasses.replace(there, port=1))
+    assert alembic.run("migrate", "--env=there", "--yes").code == 0
+    assert alembic.run("migrate.status").code == 0
+    for flags in (("--exit-code",), ("--env=gone",)):
+        ran = alembic.run("migrate.status", "--json", *flags)
+        found = json.loads(ran.out)
+        assert (ran.code, found["ok"], found["error"]["exit_code"]) == (3, False, 3), ran.text
+        assert [row["environment"] for row in found["environments"]][-1] == "gone"
+    assert alembic.run("migrate.status", "--env=there", "--exit-code").code == 0
+
+
+@pytest.mark.parametrize("task", ["status", "migrate.status"])
+def test_wrong_files_and_a_journal_of_somebody_else(
+    alembic: ProjectDirectory, database: Target, task: str
+) -> None:
+    with role(database, "app") as app:
+        with connected(database) as connection:
+            execute(connection, f"GRANT CREATE ON DATABASE {database.dbname} TO {app.user}")
+        with connected(app) as connection:
+            execute(connection, "CREATE SCHEMA pgops")
+        ran = alembic.run(task, "--json")
+        assert (ran.code, json.loads(ran.out)["error"]["exit_code"]) == (7, 7), ran.text
+        assert f"schema pgops belongs to {app.user}" in ran.out
+    alembic.write("migrations/versions/bad.py", "revision = 'bb02'\ndown_revision = 'nowhere'\n")
+    ran = alembic.run(task, "--json")
+    assert (ran.code, json.loads(ran.out)["ok"]) == (2, False), ran.text
