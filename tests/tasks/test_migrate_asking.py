@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -17,7 +18,9 @@ INVOKE = str(Path(sys.executable).with_name("invoke"))
 
 @pytest.fixture
 def protected(project: ProjectDirectory, database: Target) -> ProjectDirectory:
-    project.environment_yaml(staging=database, production=database)
+    # One database has no protected and unprotected name, and nobody goes to this staging.
+    staging = dataclasses.replace(database, dbname="staging_of_nobody")
+    project.environment_yaml(staging=staging, production=database)
     file = project.path / "environments.yaml"
     head, _, tail = file.read_text(encoding="utf-8").partition("  production:")
     file.write_text(
@@ -59,21 +62,23 @@ def test_a_name_is_typed_out(protected: ProjectDirectory, database: Target) -> N
     assert heads(database) == {"aa01"}
 
 
-def test_yes_or_no_defaults_to_no(protected: ProjectDirectory, database: Target) -> None:
-    child = start(protected)
+def test_yes_or_no_defaults_to_no(project: ProjectDirectory, database: Target) -> None:
+    project.environment_yaml(staging=database)
+    AlembicProject.make(project.path).chain("aa01")
+    child = start(project)
     child.expect(r"\[y/N\] ")
     child.sendline("")
     assert ended(child) == 8
-    child = start(protected)
+    child = start(project)
     child.expect(r"\[y/N\] ")
     child.sendintr()
     assert ended(child) == 130
-    child = start(protected)
+    child = start(project)
     child.expect(r"\[y/N\] ")
     child.sendeof()
     assert ended(child) == 8
     assert tables(database) == set()
-    child = start(protected)
+    child = start(project)
     child.expect(r"\[y/N\] ")
     child.sendline("y")
     assert ended(child) == 0
