@@ -102,6 +102,6 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "status": [("status", "everything in one table"), ("status --env=prod --json", "one, for a script")],
     "completion": [
         ("completion --install", "for your shell"),
-        ("completion --shell=fish", "print the script"),
+        ("completion --shell=zsh", "print the script"),
     ],
 }
