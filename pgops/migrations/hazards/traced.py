@@ -76,11 +76,16 @@ def _target(connection: Connection, trace: Trace) -> _Target:
     rows = fetch_all(
         connection,
         """
-        SELECT given, pg_catalog.pg_partition_root(c.oid)::regclass::text,
+        SELECT shown,
+               (SELECT CASE n.nspname WHEN 'public' THEN '' ELSE pg_catalog.quote_ident(n.nspname) || '.' END
+                       || pg_catalog.quote_ident(r.relname)
+                  FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
+                 WHERE r.oid = pg_catalog.pg_partition_root(c.oid)),
                EXISTS (SELECT FROM pg_catalog.pg_partitioned_table AS p WHERE p.partdefid = c.oid)
-          FROM unnest(%s::text[]) AS given JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(given)
+          FROM unnest(%s::text[], %s::text[]) AS given (shown, qualified)
+          JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(qualified)
         """,
-        (sorted(names),),
+        (sorted(names), [_qualified(each) for each in sorted(names)]),
     )
     roots = {row[0]: row[1] or row[0] for row in rows}
     wanted = {shown: _name(shown) for shown in {*names, *roots.values()}}
@@ -113,8 +118,9 @@ def wanted_locks(
                 named.setdefault(lock.relation, []).append((lock.mode, statement))
     rows = fetch_all(
         connection,
-        "SELECT given, to_regclass(given)::oid::int8 FROM unnest(%s::text[]) AS given",
-        (sorted(named),),
+        "SELECT shown, to_regclass(qualified)::oid::int8"
+        " FROM unnest(%s::text[], %s::text[]) AS given (shown, qualified)",
+        (sorted(named), [_qualified(each) for each in sorted(named)]),
     )
     return {row[1]: named[row[0]] for row in rows if row[1] is not None}
 
@@ -124,6 +130,11 @@ def _name(shown: str) -> Name:
     statement = next(sql.statements("", shown), None)
     found = statement.name_at(0)[0] if statement is not None else None
     return found or Name(shown)
+
+
+def _qualified(shown: str) -> str:
+    """A name as the trace shows it, with its schema: the trace leaves out ``public``, and our sessions look nowhere."""
+    return shown if _name(shown).schema else f"public.{shown}"
 
 
 def _lines(text: str) -> dict[str, int]:
@@ -566,7 +577,7 @@ def _of_access(
 
 
 def _sessions_on(connection: Connection, view: str) -> str:
-    rows = fetch_all(connection, "SELECT to_regclass(%s)::oid::int8", (view,))
+    rows = fetch_all(connection, "SELECT to_regclass(%s)::oid::int8", (_qualified(view),))
     if not rows or rows[0][0] is None:
         return ""
     found = live.busy_sessions(connection, [rows[0][0]])
