@@ -103,26 +103,28 @@ def test_a_collection_that_is_named_is_loaded(shop: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message", "hint"),
+    ("arguments", "message"),
     [
-        (["migrat"], "there is no task 'migrat'", "pgops migrate or pgops migrate.log or pgops migrate.test"),
-        (["env.list", "xyzzy"], "there is no task 'xyzzy'", "pgops --list"),
-        (["--help", "bakup"], "there is no task 'bakup'", "pgops backup or pgops backup.run"),
-        (["--list", "backpu"], "there is no collection 'backpu'", "pgops --list backup"),
-        (["env.list", "--jsn"], "pgops env.list has no flag --jsn", "--json"),
-        (["--lst"], "pgops has no flag --lst", "--list"),
-        (["env.show", "--env"], "Flag --env needed value and was not given one", "pgops --help env.show"),
-        (["migrate", "--lock-wait=soon"], "--lock-wait=soon: it takes a number, 0 or more", ""),
+        (["migrat"], "there is no task 'migrat'; did you mean migrate"),
+        (["env.list", "xyzzy"], "'xyzzy' is no task, and env.list takes no words but its flags: --json"),
+        (["--help", "bakup"], "there is no task 'bakup'; did you mean backup"),
+        (["--list", "backpu"], "there is no collection 'backpu' to list; did you mean backup?"),
+        (["env.list", "--jsn"], "env.list has no --jsn; did you mean --json?"),
+        (
+            ["--lst"],
+            "--lst stands before a task's name and is none of Invoke's options; did you mean --list?",
+        ),
+        (["env.show", "--env"], "--env needs a value: env.show --env=ENVIRONMENT"),
+        (["migrate", "--lock-wait=soon"], "--lock-wait=soon: it takes a duration such as 10s"),
     ],
 )
-def test_what_is_not_known(shop: Path, arguments: list[str], message: str, hint: str) -> None:
+def test_what_is_not_known(shop: Path, arguments: list[str], message: str) -> None:
     ran = run(shop, *arguments)
     assert ran.returncode == 2
-    first, second, *rest = ran.stderr.splitlines()
-    assert (first, second) == (f"error: {message}", "  untouched: nothing was run")
-    assert ran.stdout == ""
     # What else is near may change with every new task.
-    assert not hint or rest[0].startswith(f"  next: {hint.split(' or ')[0]}")
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert ran.stdout == ""
 
     error = json.loads(run(shop, *arguments, "--json").stdout)
     assert error["ok"] is False
@@ -143,5 +145,5 @@ def test_hints_name_the_program_that_runs(shop: Path) -> None:
 def test_alone_it_shows_what_there_is_to_type(shop: Path) -> None:
     ran = run(shop)
     assert ran.returncode == 0
-    assert "Usage: pgops [--core-opts]" in ran.stdout
+    assert "pgops --help TASK explains one" in ran.stdout
     assert "migrate.plan" in ran.stdout

@@ -129,7 +129,7 @@ def test_the_look_says_what_is_there(target: Target, tmp_path: Path) -> None:
     _, backup = back_up(target, tmp_path)
     run_sql(target, "ANALYZE")
     looked = plan_restore(target, backup)
-    assert (looked.tables, looked.rows, looked.empty, looked.obstacles) == (2, 501, False, ())
+    assert (looked.tables, looked.rows, looked.empty, looked.obstacles) == (2, 500, False, ())
     assert looked.around.free is not None
 
 

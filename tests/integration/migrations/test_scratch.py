@@ -212,7 +212,7 @@ def test_an_upgrade_that_fails_names_the_statement(project: Project) -> None:
     project.revision("r1", "    op.execute('SELECT * FROM nothing_like_it')")
 
     assert project.try_out().all_problems() == [
-        'revision r1: upgrade failed: UndefinedTable: relation "nothing_like_it" does not exist LINE 1: SELECT * FROM nothing_like_it ^ (scripts/versions/r1.py:8)'
+        'revision r1: upgrade failed: UndefinedTable: relation "nothing_like_it" does not exist; LINE 1: SELECT * FROM nothing_like_it (scripts/versions/r1.py:8)'
     ]
 
 
