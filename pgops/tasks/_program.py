@@ -55,6 +55,10 @@ def _parse_tasks(self: Program) -> None:
     try:
         self.tasks = ParseResult(_understood(self))
     except UsageError as error:
+        # The program pgops passes over a tasks.py that does not use pgops; whoever typed its task is told so.
+        passed_over = getattr(self, "_not_ours", None)
+        if passed_over is not None and error.message.startswith("there is no task"):
+            error.hint = f"tasks of {passed_over}, which does not use pgops: invoke --list"
         _end(self.argv, error)
 
 
