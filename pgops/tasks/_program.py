@@ -58,7 +58,7 @@ def _parse_tasks(self: Program) -> None:
         # The program pgops passes over a tasks.py that does not use pgops; whoever typed its task is told so.
         passed_over = getattr(self, "_not_ours", None)
         if passed_over is not None and error.message.startswith("there is no task"):
-            error.hint = f"tasks of {passed_over}, which does not use pgops: invoke --list"
+            error.hint = f"tasks of {passed_over}, which does not use pgops, are for Invoke's own program"
         _end(self.argv, error)
 
 

@@ -89,7 +89,7 @@ def test_a_tasks_py_of_something_else_is_not_imported(shop: Path) -> None:
 
     assert names(run(shop, "env.list", "--json")) == ["here"]
     said = " ".join(run(shop, "build").stderr.split())  # a hint wraps at the terminal's width
-    assert f"tasks of {shop}/tasks.py, which does not use pgops: invoke --list" in said
+    assert f"tasks of {shop}/tasks.py, which does not use pgops, are for Invoke's own program" in said
 
 
 def test_a_collection_that_is_named_is_loaded(shop: Path) -> None:
