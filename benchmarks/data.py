@@ -22,12 +22,15 @@ _NUCLEI = "a e i o u ea ou ai ee oo"
 _CODAS = "n r s t l d m nd st ng ck nt ll ss"
 _STATES = ("pending", "processing", "completed", "failed", "archived")
 
+# A session of pgops looks for names in pg_catalog alone.
+_PUBLIC = {"search_path": "public"}
+
 
 def fill_knowledge_base(target: Target, size: int) -> None:
     """Fill the three tables of an empty, migrated knowledge base to about ``size`` bytes; then ANALYZE."""
     count = max(10, size // _BYTES_PER_ENTRY)
     text = Prose()
-    with postgres.connected(target) as connection:
+    with postgres.connected(target, settings=_PUBLIC) as connection:
         for first in range(1, count + 1, _BATCH):
             entries = {number: _contents(text) for number in range(first, min(first + _BATCH, count + 1))}
             _copy(connection, _KNOWLEDGE, _entries(entries, text))
@@ -44,7 +47,7 @@ def fill_knowledge_base(target: Target, size: int) -> None:
 def fill_small_tables(target: Target, count: int, rows: int) -> None:
     """``count`` tables of ``rows`` rows each, with a key and an index."""
     text = Prose()
-    with postgres.connected(target) as connection:
+    with postgres.connected(target, settings=_PUBLIC) as connection:
         for number in range(count):
             postgres.execute(
                 connection,
@@ -62,7 +65,7 @@ def fill_small_tables(target: Target, count: int, rows: int) -> None:
 def fill_huge_table(target: Target, size: int) -> None:
     """One table of about ``size`` bytes."""
     text = Prose()
-    with postgres.connected(target) as connection:
+    with postgres.connected(target, settings=_PUBLIC) as connection:
         postgres.execute(
             connection, "CREATE TABLE huge (id bigint PRIMARY KEY, made_at timestamptz, note text NOT NULL)"
         )

@@ -30,7 +30,7 @@ def _sample(done: Finished) -> Sample:
 
 def _head(target: Target) -> str:
     with postgres.connected(target) as connection:
-        return str(postgres.fetch_value(connection, "SELECT version_num FROM alembic_version"))
+        return str(postgres.fetch_value(connection, "SELECT version_num FROM public.alembic_version"))
 
 
 def _stocked(bench: Workbench, name: str, count: int) -> tuple[Project, Target, str]:

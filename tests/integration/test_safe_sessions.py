@@ -1,13 +1,15 @@
 """No object and no setting of a database leads a statement of ours astray: every task, with a double of everything."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from pgops.errors import ExitCode
 from pgops.local import embedded
-from pgops.postgres import Target, connected, execute, fetch_all, fetch_value, identifier
+from pgops.postgres import Target, connected, execute, fetch_all, fetch_value, identifier, libpq_url
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory, fresh_database
 from tests.support.projects import STOCK_ENV, AlembicProject
@@ -153,10 +155,14 @@ def test_behind_a_proxy_too_and_nothing_stays_on_its_sessions(
         assert (ran.code != 0) is (arguments in refused), ran
     assert _strayed(log.trapped()) == set()
     # The next client of the same server sessions, without a reset between, finds nothing of ours on them.
-    with connected(through, application_name="test") as connection:
-        changed = fetch_all(
-            connection,
-            "SELECT name, setting FROM pg_settings WHERE source = 'session' AND name <> 'application_name'",
+    secret = through.secret()
+    assert secret is not None
+    url = libpq_url(through, password=secret.reveal())
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT name, setting FROM pg_settings WHERE source = 'session' AND name <> 'application_name'"
         )
-        assert changed == []
-        assert fetch_value(connection, "SHOW search_path") == "public, evil, pg_catalog"
+        assert cursor.fetchall() == []
+        cursor.execute("SHOW search_path")
+        assert cursor.fetchone() == ("public, evil, pg_catalog",)

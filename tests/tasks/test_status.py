@@ -108,7 +108,7 @@ def test_every_environment_is_a_row(
     assert cells["two"][2:] == ["base", "2", "not checked", "-", "-"]
     assert cells["closed"] == ["closed", "unreachable", "-", "-", "-", "-", "-"]
     assert cells["silent"] == ["silent", "unreachable", "-", "-", "-", "-", "-"]
-    assert any(line.startswith("  closed: closed: nothing accepts connections") for line in lines)
+    assert any(line.startswith("  closed: nothing accepts connections") for line in lines)
 
     found = json.loads(alembic.run("status", "--json").out)
     assert found["ok"] is True
