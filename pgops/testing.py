@@ -59,14 +59,14 @@ def assert_single_head(environment: str | None = None, *, root: Path | None = No
     try:
         heads = read_history(locate(found.alembic, found.project)).heads
     except NotPlainError:
-        heads = rehearse(found, up_and_down=False).heads
+        heads = round_trip(found, up_and_down=False).heads
     assert len(heads) == 1, f"{len(heads)} heads: {', '.join(heads) or 'none'}"
 
 
 def assert_upgrades_from_empty(environment: str | None = None, *, root: Path | None = None) -> None:
     """Every revision applies, one after the other, to an empty database."""
-    trial = rehearse(_environment(environment, root), up_and_down=False)
-    _assert_none(_of_steps(trial))
+    result = round_trip(_environment(environment, root), up_and_down=False)
+    _assert_none(_of_steps(result))
 
 
 def assert_up_down_up(
@@ -81,19 +81,19 @@ def assert_up_down_up(
     :param data: the project's rows, see docs/adopting.md; ``tests/migration_data.py`` where it exists.
     :param since: what this revision builds on only goes up.
     """
-    trial = rehearse(_environment(environment, root), data=data, since=since)
-    _assert_none(_of_steps(trial))
+    result = round_trip(_environment(environment, root), data=data, since=since)
+    _assert_none(_of_steps(result))
 
 
 def assert_models_match(environment: str | None = None, *, root: Path | None = None) -> None:
     """Autogenerate finds nothing to do after all migrations have run on an empty database."""
-    trial = rehearse(_environment(environment, root), up_and_down=False)
+    result = round_trip(_environment(environment, root), up_and_down=False)
     _assert_none(
-        [*_of_steps(trial), *trial.differences, *(line for line in trial.remarks if "models" in line)]
+        [*_of_steps(result), *result.differences, *(line for line in result.remarks if "models" in line)]
     )
 
 
-def rehearse(
+def round_trip(
     environment: Environment,
     *,
     server: ServerChoice = "auto",
@@ -177,9 +177,9 @@ def _environment(name: str | None, root: Path | None) -> Environment:
     return load(root=root).environment(name)
 
 
-def _of_steps(trial: RoundTrip) -> list[str]:
-    found = [f"revision {step.revision}: {problem}" for step in trial.steps for problem in step.problems]
-    return [*found, *(line for line in trial.remarks if "not tried" in line)]
+def _of_steps(result: RoundTrip) -> list[str]:
+    found = [f"revision {step.revision}: {problem}" for step in result.steps for problem in step.problems]
+    return [*found, *(line for line in result.remarks if "not tried" in line)]
 
 
 def _assert_none(problems: list[str]) -> None:
@@ -192,7 +192,7 @@ __all__ = [
     "assert_single_head",
     "assert_up_down_up",
     "assert_upgrades_from_empty",
-    "rehearse",
+    "round_trip",
     "scratch_database",
     "scratch_server",
 ]

@@ -29,25 +29,25 @@ __all__ = ["Check", "FailedChecksError", "Finding", "check", "check_all"]
 
 
 def check_all(
-    environments: Sequence[Environment], sources: Sequence[ToolSource], *, patience: float = 60.0
+    environments: Sequence[Environment], sources: Sequence[ToolSource], *, timeout: float = 60.0
 ) -> list[Check]:
     """Try several environments at once.
 
-    :param patience: seconds to wait for all of them; what takes longer is a failure of its own.
+    :param timeout: seconds to wait for all of them; what takes longer is a failure of its own.
     """
-    results = each_within(patience, environments, lambda environment: check(environment, sources))
+    results = each_within(timeout, environments, lambda environment: check(environment, sources))
     return [
-        result if isinstance(result, Check) else _not_checked(environment, result, patience)
+        result if isinstance(result, Check) else _not_checked(environment, result, timeout)
         for environment, result in zip(environments, results, strict=True)
     ]
 
 
-def _not_checked(environment: Environment, error: Exception, patience: float) -> Check:
+def _not_checked(environment: Environment, error: Exception, timeout: float) -> Check:
     if not isinstance(error, TooLateError):
         raise error
     late = fail(
         "connection",
-        f"no answer within {patience:g} s: a name server or a credential program may hang",
+        f"no answer within {timeout:g} s: a name server or a credential program may hang",
         f"invoke env.check --env={environment.name}",
         ExitCode.UNREACHABLE,
     )

@@ -1,4 +1,4 @@
-"""Every environment at a glance: server, revision, last run, last backup. Reads only; what fails is part of the row."""
+"""Every environment side by side: server, revision, last run, last backup. Reads only; what fails is part of the row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MISTAKES = (ExitCode.USAGE, ExitCode.BLOCKED)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One environment. ``server`` is ``None`` where it could not be looked at; ``missing`` says in two words what
+    """One environment. ``server`` is ``None`` where it could not be reached; ``missing`` says in two words what
     was in the way, ``problems`` in more.
 
     ``drift`` is a word for people: ``none``, ``3 differences``, ``not checked`` … ``exit_code`` is not 0 where
@@ -32,7 +32,7 @@ class Row:
     environment: str
     place: str | None = None
     server: str | None = None
-    standing: Status | None = None
+    status: Status | None = None
     drift: str = NOT_CHECKED
     backup: Backup | None = None
     problems: tuple[str, ...] = ()
@@ -45,14 +45,14 @@ class Row:
 
     def as_dict(self, now: dt.datetime) -> dict[str, object]:
         """The row in ``status --json``."""
-        standing = self.standing.as_dict() if self.standing else {}
+        status = self.status.as_dict() if self.status else {}
         return {
             "environment": self.environment,
             "target": self.place,
             "reachable": self.server is not None,
             "server": self.server,
-            **{key: standing.get(key, []) for key in ("current", "heads", "pending")},
-            "last_run": standing.get("last_run"),
+            **{key: status.get(key, []) for key in ("current", "heads", "pending")},
+            "last_run": status.get("last_run"),
             "drift": self.drift,
             "backup": self.backup.as_json() if self.backup else None,
             "backup_age": self.backup_age(now),
@@ -79,34 +79,38 @@ class SomeFailedError(PgopsError):
         return {"environments": self._rows}
 
 
-Look = Callable[[Environment], Status]
-DriftLook = Callable[[Environment], str]
+ReadStatus = Callable[[Environment], Status]
+ReadDrift = Callable[[Environment], str]
 
 
 def overview(
-    environments: Sequence[Environment], look: Look, *, drift: DriftLook | None = None, patience: float = 20.0
+    environments: Sequence[Environment],
+    read_status: ReadStatus,
+    *,
+    drift: ReadDrift | None = None,
+    timeout: float = 20.0,
 ) -> list[Row]:
-    """A row for each environment, all looked at at once.
+    """A row for each environment, all read at the same time.
 
-    :param look: where an environment's database stands.
+    :param read_status: the revision, history and problems of an environment's database.
     :param drift: how it differs from the models, in a word or two; not asked when ``None``: it imports
         the whole application.
-    :param patience: seconds for all of them together.
+    :param timeout: seconds for all of them together.
     """
-    found = each_within(patience, environments, lambda environment: _row(environment, look, drift))
+    found = each_within(timeout, environments, lambda environment: _row(environment, read_status, drift))
     return [
-        row if isinstance(row, Row) else _failed(environment, row, patience)
+        row if isinstance(row, Row) else _failed(environment, row, timeout)
         for environment, row in zip(environments, found, strict=True)
     ]
 
 
-def _failed(environment: Environment, error: Exception, patience: float) -> Row:
+def _failed(environment: Environment, error: Exception, timeout: float) -> Row:
     if not isinstance(error, TooLateError):
         raise error
-    return Row(environment.name, problems=(f"no answer within {patience:g} s",))
+    return Row(environment.name, problems=(f"no answer within {timeout:g} s",))
 
 
-def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
+def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | None) -> Row:
     problems: list[str] = []
     backup: Backup | None = None
     place = None
@@ -127,31 +131,31 @@ def _row(environment: Environment, look: Look, drift: DriftLook | None) -> Row:
             problems=(*problems, redact(said)),
             missing=_in_the_way(error),
         )
-    standing = look(environment)
-    if standing.problem:
-        problems.append(standing.problem)
-    if standing.unknown:
-        problems.append(f"ahead of this code: {', '.join(standing.unknown)}")
-    if standing.edited:
-        problems.append(f"edited since applied: {', '.join(standing.edited)}")
-    if standing.note:
-        problems.append(standing.note)
+    status = read_status(environment)
+    if status.problem:
+        problems.append(status.problem)
+    if status.unknown:
+        problems.append(f"ahead of this code: {', '.join(status.unknown)}")
+    if status.edited:
+        problems.append(f"edited since applied: {', '.join(status.edited)}")
+    if status.note:
+        problems.append(status.note)
     return Row(
         environment.name,
         place=place,
         server=server,
-        standing=standing,
+        status=status,
         drift=drift(environment) if drift else NOT_CHECKED,
         backup=backup,
         problems=tuple(problems),
-        exit_code=_mistake(environment, standing),
+        exit_code=_mistake(environment, status),
     )
 
 
-def _mistake(environment: Environment, standing: Status) -> int:
+def _mistake(environment: Environment, status: Status) -> int:
     """The exit code of what is wrong in itself; a project without Alembic's files that names none has no migrations."""
     written = "alembic.config" in environment.origins or environment.alembic.config.exists()
-    return standing.exit_code if standing.exit_code in _MISTAKES and written else 0
+    return status.exit_code if status.exit_code in _MISTAKES and written else 0
 
 
 def _in_the_way(error: Exception) -> str:
@@ -180,7 +184,7 @@ def _newest_backup(environment: Environment, problems: list[str], origin: Origin
             except VerificationError as error:
                 problems.append(f"backup {backup_id}: {error.message}")
             except FileNotFoundError:
-                continue  # removed between the two looks
+                continue  # removed since it was listed
         if others:
             problems.append(
                 f"none of its backups is of this database; the newest, {others[0].id}, is of "

@@ -1,4 +1,4 @@
-"""One environment's standing, asked of Alembic; run as a process of its own by ``migrate.status``."""
+"""One environment's status, asked of Alembic; run as a process of its own by ``migrate.status``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgops.runtime.variables import set_aside
 
 
 def main(root: str, file: str, name: str) -> int:
-    """Print the standing as one JSON object; where there is none, it says why."""
+    """Print the status as one JSON object; where there is none, it says why."""
     from pgops.environments import load
     from pgops.errors import ConfigurationError, PgopsError
     from pgops.migrations.alembic_env.failures import MigrationError

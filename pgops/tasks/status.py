@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pgops.overview.overview import Row
     from pgops.terminal.console import Console
 
-_PATIENCE = 20.0
+_TIMEOUT = 20.0
 # Comparing with the models imports the application, once for each environment.
-_PATIENCE_FOR_DRIFT = 300.0
+_TIMEOUT_WITH_DRIFT = 300.0
 
 
 @task(
@@ -31,16 +31,16 @@ def status(
 
     from pgops.overview.drift_process import drift_in_a_process
     from pgops.overview.overview import overview
-    from pgops.tasks.migrate.statuses import looker
+    from pgops.tasks.migrate.statuses import status_reader
     from pgops.units import told_of
 
     project = load_project(context)
     environments = [project.environment(env)] if env else list(project.environments.values())
     rows = overview(
         environments,
-        looker(project, environments),
+        status_reader(project, environments),
         drift=(lambda environment: drift_in_a_process(project, environment)) if drift else None,
-        patience=_PATIENCE_FOR_DRIFT if drift else _PATIENCE,
+        timeout=_TIMEOUT_WITH_DRIFT if drift else _TIMEOUT,
     )
     now = dt.datetime.now(dt.UTC)
     console.table(
@@ -63,16 +63,16 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
     backup = None
     if row.backup is not None:
         backup = f"{human_age(row.backup_age(now) or 0.0)}, {row.backup.standing}"
-    standing = row.standing
-    if row.server is None or standing is None:
+    status = row.status
+    if row.server is None or status is None:
         return [row.environment, row.missing, None, None, None, None, backup]
-    last = standing.last_run
-    known = standing.reachable
+    last = status.last_run
+    known = status.reachable
     return [
         row.environment,
         row.server,
-        (", ".join(standing.current) or "base") if known else None,
-        str(len(standing.pending)) if known else None,
+        (", ".join(status.current) or "base") if known else None,
+        str(len(status.pending)) if known else None,
         row.drift,
         f"{human_time(last.started_at)} {last.outcome}" if last else None,
         backup,

@@ -47,7 +47,7 @@ def scratch_server(
     """Run an empty server on a free port of 127.0.0.1 for the length of the block, then remove it.
 
     The superuser is ``postgres`` with a random password; the target names its database ``postgres``.
-    A crash loses the data: for tests, trials and proofs only. When this process is killed, the server and
+    A crash loses the data: for tests, traces and proofs only. When this process is killed, the server and
     its files go with it. What survived even that (a machine that was switched off) is removed by the next
     one in the same directory; that its owner is dead is told by a lock that is gone.
 

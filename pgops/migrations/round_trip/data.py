@@ -1,4 +1,4 @@
-"""The project's own rows for a trial, and whether they survive each step.
+"""The project's own rows for a round trip, and whether they survive each step.
 
 The convention: a Python file, ``tests/migration_data.py`` by default, with functions named after
 revisions (every character that can't stand in a Python name is ``_``):
@@ -103,7 +103,7 @@ def _name(moment: str, revision: str) -> str:
 
 
 def count_rows(connection: Connection, *, without: Collection[str] = ()) -> dict[str, int]:
-    """Rows of every ordinary table, counted: a trial's tables are small.
+    """Rows of every ordinary table, counted: its tables are small.
 
     :param without: quoted ``schema.table`` names that don't count.
     """

@@ -1,4 +1,4 @@
-"""A database for a trial: made by itself, removed by itself, also after Ctrl-C; what a kill leaves is removed next time."""
+"""A database for a round trip: made by itself, removed by itself, also after Ctrl-C; what a kill leaves is removed next time."""
 
 from __future__ import annotations
 

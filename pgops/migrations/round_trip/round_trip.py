@@ -62,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """A whole trial.
+    """The result of a whole round trip.
 
     ``strays`` are heads that somebody forgot to merge, ``differences`` those between the models and
     what the migrations made, in words; ``remarks`` say what was not looked at and why.
@@ -105,20 +105,20 @@ class RoundTrip:
 
 
 class RoundTripError(VerificationError):
-    """A history is not what it should be; ``--json`` shows the whole trial beside the error."""
+    """A history is not what it should be; ``--json`` shows the whole result beside the error."""
 
-    def __init__(self, trial: RoundTrip) -> None:
-        problems = trial.all_problems()
+    def __init__(self, result: RoundTrip) -> None:
+        problems = result.all_problems()
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         super().__init__(
             f"{problems[0]}{more}",
             untouched="no environment's database was touched; the scratch database is removed",
             hint="correct the revision's file, then: invoke migrate.test",
         )
-        self.trial = trial
+        self.result = result
 
     def beside(self) -> dict[str, object]:
-        return {"test": self.trial.as_dict()}
+        return {"test": self.result.as_dict()}
 
 
 class _StopError(Exception):
@@ -153,7 +153,7 @@ def run_round_trip(
             execute(ours, base.sql.read_text(encoding="utf-8"))
     with connected(scratch) as look:
         # Ctrl-C ends a statement that runs long; nobody is in the way on a scratch database.
-        application = f"pgops trial {scratch.dbname}"
+        application = f"pgops migrate.test {scratch.dbname}"
         watcher = Watcher(scratch, application, interval=60, on_progress=lambda _progress: None)
         settings = {
             "application_name": application,
@@ -237,7 +237,7 @@ class _Run:
             if revision:
                 return self.alembic.script._stamp_revs(revision, heads)
             # Alembic commits with each step and here is none; an env.py that never closes its
-            # connection would keep this transaction open for the whole trial.
+            # connection would keep this transaction open for the whole round trip.
             running = self.alembic.running
             if hasattr(connection, "rollback") and not (running and running.external):
                 connection.rollback()

@@ -61,13 +61,13 @@ def test(
 ) -> None:
     """Run every revision up, down and up again on a scratch database, and compare the schema each time."""
     from pgops.migrations.round_trip.round_trip import Base, RoundTripError
-    from pgops.testing import rehearse
+    from pgops.testing import round_trip
 
     environment = load_environment(context, env)
     # Connections that the application still holds when the process ends lose their server before: that is
     # no error, and SQLAlchemy would log it as one.
     atexit.register(logging.getLogger("sqlalchemy.pool").setLevel, logging.CRITICAL)
-    trial = rehearse(
+    result = round_trip(
         environment,
         server=_server(server),
         data=None if data is None else Path(data).absolute(),
@@ -76,19 +76,19 @@ def test(
         on_step=lambda step: _show(console, step),
         on_server=lambda target: console.say(f"scratch database: {target}"),
     )
-    for remark in trial.remarks:
+    for remark in result.remarks:
         console.warn(remark)
-    for problem in trial.problems:
+    for problem in result.problems:
         console.say(f"  {console.style('fails', 'red')}  {problem}")
-    if not trial.ok:
-        raise RoundTripError(trial)
-    count = len(trial.steps)
+    if not result.ok:
+        raise RoundTripError(result)
+    count = len(result.steps)
     there_and_back = f"; from {since} on also down and up again" if since else ", down and up again"
     console.say(
         f"{count} {'revision' if count == 1 else 'revisions'} went up{there_and_back}; the schema was the same each time"
-        + ("" if trial.remarks else ", and the models match")
+        + ("" if result.remarks else ", and the models match")
     )
-    console.result({"test": trial.as_dict()})
+    console.result({"test": result.as_dict()})
 
 
 def _server(given: str) -> ServerChoice:

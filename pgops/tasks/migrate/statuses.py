@@ -26,17 +26,19 @@ def statuses(project: Project, environments: Sequence[Environment]) -> list[Stat
     """One row per environment, in order; an unreachable one is a row too."""
     histories = _histories(environments)
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(environments) or 1)) as pool:
-        rows = list(pool.map(lambda each: _standing(project, each, histories[_files_of(each)]), environments))
+        rows = list(
+            pool.map(lambda each: _read_status(project, each, histories[_files_of(each)]), environments)
+        )
     return [
         _with_pending_files_read(row, histories[_files_of(environment)])
         for row, environment in zip(rows, environments, strict=True)
     ]
 
 
-def looker(project: Project, environments: Sequence[Environment]) -> Callable[[Environment], Status]:
+def status_reader(project: Project, environments: Sequence[Environment]) -> Callable[[Environment], Status]:
     """A look at one of these environments; the files are read once, here, for all that share them."""
     histories = _histories(environments)
-    return lambda each: _standing(project, each, histories[_files_of(each)])
+    return lambda each: _read_status(project, each, histories[_files_of(each)])
 
 
 def _histories(environments: Sequence[Environment]) -> dict[object, History | Exception]:
@@ -86,7 +88,7 @@ def _history_or_error(environment: Environment) -> History | Exception:
         return error
 
 
-def _standing(project: Project, environment: Environment, history: History | Exception) -> Status:
+def _read_status(project: Project, environment: Environment, history: History | Exception) -> Status:
     try:
         target = target_for(environment)
     except PgopsError as error:

@@ -117,15 +117,15 @@ def test_a_careful_history_passes_and_each_revision_says_what_it_did(project: Pr
     project.revision("r2", "    op.create_index('ix', 'book', ['title'])", "    op.drop_index('ix')")
     project.env_py(BOOK + "; sa.Index('ix', book.c.title)")
 
-    trial = project.try_out()
+    result = project.try_out()
 
-    assert trial.ok, trial.all_problems()
-    assert (trial.heads, trial.remarks) == (("r2",), ())
-    assert [(step.revision, step.message) for step in trial.steps] == [
+    assert result.ok, result.all_problems()
+    assert (result.heads, result.remarks) == (("r2",), ())
+    assert [(step.revision, step.message) for step in result.steps] == [
         ("r1", "r1 happens"),
         ("r2", "r2 happens"),
     ]
-    assert trial.steps[1].changed == ("adds index public.ix",)
+    assert result.steps[1].changed == ("adds index public.ix",)
 
 
 def test_a_downgrade_that_forgets_something_is_named_with_the_difference(project: Project) -> None:
@@ -136,9 +136,9 @@ def test_a_downgrade_that_forgets_something_is_named_with_the_difference(project
         "    op.drop_index('ix')",
     )
 
-    trial = project.try_out()
+    result = project.try_out()
 
-    assert trial.all_problems() == [
+    assert result.all_problems() == [
         "revision r2: after the downgrade, column public.book.isbn is left over",
         'revision r2: upgrade after a downgrade failed: DuplicateColumn: column "isbn" of relation "book" already exists (scripts/versions/r2.py:8)',
     ]
@@ -152,13 +152,13 @@ def test_an_enum_that_stays_behind_makes_the_second_upgrade_fail(project: Projec
     )
     project.revision("r2")
 
-    trial = project.try_out()
+    result = project.try_out()
 
-    assert trial.all_problems() == [
+    assert result.all_problems() == [
         "revision r1: after the downgrade, enum public.kind is left over",
         'revision r1: upgrade after a downgrade failed: DuplicateObject: type "kind" already exists (scripts/versions/r1.py:8)',
     ]
-    assert trial.remarks[0] == "1 later revisions were not tried"
+    assert result.remarks[0] == "1 later revisions were not tried"
 
 
 def test_a_downgrade_that_fails_is_reported_and_the_later_revisions_are_tried(project: Project) -> None:
@@ -171,12 +171,12 @@ def test_a_downgrade_that_fails_is_reported_and_the_later_revisions_are_tried(pr
         "r3", "    op.add_column('book', sa.Column('x', sa.Text))", "    op.drop_column('book', 'x')"
     )
 
-    trial = project.try_out()
+    result = project.try_out()
 
-    assert trial.all_problems() == [
+    assert result.all_problems() == [
         "revision r2: downgrade failed: NotImplementedError: no way back (scripts/versions/r2.py:10)"
     ]
-    assert [step.revision for step in trial.steps] == ["r1", "r2", "r3"]
+    assert [step.revision for step in result.steps] == ["r1", "r2", "r3"]
 
 
 def test_an_old_history_goes_up_and_only_what_is_new_goes_down_too(project: Project) -> None:
@@ -199,13 +199,13 @@ def test_a_downgrade_that_fails_half_way_outside_its_transaction_stops_the_trial
     )
     project.revision("r2")
 
-    trial = project.try_out()
+    result = project.try_out()
 
-    assert trial.all_problems() == [
+    assert result.all_problems() == [
         "revision r1: downgrade failed: RuntimeError (scripts/versions/r1.py:12)",
         "revision r1: the failed downgrade left the database half done",
     ]
-    assert [step.revision for step in trial.steps] == ["r1"]
+    assert [step.revision for step in result.steps] == ["r1"]
 
 
 def test_an_upgrade_that_fails_names_the_statement(project: Project) -> None:
@@ -299,10 +299,10 @@ def test_a_history_that_starts_from_tables_made_elsewhere(project: Project, tmp_
     sql = tmp_path / "base.sql"
     sql.write_text("CREATE TABLE book (id serial PRIMARY KEY);")
 
-    trial = project.try_out(base=Base(sql, "r1"))
+    result = project.try_out(base=Base(sql, "r1"))
 
-    assert trial.ok, trial.all_problems()
-    assert [step.revision for step in trial.steps] == ["r2"]
+    assert result.ok, result.all_problems()
+    assert [step.revision for step in result.steps] == ["r2"]
 
 
 def test_an_env_py_that_makes_a_schema_by_itself_is_not_the_first_revisions_doing(project: Project) -> None:

@@ -247,7 +247,7 @@ def test_one_that_hangs_does_not_keep_the_others(
 
     monkeypatch.setattr(checks, "check", looked)
     with contextlib.closing(_Release(release)):
-        first, second = check_all([slow, quick], DEFAULT_SOURCES, patience=0.3)
+        first, second = check_all([slow, quick], DEFAULT_SOURCES, timeout=0.3)
     assert first.findings == (
         Finding(
             "fail",
