@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,7 +92,8 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
 
 
 def test_a_long_chain_of_deep_flow_brackets_is_refused_quickly() -> None:
-    assert "nested deeper" in refused("a: " + "[" * 900_000)
+    # libyaml reads about a thousand characters ahead, and newer ones count the brackets themselves.
+    assert re.search("nested deeper|nesting depth", refused("a: " + "[" * 900_000))
     assert "nested deeper" in refused("- " * 400_000)
 
 
