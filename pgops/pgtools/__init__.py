@@ -1,6 +1,11 @@
 """PostgreSQL's client programs: which to use, what to say to them, and running them."""
 
 from pgops.pgtools.choice import Choice, NoToolsError, choose_for_dump, choose_for_reading, choose_for_restore
+from pgops.pgtools.column_versions import (
+    remove_column_versions,
+    restorable_archive,
+    without_column_versions,
+)
 from pgops.pgtools.commands import (
     conninfo_database,
     dump_command,
@@ -53,6 +58,8 @@ __all__ = [
     "method_of",
     "psql_command",
     "read_command",
+    "remove_column_versions",
+    "restorable_archive",
     "restore_command",
     "run",
     "running",
@@ -60,4 +67,5 @@ __all__ = [
     "schema_command",
     "toolset_of",
     "wait",
+    "without_column_versions",
 ]

@@ -25,7 +25,17 @@ from pgops.backups.manifest.manifest import (
     SequenceValue,
 )
 from pgops.errors import LockedError, PgopsError
-from pgops.pgtools import Child, Finished, ToolError, Toolset, dump_command, globals_command, running, wait
+from pgops.pgtools import (
+    Child,
+    Finished,
+    ToolError,
+    Toolset,
+    dump_command,
+    globals_command,
+    remove_column_versions,
+    running,
+    wait,
+)
 from pgops.postgres import (
     Blocker,
     Connection,
@@ -124,6 +134,7 @@ def dump(
                 finished = wait(dumping, lambda: reader.look(looking))
                 if finished.exit_code != 0:
                     raise _explained(finished, monitor.blockers, lock_wait)
+                remove_column_versions(directory / DUMP_DIRECTORY)
                 left = inventory.still_there(control, sequences)
                 after = reader.wait_for(_unlocked(lambda through: inventory.sequences(through, left)))
                 warnings += _globals_warning(wait(globals_), globals_file)

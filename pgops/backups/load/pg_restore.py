@@ -11,7 +11,7 @@ from pgops.backups.database.progress import Pace
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Setting
 from pgops.backups.repository.repository import Progress
 from pgops.errors import UnreachableError
-from pgops.pgtools import Finished, Toolset, check, restore_command, run
+from pgops.pgtools import Finished, Toolset, check, restorable_archive, restore_command, run
 from pgops.postgres import (
     UNHURRIED,
     Connection,
@@ -128,17 +128,17 @@ def load_archive(
     :param extra: more arguments for pg_restore; ``reach`` is what they name on this machine.
     :raises ToolError: pg_restore failed.
     """
-    archive = backup / DUMP_DIRECTORY
-    finished = run_restore(
-        tools,
-        restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),
-        manifest,
-        target=target,
-        admin=admin,
-        options=options,
-        reach=[archive, *reach],
-        progress=progress,
-    )
+    with restorable_archive(backup / DUMP_DIRECTORY) as (archive, within):
+        finished = run_restore(
+            tools,
+            restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),
+            manifest,
+            target=target,
+            admin=admin,
+            options=options,
+            reach=[*within, *reach],
+            progress=progress,
+        )
     # pg_restore's own words say more than a size that could not be asked for.
     check(finished)
 

@@ -21,7 +21,7 @@ from pgops.backups.restore.restore import Restored
 from pgops.backups.verify.against_manifest import compare
 from pgops.backups.verify.reading import check_files
 from pgops.errors import LockedError, RefusedError, VerificationError
-from pgops.pgtools import check, restore_command, run
+from pgops.pgtools import check, restorable_archive, restore_command, run
 from pgops.postgres import Connection, blockers_of_application, connected
 from pgops.postgres.locks import Mode, held, still_held
 
@@ -99,7 +99,7 @@ def restore_in_place(
         # Whatever is there: functions and large objects are in no table, and nothing else is a way back.
         safety = back_up(hooks)
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
-        archive = directory / DUMP_DIRECTORY
+        archive, within = stack.enter_context(restorable_archive(directory / DUMP_DIRECTORY))
         hooks.step(Step.LOADING)
         arguments = ["--clean", "--if-exists", "--single-transaction", *looked.left_out]
         check(
@@ -107,7 +107,7 @@ def restore_in_place(
                 looked.tools.toolset.runner,
                 restore_command(archive, database=target.dbname, jobs=1, extra=arguments),
                 target=with_options(target, looked.options),
-                paths=[archive],
+                paths=within,
                 application_name=_SESSION,
                 on_poll=_Queue(inside, lock_wait).look,
             )

@@ -29,7 +29,7 @@ from pgops.backups.restore.restore import attributes_for, restore_arguments
 from pgops.backups.verify.against_manifest import compare, name_of
 from pgops.backups.verify.reading import check_files
 from pgops.errors import PgopsError, VerificationError
-from pgops.pgtools import list_command, run, salvage_command
+from pgops.pgtools import list_command, restorable_archive, run, salvage_command
 from pgops.postgres import (
     Connection,
     DatabaseError,
@@ -244,17 +244,19 @@ class _Load:
 
     def _run(self, extra: Sequence[str], jobs: int, what: str, reach: Sequence[Path] = ()) -> None:
         looked = self._looked
-        archive = self._directory / DUMP_DIRECTORY
-        finished = run_restore(
-            looked.tools.toolset,
-            salvage_command(archive, database=self._new.dbname, jobs=jobs, extra=[*extra, *self._arguments]),
-            looked.backup.manifest,
-            target=self._new,
-            admin=looked.admin,
-            options=looked.options,
-            reach=[archive, *reach],
-            progress=self._hooks.progress,
-        )
+        with restorable_archive(self._directory / DUMP_DIRECTORY) as (archive, within):
+            finished = run_restore(
+                looked.tools.toolset,
+                salvage_command(
+                    archive, database=self._new.dbname, jobs=jobs, extra=[*extra, *self._arguments]
+                ),
+                looked.backup.manifest,
+                target=self._new,
+                admin=looked.admin,
+                options=looked.options,
+                reach=[*within, *reach],
+                progress=self._hooks.progress,
+            )
         if finished.exit_code == 0:
             return
         found = errors_in(finished.stderr)

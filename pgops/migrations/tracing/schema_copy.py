@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgops.errors import PgopsError
-from pgops.pgtools import ToolSource, check, choose_for_dump, run
+from pgops.pgtools import ToolSource, check, choose_for_dump, run, without_column_versions
 from pgops.postgres import (
     Connection,
     DatabaseError,
@@ -176,7 +176,7 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
     inside = scratch.with_database(found.database)
     missing: list[str] = []
     with connected(inside, application_name="pgops trace") as connection:
-        text = _NOT_SQL.sub("", script)
+        text = _NOT_SQL.sub("", without_column_versions(script.encode()).decode())
         # The script finds what a session without our pins finds.
         execute(connection, "RESET ALL")
         try:
