@@ -7,30 +7,36 @@ that builds on it inherits them.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
+import re
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
 from invoke.parser.context import ParserContext
 from invoke.parser.parser import Parser, ParseResult
 from invoke.program import Program
 
 from pgops.errors import ExitCode, UsageError
-from pgops.tasks._task import OpsTask
-from pgops.tasks._words import Known, nearest, read
+from pgops.tasks import _core
+from pgops.tasks._task import SHORT_FLAGS, OpsTask
+from pgops.tasks._words import Known, read
 from pgops.terminal.commands import program_name, use_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Invoke's options that rule how `context.run` starts shell commands; no task of ours starts one.
-_FOR_SHELL_COMMANDS = ("command-timeout", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
-_FOR_LISTS = ("list-depth", "list-format")
+_FLAG = re.compile(r"<\w+: ([\w-]+)[^>]*>")  # how Invoke's messages show an argument
+_NO_VALUE = re.compile(r"Flag (\S+) needed value and was not given one")
+# A group of short flags with -j in it, before any that takes what follows as its value: -yj, not -ejoe.
+_JSON = re.compile(
+    f"-[^-={''.join(SHORT_FLAGS[each] for each in ('env', 'message', 'command'))}]*{SHORT_FLAGS['json']}"
+)
 
 
 def install() -> None:
@@ -38,118 +44,68 @@ def install() -> None:
     if named := os.environ.pop("PGOPS_PROGRAM", ""):
         # Set by ./inv, which is what its user can type; no program started from here is.
         use_program(named)
-    Program.parse_tasks = _parse_tasks  # type: ignore[method-assign]
+    Program.parse_tasks = _parse_tasks_or_end  # type: ignore[method-assign]
     Program.no_tasks_given = _no_tasks_given  # type: ignore[method-assign]
     Program.print_task_help = _print_task_help(Program.print_task_help)  # type: ignore[method-assign, assignment]
 
 
-def _parse_tasks(self: Program) -> None:
-    """In place of Invoke's: the same results, by a stricter reader."""
-    self.parser = self._make_parser()
-    if self.args.complete.value or self.args.list.value or self.args.help.value or not self.core.unparsed:
-        # Only words are printed from here on: `| head` ends them in silence. A task is never ended that way.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    if self.args.complete.value:
-        self.tasks = ParseResult()
-        return
-    try:
-        self.tasks = ParseResult(_understood(self))
-    except UsageError as error:
-        # The program pgops passes over a tasks.py that does not use pgops; whoever typed its task is told so.
-        passed_over = getattr(self, "_not_ours", None)
-        if passed_over is not None and error.message.startswith("there is no task"):
-            error.hint = f"tasks of {passed_over}, which does not use pgops, are for Invoke's own program"
-        _end(self.argv, error)
+def _parse_tasks_or_end(self: Program) -> None:
+    with usage_errors(self):
+        parse_tasks(self)
 
 
-def _understood(program: Program) -> list[ParserContext]:
+def parse_tasks(program: Program) -> None:
+    """In place of Invoke's: the same results in the program, by a stricter reader.
+
+    :raises UsageError: a word that would be lost.
+    """
+    program.parser = program._make_parser()
+    args = program.args
+    if args.complete.value or args.list.value or args.help.value or not program.core.unparsed:
+        end_in_silence()
+    program.tasks = ParseResult([] if args.complete.value else _read_tasks(program))
+
+
+def _read_tasks(program: Program) -> list[ParserContext]:
+    _core.check_values(program.args)
     known = _known(program)
     words = list(program.core.unparsed)
     typed = read(words, known, lambda name: _required(program.collection[name]))
     args = program.args
     if typed.help_for is not None:
         args.help._value = typed.help_for
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        end_in_silence()
         return typed.tasks
     ours = bool(typed.tasks) and all(
         isinstance(program.collection[each.name], OpsTask) for each in typed.tasks
     )
-    _check_looks(program, typed.tasks)
+    _core.check_help_and_list(program, typed.tasks, known.names)
     if ours:
-        _check_core(program, typed.tasks, next(each for each in words if each in known.names))
+        _core.check_beside_tasks(program, typed.tasks, next(each for each in words if each in known.names))
     return typed.tasks
 
 
-def _check_looks(program: Program, tasks: Sequence[ParserContext]) -> None:
-    """``--list`` and ``--help`` run nothing: a task beside them would be lost."""
-    args = program.args
-    for name in ("list", "help"):
-        value = args[name].value
-        if value and tasks:
-            raise UsageError(
-                f"--{name} runs nothing, so {tasks[0].name} would be lost; leave one of them out"
-            )
-    named = args.help.value
-    if isinstance(named, str) and named not in program.parser.contexts:
-        near = nearest(named, _names(program))
-        meant = f"; did you mean {' or '.join(near)}?" if near else "; invoke --list names them all"
-        raise UsageError(f"there is no task {named!r}{meant}")
-    named = args.list.value
-    if isinstance(named, str):
-        try:
-            program.collection.subcollection_from_path(named)
-        except KeyError:
-            near = nearest(named, program.collection.collections)
-            meant = f"did you mean {' or '.join(near)}?" if near else "invoke --list shows all"
-            raise UsageError(f"there is no collection {named!r} to list; {meant}") from None
+def end_in_silence() -> None:
+    """Only words are printed from here on: their reader may go (``| head``). A task is never ended that way."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def _check_core(program: Program, tasks: Sequence[ParserContext], first: str) -> None:
-    """Invoke's own options before the tasks, all of which are ours: those that would do nothing."""
-    args = program.args
-    for name in (*_FOR_SHELL_COMMANDS, *_FOR_LISTS):
-        if args[name].value not in (None, False, 0, "", "flat"):
-            why = (
-                "goes with --list"
-                if name in _FOR_LISTS
-                else "is Invoke's, for shell commands of a project's own tasks"
-            )
-            raise UsageError(f"--{name} {why}; {first} has no use for it{_letter(program, name)}")
-    config = args.config.value
-    if config is not None and not Path(config).expanduser().exists():
-        raise UsageError(f"--config={config} (-f): there is no such file; a task's own flags stand behind it")
-    if args.dry.value:
-        without = next((each.name for each in tasks if "--dry-run" not in each.flags), None)
-        if without is not None:
-            raise UsageError(f"{without} has no dry run, so --dry would not keep it from acting")
-    if "--" in program.argv:
-        raise UsageError(f"{first} takes no words behind --; its flags stand before")
-    if args["no-dedupe"].value if "no-dedupe" in args else False:
-        return
-    seen: list[tuple[Any, dict[str, Any]]] = []
-    for each in tasks:
-        call = (program.collection[each.name], each.as_kwargs)
-        if call in seen:
-            raise UsageError(f"{each.name} is given twice; Invoke would run it once")
-        seen.append(call)
-
-
-def _letter(program: Program, name: str) -> str:
-    """What a short flag was perhaps meant as, for ``invoke -e prod migrate``."""
-    letters = [each for each in program.args[name].names if len(each) == 1]
-    typed = next((each for each in letters if f"-{each}" in program.argv), None)
-    return f"; -{typed} behind the task's name is the task's own" if typed == "e" else ""
+@contextlib.contextmanager
+def usage_errors(program: Program) -> Iterator[None]:
+    """Whatever of a command line can't be used ends the process in one way: code 2, JSON where that was asked for."""
+    try:
+        yield
+    except UsageError as error:
+        _end(program.argv, error)
+    except ParseError as error:
+        text = _FLAG.sub(r"--\1", str(error)).rstrip("!")
+        _end(program.argv, UsageError(_NO_VALUE.sub(r"\1 needs a value", text)))
 
 
 def _no_tasks_given(self: Program) -> None:
     """The menu; but options without a task do nothing, and say so."""
-    for name in (*_FOR_SHELL_COMMANDS, *_FOR_LISTS, "config", "dry"):
-        if self.args[name].value not in (None, False, 0, "", "flat"):
-            value = self.args[name].value
-            took = "" if value is True else f" (it took {str(value)!r} as its value)"
-            _end(self.argv, UsageError(f"--{name} is there{took}, but no task; nothing was run"))
-    if "--" in self.argv[1:]:
-        _end(self.argv, UsageError("no task is named before --; nothing was run"))
+    with usage_errors(self):
+        _core.check_without_tasks(self)
     from pgops import __version__
     from pgops.tasks._menu import menu
 
@@ -178,7 +134,7 @@ def _width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _end(argv: Sequence[str], error: UsageError) -> None:
+def _end(argv: Sequence[str], error: UsageError) -> NoReturn:
     from pgops.terminal.console import Console
 
     Console(json_output=asks_for_json(argv)).fail(error)
@@ -187,10 +143,7 @@ def _end(argv: Sequence[str], error: UsageError) -> None:
 
 def asks_for_json(argv: Sequence[str]) -> bool:
     """Whether a command line that is not understood wants its error as JSON: ``--json``, ``-j``, ``-yj``."""
-    return any(
-        each == "--json" or (each[:1] == "-" and each[1:2] != "-" and "=" not in each and "j" in each[:4])
-        for each in argv[1:]
-    )
+    return any(each == "--json" or _JSON.match(each) for each in argv[1:])
 
 
 def _known(program: Program) -> Known:

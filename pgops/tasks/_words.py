@@ -16,10 +16,15 @@ from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 
 from pgops.errors import UsageError
+from pgops.terminal.commands import program_name
 
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 _TOO_LONG_TO_BE_NEAR = 80
 _HELP = frozenset({"--help", "-h"})
+
+
+class UnknownTaskError(UsageError):
+    """A word that names no task."""
 
 
 class Foreign(Protocol):
@@ -210,12 +215,16 @@ class _Task:
 
 
 def _no_task(words: Sequence[str], name: str, before: ParserContext | None, known: Known) -> UsageError:
-    """A word where a task's name belongs; ``name`` is how the task before it was typed."""
+    """What is wrong with a word that stands where a task's name belongs.
+
+    :param words: from that word on.
+    :param name: how the task before it was typed.
+    """
     word = words[0]
     if word.startswith("-"):
         return _stray_flag(words, name, before, known)
     if before is not None and f"{name}.{word}" in known.names:
-        return UsageError(f"there is no task {word!r}; did you mean {name}.{word}?")
+        return UnknownTaskError(f"there is no task {word!r}; did you mean {name}.{word}?")
     if word in known.collections:
         after = f"{word}.{words[1]}" if len(words) > 1 else ""
         own = [each for each in known.names if each.startswith(f"{word}.")]
@@ -232,11 +241,11 @@ def _no_task(words: Sequence[str], name: str, before: ParserContext | None, know
     near = nearest(word.replace(":", ".").replace("_", "."), known.names)
     near += [f"--env={each}" for each in nearest(word, environments) if before is not None and takes_env]
     if near:
-        return UsageError(f"there is no task {word!r}; did you mean {' or '.join(near)}?")
+        return UnknownTaskError(f"there is no task {word!r}; did you mean {' or '.join(near)}?")
     if before is not None:
         flags = _listed(list(before.flags))
         return UsageError(f"{word!r} is no task, and {name} takes no words but its flags: {flags}")
-    return UsageError(f"there is no task {word!r}; invoke --list names them all")
+    return UnknownTaskError(f"there is no task {word!r}; {program_name()} --list names them all")
 
 
 def _stray_flag(words: Sequence[str], name: str, before: ParserContext | None, known: Known) -> UsageError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _COMMAND = re.compile(r"\binvoke (?=(?:--list|--help|(?:db|env|migrate|backup|restore|status|completion)\b))")
-_program = ["invoke"]
+INVOKE = "invoke"
+"""How messages are written, and what is typed where nothing else was said."""
+_program = [INVOKE]
 
 
 def use_program(name: str) -> None:
@@ -20,7 +22,7 @@ def program_name() -> str:
 
 def as_typed(text: str) -> str:
     """``text`` with the commands in it as this process's user types them."""
-    return text if _program[0] == "invoke" else _COMMAND.sub(f"{_program[0]} ", text)
+    return text if _program[0] == INVOKE else _COMMAND.sub(f"{_program[0]} ", text)
 
 
-__all__ = ["as_typed", "program_name", "use_program"]
+__all__ = ["INVOKE", "as_typed", "program_name", "use_program"]

@@ -159,7 +159,7 @@ def make_checkout(directory: Path) -> Checkout:
     project.mkdir()
     wheels = directory / "wheels"
     wheels.mkdir()
-    script = {"echo_it.py": ECHO, "INFO/entry_points.txt": "[console_scripts]\ninv = echo_it:main\n"}
+    script = {"echo_it.py": ECHO, "INFO/entry_points.txt": "[console_scripts]\npgops = echo_it:main\n"}
     make_wheel(wheels, "echo", "1.0", script)
     make_wheel(wheels, "echo", "2.0", script)
     make_wheel(wheels, "setuptools", "99.0", {"setuptools_of_the_test.py": ""})

@@ -132,6 +132,49 @@ def test_what_is_not_known(shop: Path, arguments: list[str], message: str) -> No
     assert (error["error"]["exit_code"], error["error"]["code"]) == (2, "usage")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "-T abc status",
+            "--command-timeout (-T) and --list-depth (-D) take a whole number, and 'abc' is none",
+        ),
+        ("-T", "--command-timeout needs a value"),
+        ("-c", "--collection needs a value"),
+        ("--collection= status", "--collection has an empty value; give it one, or leave it out"),
+        ("--config= status", "--config has an empty value; give it one, or leave it out"),
+        ("-F yaml --list", "--list-format=yaml: it is one of flat, nested, json"),
+        ("-D -1 --list", "--list-depth=-1: it takes a whole number, 0 or more"),
+        ("-f gone.yaml --list", "--list runs nothing, so --config would be lost; leave one of them out"),
+        ("-e --list", "--list runs nothing, so --echo would be lost; leave one of them out"),
+        ("-D 2 --help status", "--help runs nothing, so --list-depth would be lost; leave one of them out"),
+        ("--help --version", "--version runs nothing, so --help would be lost; leave one of them out"),
+        ("--version status", "--version runs nothing, so status would be lost; leave one of them out"),
+        ("-h -l", "--help runs nothing, so --list would be lost; leave one of them out"),
+    ],
+)
+def test_options_before_a_task_are_used_or_refused(shop: Path, arguments: str, message: str) -> None:
+    ran = run(shop, *arguments.split())
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", f"error: {message}\n")
+
+
+def test_messages_name_the_script_that_started_it(shop: Path) -> None:
+    ran = run(shop, "xyzzy", PGOPS_PROGRAM="./inv")
+    assert ran.stderr == "error: there is no task 'xyzzy'; ./inv --list names them all\n"
+
+
+@pytest.mark.parametrize("words", ["migrat -yj", "migrat -j", "-T x -j", "--version status --json"])
+def test_a_mistyped_line_that_wants_json_gets_one_object(shop: Path, words: str) -> None:
+    ran = run(shop, *words.split())
+    assert (ran.returncode, ran.stderr) == (2, "")
+    assert json.loads(ran.stdout)["error"]["code"] == "usage"
+
+
+def test_a_value_with_a_j_is_no_wish_for_json(shop: Path) -> None:
+    ran = run(shop, "migrat", "-ejoe")
+    assert (ran.returncode, ran.stdout) == (2, "")
+
+
 def test_hints_name_the_program_that_runs(shop: Path) -> None:
     for program in ("pgops", "invoke"):
         (shop / "tasks.py").write_text(TASKS, encoding="utf-8")
