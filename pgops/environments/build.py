@@ -18,6 +18,7 @@ from pgops.environments.model import (
     Origin,
     Position,
     Project,
+    RehearsalPolicy,
     Timeouts,
 )
 from pgops.environments.places import one_database, place_of
@@ -188,6 +189,7 @@ class Builder:
             backups=backups,
             alembic=self._alembic(settings),
             hazards=_hazards(settings),
+            rehearsal=_rehearsal(settings),
             project=self._root,
             position=self._position(layers.given),
             promoted_from=promoted_from,
@@ -260,6 +262,13 @@ def _hazards(settings: Layer) -> HazardSettings:
     if "exclude" in found:
         found["exclude"] = frozenset(each.value for each in found["exclude"])
     return HazardSettings(**found)
+
+
+def _rehearsal(settings: Layer) -> RehearsalPolicy:
+    found = plain(settings.get("rehearsal"))
+    if "required_before" in found:
+        found["required_before"] = frozenset(each.value for each in found["required_before"])
+    return RehearsalPolicy(**found)
 
 
 def _own(key: str) -> bool:

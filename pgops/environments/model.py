@@ -183,6 +183,14 @@ class HazardSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RehearsalPolicy:
+    """What has to be rehearsed first (``migrate``), and how many seconds old a rehearsal and its backup may be."""
+
+    required_before: frozenset[str] = frozenset()
+    max_age: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """One named target. Nothing later than :meth:`Project.environment` knows an alias."""
 
@@ -198,6 +206,7 @@ class Environment:
     position: Position
     promoted_from: str | None = None
     trusted_owners: tuple[str, ...] = ()
+    rehearsal: RehearsalPolicy = RehearsalPolicy()
     # Dotted setting -> where it was given; what stands nowhere is built in.
     origins: Mapping[str, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

@@ -21,6 +21,7 @@ from pgops.environments.spec import (
     ENVIRONMENT_NAME,
     HAZARDS,
     KEEP,
+    REHEARSAL,
     SECRET_SOURCES,
     STORE,
     TIMEOUTS,
@@ -41,7 +42,7 @@ from pgops.environments.spec import (
 )
 from pgops.units import SECONDS
 
-_RECORDS = (DOCUMENT, ENVIRONMENT, COMPOSE, TIMEOUTS, BACKUPS, KEEP, ALEMBIC, HAZARDS, STORE)
+_RECORDS = (DOCUMENT, ENVIRONMENT, COMPOSE, TIMEOUTS, BACKUPS, KEEP, ALEMBIC, HAZARDS, REHEARSAL, STORE)
 
 _SHORT: dict[Kind, str] = {ENVIRONMENT_NAME: "name", WORD: "text"}
 

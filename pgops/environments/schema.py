@@ -19,6 +19,7 @@ from pgops.environments.spec import (
     HAZARDS,
     KEEP,
     PASSWORD,
+    REHEARSAL,
     SECRET_SOURCES,
     STORE,
     TIMEOUTS,
@@ -41,7 +42,7 @@ from pgops.units import SECONDS
 
 Schema = dict[str, Any]
 # What stands in more than one place is said once.
-_RECORDS = (DEFAULTS, ENVIRONMENT, COMPOSE, TIMEOUTS, BACKUPS, KEEP, ALEMBIC, HAZARDS, STORE)
+_RECORDS = (DEFAULTS, ENVIRONMENT, COMPOSE, TIMEOUTS, BACKUPS, KEEP, ALEMBIC, HAZARDS, REHEARSAL, STORE)
 _SECRETS = {"password": PASSWORD, "secret": VALUE}
 
 

@@ -75,6 +75,8 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
     yield "hazards.large_bytes", f"{environment.hazards.large_bytes}B"
     yield "hazards.trace", environment.hazards.trace
     yield "hazards.exclude", _shown(environment.hazards.exclude)
+    yield "rehearsal.required_before", _shown(environment.rehearsal.required_before)
+    yield "rehearsal.max_age", f"{environment.rehearsal.max_age:g}s"
 
 
 # Where the model's name for a field is not the file's.

@@ -273,6 +273,24 @@ HAZARDS = Record(
     ),
 )
 
+REHEARSAL = Record(
+    "rehearsal",
+    (
+        Field(
+            "required_before",
+            Items(Choice(("migrate",))),
+            "what runs only after `migrate.rehearse` has carried the very plan out on a copy",
+            "[]",
+        ),
+        Field(
+            "max_age",
+            Duration(366 * 86400.0),
+            "how old that rehearsal, and the backup that it ran on, may be",
+            "24h",
+        ),
+    ),
+)
+
 COMPOSE = Record(
     "compose",
     (
@@ -339,6 +357,7 @@ ENVIRONMENT = Record(
         Field("backups", BACKUPS, "where backups go and how long they stay"),
         Field("alembic", ALEMBIC, "how Alembic is reached"),
         Field("hazards", HAZARDS, "when a migration counts as dangerous"),
+        Field("rehearsal", REHEARSAL, "what has to be rehearsed on a copy first"),
     ),
 )
 

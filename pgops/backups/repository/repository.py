@@ -32,7 +32,8 @@ from pgops.errors import PgopsError, UsageError, VerificationError
 
 PIN_NAME = "pin.json"
 _PROOF_PREFIX = "proof-"
-_UNFINISHED = re.compile(r"\.(pin|proof-[^/]*)\.json\.[0-9a-f]+")
+_RECEIPT_PREFIX = "rehearsal-"
+_UNFINISHED = re.compile(r"\.(pin|(?:proof|rehearsal)-[^/]*)\.json\.[0-9a-f]+")
 # How many ids a message names, how like a name must be to one to be named, and how much less like than the best.
 _NAMED = 3
 _ALIKE = 0.8
@@ -76,7 +77,7 @@ def is_note(path: str) -> bool:
     """Whether a file of a backup is pgops' own note beside the manifest, not part of what was dumped."""
     return (
         path in (MANIFEST_NAME, PIN_NAME)
-        or (path.startswith(_PROOF_PREFIX) and path.endswith(".json") and "/" not in path)
+        or (path.startswith((_PROOF_PREFIX, _RECEIPT_PREFIX)) and path.endswith(".json") and "/" not in path)
         or is_unfinished(path)
     )
 
@@ -84,6 +85,16 @@ def is_note(path: str) -> bool:
 def unfinished_name(name: str) -> str:
     """What a note is called while it is written, before it takes its place."""
     return f".{name}.{secrets.token_hex(8)}"
+
+
+def receipt_name(rehearsal: str) -> str:
+    """What the receipt of a rehearsal is called, beside the backup that it ran on."""
+    return f"{_RECEIPT_PREFIX}{rehearsal}.json"
+
+
+def is_receipt(path: str) -> bool:
+    """Whether a note is the receipt of a rehearsal."""
+    return path.startswith(_RECEIPT_PREFIX) and is_note(path)
 
 
 def is_unfinished(path: str) -> bool:
@@ -294,7 +305,7 @@ def load(repository: Repository, backup_id: str) -> Backup:
     names = [
         each
         for each in repository.names(backup_id)
-        if is_note(each) and each != MANIFEST_NAME and not is_unfinished(each)
+        if is_note(each) and each != MANIFEST_NAME and not is_unfinished(each) and not is_receipt(each)
     ]
     proofs, damaged = [], []
     for name in names:

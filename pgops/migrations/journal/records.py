@@ -8,8 +8,9 @@ in order, so they are never lost while the revision is kept.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,7 +81,11 @@ class RevisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One attempt to migrate, as the journal tells it."""
+    """One attempt to migrate, as the journal tells it.
+
+    ``rehearsal`` is what was seen on a copy before: ``id``, ``backup``, ``seconds`` in all and of each of
+    ``revisions``, ``stall`` (seconds). ``None`` where nothing was rehearsed.
+    """
 
     id: str
     environment: str
@@ -102,6 +107,7 @@ class RunRecord:
     promotion_overridden: bool
     reason: str | None
     version_table: str
+    rehearsal: Mapping[str, Any] | None = None
     revisions: tuple[RevisionRecord, ...] = ()
 
     @property
@@ -120,7 +126,8 @@ class RunRecord:
 
 _RUN_COLUMNS = (
     "id, environment, action, from_heads, to_heads, plan_hash, started_at, finished_at, outcome, error, operator, "
-    "host, git_commit, git_dirty, tool_version, backup, hazards_accepted, promotion_overridden, reason, version_table"
+    "host, git_commit, git_dirty, tool_version, backup, hazards_accepted, promotion_overridden, reason, version_table, "
+    "rehearsal"
 )
 _REVISION_COLUMNS = "revision, file, file_hash, message, started_at, finished_at, outcome, error, leftovers"
 
@@ -215,6 +222,7 @@ def begun(
     hazards_accepted: tuple[str, ...] = (),
     promotion_overridden: bool = False,
     reason: str | None = None,
+    rehearsal: Mapping[str, Any] | None = None,
 ) -> RunRecord:
     """The row of a run that begins now, with who runs it and from which commit."""
     commit, dirty = provenance.git_state(environment.project)
@@ -239,6 +247,7 @@ def begun(
         promotion_overridden=promotion_overridden,
         reason=None if reason is None else redact(reason),
         version_table=version_table,
+        rehearsal=rehearsal,
     )
 
 
@@ -248,8 +257,14 @@ def start_run(connection: Connection, run: RunRecord) -> None:
     execute(
         connection,
         f"INSERT INTO pgops.runs ({_RUN_COLUMNS}) VALUES ({', '.join(['%s'] * len(values))})",
-        [list(value) if isinstance(value, tuple) else value for value in values],
+        [_as_column(value) for value in values],
     )
+
+
+def _as_column(value: object) -> object:
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def finish_run(connection: Connection, run: str, outcome: str, error: str | None = None) -> None:
@@ -322,8 +337,9 @@ def runs(
         return []
     rows = fetch_all(
         connection,
+        # Through JSON: a journal that no run has brought up to date since lacks the column.
         f"""
-        SELECT {_RUN_COLUMNS}, EXISTS (SELECT 1 FROM pg_stat_activity AS a
+        SELECT {_RUN_COLUMNS.removesuffix("rehearsal")} pg_catalog.to_jsonb(r) -> 'rehearsal', EXISTS (SELECT 1 FROM pg_stat_activity AS a
                                         WHERE a.datname = current_database()
                                           AND a.application_name = 'pgops run ' || r.id)
           FROM pgops.runs AS r ORDER BY started_at DESC, id DESC LIMIT %s

@@ -50,6 +50,8 @@ _VERSIONS: tuple[str, ...] = (
     CREATE INDEX revisions_by_run ON pgops.revisions (run);
     CREATE INDEX revisions_by_revision ON pgops.revisions (revision, ordinal DESC);
     """,
+    # What was predicted for a run: the seconds of its rehearsal, beside which its own stand.
+    "ALTER TABLE pgops.runs ADD COLUMN rehearsal jsonb",
 )
 VERSION = len(_VERSIONS)
 

@@ -55,6 +55,7 @@ environments:
     backups: {store: local, jobs: 2, required_before: [migrate], keep: {last: 1, hourly: 1, daily: 1, weekly: 1, monthly: 1, yearly: 1, within: 1d}}
     alembic: {config: a.ini, name: n, x: {a: b}, environ: {A: b}}
     hazards: {large_rows: 1, large_bytes: 1B, exclude: [renaming-table], trace: never}
+    rehearsal: {required_before: [migrate], max_age: 12h}
 """
     )
     environment = project.environment("a")
