@@ -114,6 +114,24 @@ def test_json_has_the_documented_keys(staging: ProjectDirectory, database: Targe
     }
 
 
+def test_values_of_the_applications_own_settings_are_not_shown(
+    staging: ProjectDirectory, database: Target
+) -> None:
+    name = database.dbname
+    run_sql(
+        database,
+        f"ALTER DATABASE {name} SET app.jwt_secret = 'nobodys-business'",
+        f"ALTER DATABASE {name} SET work_mem = '7MB'",
+    )
+    staging.run("backup", "--json")
+    shown = staging.run("backup.show", "--json")
+    assert answer(shown)["manifest"]["settings"] == [
+        {"role": None, "name": "app.jwt_secret", "value": None},
+        {"role": None, "name": "work_mem", "value": "7MB"},
+    ]
+    assert "nobodys-business" not in shown.text + staging.run("backup.show").text
+
+
 def test_damage_is_named_with_exit_code_9(staging: ProjectDirectory) -> None:
     made = answer(staging.run("backup", "--json"))["backup"]
     (Path(made["path"]) / "added").write_text("")

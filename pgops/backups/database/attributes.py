@@ -326,7 +326,7 @@ def unsettable(connection: Connection, settings: Sequence[Setting]) -> tuple[Set
 
 def shown_value(setting: Setting) -> str:
     """A setting's value for people. One of the application's own (``app.jwt_secret``) can be a secret: it is not shown."""
-    return "another value, not shown" if "." in setting.name else repr(setting.value)
+    return "another value, not shown" if setting.may_be_secret else repr(setting.value)
 
 
 def existing_roles(connection: Connection, wanted: Sequence[str]) -> frozenset[str]:

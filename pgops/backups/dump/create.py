@@ -164,6 +164,7 @@ def create(
                         observer,
                     )
                 observer.step(f"publishing to {repository.location(backup_id)}")
+                manifest = repository.conceal(manifest)
                 unproven = staging.seal(manifest.files)
                 if unproven:
                     # What lies there in the end was not read by anybody: no proof is written.

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 import re
 import secrets
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pgops.backups.manifest.json_reader import MalformedError, Reader
+from pgops.backups.manifest.json_reader import MalformedError, Reader, load_object
 from pgops.backups.manifest.seal import NO_KEYS, Keys, Origin, open_sealed, seal
 from pgops.errors import VerificationError
 
@@ -104,6 +105,11 @@ class Setting:
     name: str
     value: str
 
+    @property
+    def may_be_secret(self) -> bool:
+        """Whether it is one of the application's own (``app.jwt_secret``): its value is not for the screen."""
+        return "." in self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Locale:
@@ -135,7 +141,8 @@ class Manifest:
     """Everything known about one backup. Times are aware and in UTC.
 
     ``invalid_indexes`` is ``None`` in a manifest of before they were noted down; ``tablespaces`` and ``named_roles``
-    (of policies and user mappings) are empty in one.
+    (of policies and user mappings) are empty in one. In an encrypted store the values of ``settings`` lie in
+    ``sealed_settings``, and nowhere else; ``settings`` is empty until they are revealed.
     """
 
     id: str
@@ -168,6 +175,7 @@ class Manifest:
     invalid_indexes: tuple[InvalidIndex, ...] | None = None
     tablespaces: tuple[str, ...] = ()
     named_roles: tuple[str, ...] = ()
+    sealed_settings: str = ""
     format: int = FORMAT
 
     @property
@@ -182,7 +190,22 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return seal(_plain(self))
+        return seal(_plain(dataclasses.replace(self, settings=()) if self.sealed_settings else self))
+
+    def as_json(self) -> dict[str, object]:
+        """What ``backup.show --json`` says: the manifest, without the values of the application's own settings."""
+        shown: dict[str, object] = json.loads(self.to_json())
+        if not self.sealed_settings:
+            shown["settings"] = [
+                {"role": each.role, "name": each.name, "value": None if each.may_be_secret else each.value}
+                for each in self.settings
+            ]
+        return shown
+
+    @property
+    def settings_json(self) -> str:
+        """The settings by themselves, for whoever encrypts them; see :func:`parse_settings`."""
+        return json.dumps(_plain(self.settings))
 
     @property
     def digest(self) -> str:
@@ -369,10 +392,7 @@ def _manifest(read: Reader) -> Manifest:
             locale.text_or_none("locale"),
         ),
         owner=read.text("owner"),
-        settings=tuple(
-            Setting(each.text_or_none("role"), each.text("name"), each.text("value"))
-            for each in read.objects("settings")
-        ),
+        settings=_settings(read),
         acl=read.texts_or_none("acl"),
         warnings=read.texts("warnings"),
         compression=read.text("compression"),
@@ -381,7 +401,26 @@ def _manifest(read: Reader) -> Manifest:
         invalid_indexes=_invalid_indexes(read),
         tablespaces=read.texts_if_given("tablespaces"),
         named_roles=read.texts_if_given("named_roles"),
+        sealed_settings=read.text_if_given("sealed_settings"),
     )
+
+
+def _settings(read: Reader) -> tuple[Setting, ...]:
+    return tuple(
+        Setting(each.text_or_none("role"), each.text("name"), each.text("value"))
+        for each in read.objects("settings")
+    )
+
+
+def parse_settings(text: bytes, *, where: str) -> tuple[Setting, ...]:
+    """Settings as :attr:`Manifest.settings_json` writes them.
+
+    :raises VerificationError: they are not that.
+    """
+    try:
+        return _settings(load_object(b'{"settings": %b}' % text))
+    except MalformedError as error:
+        raise VerificationError(f"the settings of {where} are damaged: {error}") from error
 
 
 def _invalid_indexes(read: Reader) -> tuple[InvalidIndex, ...] | None:

@@ -12,7 +12,10 @@ decrypted again with an identity from here, and must give what was read: without
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import threading
@@ -21,7 +24,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from pgops.backups.manifest.manifest import File, Manifest
+from pgops.backups.manifest.manifest import File, Manifest, parse_settings
 from pgops.backups.manifest.seal import Keys
 from pgops.backups.repository.cache import private_directory, staging_directory
 from pgops.backups.repository.plain_files import NotPlainError, plain_stream
@@ -101,6 +104,28 @@ class EncryptedRepository:
 
     def read(self, backup_id: str, name: str) -> bytes:
         return self._inner.read(backup_id, name)
+
+    def conceal(self, manifest: Manifest) -> Manifest:
+        if not manifest.settings:
+            return manifest
+        sealed = self._pyrage.encrypt(manifest.settings_json.encode(), self._recipients)
+        return dataclasses.replace(manifest, sealed_settings=base64.b64encode(sealed).decode())
+
+    def reveal(self, manifest: Manifest) -> Manifest:
+        if not manifest.sealed_settings:
+            return manifest
+        identities = self._identities()
+        try:
+            opened = self._pyrage.decrypt(base64.b64decode(manifest.sealed_settings), identities)
+        except (binascii.Error, self._pyrage.DecryptError) as error:
+            raise SealedError(
+                f"backup {manifest.id}: the settings in its manifest can't be decrypted: {error}",
+                untouched="the backup was left as it is",
+                hint=f"is stores.{self._store}.encrypt.identity one of its recipients? if so, the manifest is damaged",
+            ) from error
+        return dataclasses.replace(
+            manifest, settings=parse_settings(opened, where=self.location(manifest.id))
+        )
 
     def names(self, backup_id: str) -> list[str]:
         return sorted(name.removesuffix(SUFFIX) for name in self._inner.names(backup_id))

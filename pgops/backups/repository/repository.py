@@ -157,6 +157,15 @@ class Repository(Protocol):
         :raises VerificationError: what is there is no such file: a link, a FIFO, a device, or far too large.
         """
 
+    def conceal(self, manifest: Manifest) -> Manifest:
+        """The manifest as it may lie here for everybody who can read the repository."""
+
+    def reveal(self, manifest: Manifest) -> Manifest:
+        """The manifest with everything that a restore needs.
+
+        :raises PgopsError: what was concealed can't be decrypted here.
+        """
+
     def names(self, backup_id: str) -> list[str]:
         """Every file of a backup, relative with ``/``, notes and strangers included; sorted."""
 
@@ -285,6 +294,14 @@ class Listing:
 
     backups: tuple[Backup, ...]
     damaged: tuple[tuple[str, str], ...] = ()
+
+
+def revealed(repository: Repository, backup: Backup) -> Backup:
+    """The backup with everything that a restore needs to know of it.
+
+    :raises PgopsError: what is encrypted of its manifest can't be decrypted here.
+    """
+    return dataclasses.replace(backup, manifest=repository.reveal(backup.manifest))
 
 
 def load(repository: Repository, backup_id: str) -> Backup:

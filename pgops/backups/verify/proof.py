@@ -62,12 +62,12 @@ def prove(
     :raises BlockedError: the server can't take this backup: older, or without an extension.
     :raises UnreachableError: the server was lost; nothing is recorded.
     """
-    manifest = backup.manifest
     with (
         _opened(repository, backup, now, progress) as directory,
         database_errors(scratch),
         restore_lock(scratch, scratch.with_database(SCRATCH), wait=lock_wait) as admin,
     ):
+        manifest = repository.reveal(backup.manifest)
         started = time.monotonic()
         step(f"checking every hash of {backup.id}")
         problems = [*about_the_backup(backup), *check_files(directory, manifest, progress)]

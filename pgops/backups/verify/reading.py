@@ -151,6 +151,7 @@ def verify(
     started = time.monotonic()
     problems = [*about_the_backup(backup)]
     try:
+        repository.reveal(manifest)
         with repository.local(backup.id, progress) as root:
             problems += _read_whole(choice.toolset, root, manifest, progress)
     except SealedError as error:

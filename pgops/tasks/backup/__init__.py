@@ -145,15 +145,13 @@ def show(
     json: bool = False,
 ) -> None:
     """Show one backup: server, tools, tables and rows, warnings, proofs."""
-    import json as jsonlib
-
     from pgops.backups.repository import open_repository
     from pgops.tasks.backup.select import here, select_backup
 
     environment = load_environment(context, env)
     found = select_backup(console, open_repository(environment), backup, here(console, environment))
     words.show(console, found)
-    console.result({"backup": found.as_json(), "manifest": jsonlib.loads(found.manifest.to_json())})
+    console.result({"backup": found.as_json(), "manifest": found.manifest.as_json()})
 
 
 @task(

@@ -59,6 +59,7 @@ def run(
     from pgops.backups.load.side_database import Hooks
     from pgops.backups.repository import open_repository
     from pgops.backups.repository.origin import origin_at
+    from pgops.backups.repository.repository import revealed
     from pgops.backups.restore.in_place import restore_in_place
     from pgops.backups.restore.plan import plan_restore
     from pgops.backups.restore.restore import restore
@@ -81,11 +82,10 @@ def run(
     target = target_for(environment)
     _honour_stamp(console, environment, target)
     repository = open_repository(source)
+    origin = origin_at(target) if source is environment else here(console, source)
     looked = plan_restore(
         target,
-        select_backup(
-            console, repository, backup, origin_at(target) if source is environment else here(console, source)
-        ),
+        revealed(repository, select_backup(console, repository, backup, origin)),
         with_owners=not no_owner,
         with_tablespaces=not no_tablespaces,
         beside=not in_place,

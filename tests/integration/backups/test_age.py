@@ -18,16 +18,26 @@ from pgops.backups.dump import create as backups_create
 from pgops.backups.repository import Repository, find, listing, open_repository
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.encryption import EncryptedRepository
+from pgops.backups.repository.repository import revealed
 from pgops.backups.retention.policy import decide
 from pgops.backups.retention.prune import candidates
 from pgops.backups.verify.proof import prove
 from pgops.backups.verify.reading import ProblemsError, check_files, verify
 from pgops.environments import Encryption, Keep, Store
 from pgops.errors import ConfigurationError, PgopsError, SecretError, VerificationError
-from pgops.postgres import Target
+from pgops.postgres import Target, identifier
 from pgops.secrets.references import CommandSecret, EnvSecret, FileSecret, known_secrets
 from tests.support.backups import made_up_contents, manifest_for, write_files
-from tests.support.restores import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
+from tests.support.restores import (
+    NOW,
+    drop_all,
+    environment_for,
+    put_back,
+    run_sql,
+    small_data,
+    table_hashes,
+    value,
+)
 
 
 @pytest.fixture
@@ -53,8 +63,14 @@ def test_nothing_is_in_clear_and_everything_comes_back(
     small_data(database)
     run_sql(database, "INSERT INTO knowledge (content) VALUES ('an uncommon phrase')")
     before = table_hashes(database)
+    secret = (
+        f"ALTER DATABASE {identifier(database.dbname)} SET app.jwt_secret = 'a value of nobody''s business'"
+    )
+    run_sql(database, secret)
     repository = repository_at(tmp_path / "backups", *key)
-    backup = backups_create.create(environment_for(database, tmp_path), database, repository=repository)
+    backups_create.create(environment_for(database, tmp_path), database, repository=repository)
+    backup = find(repository, "latest")
+    assert backup.verified
 
     home = tmp_path / "backups" / "test" / backup.id
     files = [each for each in home.rglob("*") if each.is_file()]
@@ -66,9 +82,30 @@ def test_nothing_is_in_clear_and_everything_comes_back(
     assert all(each.read_bytes().startswith(b"age-encryption.org/v1\n") for each in sealed)
     assert verify(repository, find(repository, "latest"), now=NOW).ok
 
-    run_sql(database, "DELETE FROM knowledge")
-    put_back(database, repository, backup)
+    assert not any(b"of nobody" in each.read_bytes() for each in files), "settings are sealed too"
+
+    # Into a server that has nothing of it.
+    drop_all(database)
+    put_back(database, repository, revealed(repository, backup))
     assert table_hashes(database) == before
+    assert value(database, "SELECT current_setting('app.jwt_secret')") == "a value of nobody's business"
+    drop_all(database)
+
+
+def test_a_sealed_setting_that_nobody_can_open_is_a_problem_of_the_backup(
+    database: Target, tmp_path: Path, key: tuple[str, Path]
+) -> None:
+    small_data(database)
+    run_sql(database, f"ALTER DATABASE {identifier(database.dbname)} SET app.jwt_secret = 'x'")
+    repository = repository_at(tmp_path / "backups", *key)
+    made = backups_create.create(environment_for(database, tmp_path), database, repository=repository)
+    for harm in ("not base64!", made.manifest.sealed_settings[:-8]):
+        manifest = dataclasses.replace(made.manifest, sealed_settings=harm)
+        (Path(made.path) / "manifest.json").write_text(manifest.to_json())
+        damaged = find(repository, made.id)
+        with pytest.raises(VerificationError, match="settings in its manifest can't be decrypted"):
+            revealed(repository, damaged)
+        assert any("settings" in each for each in verify(repository, damaged, now=NOW).problems)
     drop_all(database)
 
 
