@@ -24,3 +24,11 @@ def engine(docker_engine: str) -> Iterator[Engine]:
 def compose_project(engine: Engine, tmp_path: Path) -> Iterator[EngineProject]:
     with engine_project(engine, tmp_path / "project") as project:
         yield project
+
+
+@pytest.fixture(scope="module")
+def running(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProject]:
+    """A database that is up, for tests that leave it as it is."""
+    with engine_project(engine, tmp_path_factory.mktemp("running") / "project") as project:
+        project.up()
+        yield project

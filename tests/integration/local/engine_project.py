@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from pgops.errors import PgopsError
 from pgops.local.compose import ServiceSpec, connection_facts, load
 from pgops.local.engine import server
 from pgops.local.engine.client import Engine, Event
@@ -132,3 +135,10 @@ def engine_project(engine: Engine, directory: Path) -> Iterator[EngineProject]:
         yield project
     finally:
         project.clean()
+
+
+def refused(project: EngineProject, kind: type[PgopsError], timeout: float = 60) -> PgopsError:
+    with pytest.raises(kind) as caught:
+        project.up(timeout)
+    assert caught.value.hint, "every failure says what to do"
+    return caught.value
