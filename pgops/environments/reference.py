@@ -11,21 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pgops.environments.hazard_rules import OWN_RULES, SQUAWK_RULES
-from pgops.environments.spec import (
-    ALEMBIC,
-    BACKUPS,
+from pgops.environments.kinds import (
     BYTES,
-    COMPOSE,
-    DOCUMENT,
-    ENVIRONMENT,
-    ENVIRONMENT_NAME,
-    HAZARDS,
-    KEEP,
-    REHEARSAL,
-    SECRET_SOURCES,
-    STORE,
-    TIMEOUTS,
-    WORD,
     Boolean,
     Choice,
     Duration,
@@ -39,6 +26,21 @@ from pgops.environments.spec import (
     Size,
     Table,
     Text,
+)
+from pgops.environments.spec import (
+    ALEMBIC,
+    BACKUPS,
+    COMPOSE,
+    DOCUMENT,
+    ENVIRONMENT,
+    ENVIRONMENT_NAME,
+    HAZARDS,
+    KEEP,
+    REHEARSAL,
+    SECRET_SOURCES,
+    STORE,
+    TIMEOUTS,
+    WORD,
 )
 from pgops.units import SECONDS
 

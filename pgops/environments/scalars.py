@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pgops.environments.spec import BYTES, Boolean, Choice, Duration, File, Integer, Kind, Size, Text
+from pgops.environments.kinds import BYTES, Boolean, Choice, Duration, File, Integer, Kind, Size, Text
 from pgops.environments.tree import Node, Scalar
 from pgops.environments.words import did_you_mean, listed, shown
 from pgops.units import SECONDS

@@ -8,22 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pgops.environments.spec import (
-    ALEMBIC,
-    BACKUPS,
+from pgops.environments.kinds import (
     BYTES,
-    COMPOSE,
-    DEFAULTS,
-    DOCUMENT,
-    ENVIRONMENT,
-    HAZARDS,
-    KEEP,
-    PASSWORD,
-    REHEARSAL,
-    SECRET_SOURCES,
-    STORE,
-    TIMEOUTS,
-    VALUE,
     Boolean,
     Choice,
     Duration,
@@ -37,6 +23,22 @@ from pgops.environments.spec import (
     Size,
     Table,
     Text,
+)
+from pgops.environments.spec import (
+    ALEMBIC,
+    BACKUPS,
+    COMPOSE,
+    DEFAULTS,
+    DOCUMENT,
+    ENVIRONMENT,
+    HAZARDS,
+    KEEP,
+    PASSWORD,
+    REHEARSAL,
+    SECRET_SOURCES,
+    STORE,
+    TIMEOUTS,
+    VALUE,
 )
 from pgops.units import SECONDS
 
