@@ -170,6 +170,25 @@ def test_promotion_by_file_hash(project: ProjectDirectory, make_database: Callab
     assert [row["edited"] for row in rows] == [["aa01"], []]
 
 
+def test_promotion_by_the_sql_that_a_file_emits(
+    project: ProjectDirectory, make_database: Callable[[], Target]
+) -> None:
+    targets = three_environments(project, make_database)
+    alembic = AlembicProject.make(project.path)
+    alembic.revision("aa01", None, "from helper import NAME; op.execute(f'CREATE TABLE {NAME} (id int)')")
+    helper = project.path / "helper.py"
+    helper.write_text("NAME = 'tried'\n")
+    assert project.run("migrate", "--env=staging", "--yes").code == 0
+    helper.write_text("NAME = 'untried'\n")
+    assert parsed(project.run("migrate.plan", "--env=prod", "--json"))["promotion"]["other_sql"] == ["aa01"]
+    ran = project.run("migrate", "--env=prod", "--confirm=production", "--json")
+    assert (ran.code, "emitted other SQL in staging: aa01" in error(ran)["message"]) == (7, True)
+    assert tables(targets["production"]) == set()
+    helper.write_text("NAME = 'tried'\n")
+    assert project.run("migrate", "--env=prod", "--confirm=production").code == 0
+    assert "tried" in tables(targets["production"])
+
+
 def test_required_backup_is_taken_first_and_recorded(
     project: ProjectDirectory, database: Target, alembic: AlembicProject
 ) -> None:

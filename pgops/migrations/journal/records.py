@@ -286,10 +286,12 @@ def start_revision(
     file_hash: str,
     message: str,
     version_table: str,
+    sql_hash: str | None = None,
     after: int | None = None,
 ) -> int:
     """Record that a revision begins; gives the row's number. A retry is a row of its own.
 
+    :param sql_hash: of the SQL that it emitted when it was planned; ``None`` where that is not known.
     :param after: the row of the revision that succeeded just before, closed in the same round trip.
     """
     row = fetch_one(
@@ -297,10 +299,10 @@ def start_revision(
         """
         WITH done AS (UPDATE pgops.revisions SET outcome = 'succeeded', finished_at = clock_timestamp()
                        WHERE ordinal = %s)
-        INSERT INTO pgops.revisions (run, revision, file, file_hash, message, version_table, outcome)
-        VALUES (%s, %s, %s, %s, %s, %s, 'running') RETURNING ordinal
+        INSERT INTO pgops.revisions (run, revision, file, file_hash, sql_hash, message, version_table, outcome)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, 'running') RETURNING ordinal
         """,
-        (after, run, revision, file, file_hash, message, version_table),
+        (after, run, revision, file, file_hash, sql_hash, message, version_table),
     )
     assert row is not None
     return int(row[0])
@@ -380,8 +382,10 @@ def unfinished(connection: Connection, *, but: str) -> list[tuple[str, dt.dateti
 
 def succeeded_files(
     connection: Connection, environment: str, trusted: Collection[str] = ()
-) -> frozenset[tuple[str, str]]:
-    """Every (revision, file hash) that was run in ``environment``, by its own journal; a stamp runs nothing.
+) -> frozenset[tuple[str, str, str | None]]:
+    """Every (revision, file hash, SQL hash) that was run in ``environment``, by its own journal; a stamp runs nothing.
+
+    The hash of the SQL is ``None`` where it was not known, or not noted down yet.
 
     :raises UntrustedError: the journal is not to be believed.
     """
@@ -390,12 +394,13 @@ def succeeded_files(
     rows = fetch_all(
         connection,
         """
-        SELECT DISTINCT v.revision, v.file_hash FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
+        -- Through JSON: a journal that no run has brought up to date since lacks the column.
+        SELECT DISTINCT v.revision, v.file_hash, pg_catalog.to_jsonb(v) ->> 'sql_hash' FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
          WHERE v.outcome = 'succeeded' AND r.action = 'upgrade' AND r.environment = %s
         """,
         (environment,),
     )
-    return frozenset((revision, file_hash) for revision, file_hash in rows)
+    return frozenset((revision, file_hash, sql_hash) for revision, file_hash, sql_hash in rows)
 
 
 def origin(connection: Connection, revision: str, trusted: Collection[str] = ()) -> str | None:

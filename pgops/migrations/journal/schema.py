@@ -52,6 +52,8 @@ _VERSIONS: tuple[str, ...] = (
     """,
     # What was predicted for a run: the seconds of its rehearsal, beside which its own stand.
     "ALTER TABLE pgops.runs ADD COLUMN rehearsal jsonb",
+    # What a revision emitted: its file may read and import others.
+    "ALTER TABLE pgops.revisions ADD COLUMN sql_hash text",
 )
 VERSION = len(_VERSIONS)
 

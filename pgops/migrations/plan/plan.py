@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,7 +43,8 @@ class PlannedRevision:
     """One revision that would run.
 
     ``sql`` is what it emits; where ``reads_data`` says why it can't be known beforehand, ``sql`` is
-    only its beginning and never meant to be run.
+    only its beginning and never meant to be run. ``sql_hash`` is of its own SQL, as it was rendered; ``None`` where
+    it ``varies``, emits other SQL each time it is read: then the file alone is known.
     """
 
     revision: str
@@ -54,6 +55,8 @@ class PlannedRevision:
     reads_data: str | None
     heads_after: tuple[str, ...]
     hazards: tuple[Hazard, ...] = ()
+    sql_hash: str | None = None
+    varies: bool = False
 
     def as_dict(self, project: Path) -> dict[str, object]:
         """The revision in ``migrate.plan --json``."""
@@ -63,6 +66,7 @@ class PlannedRevision:
             "file": relative(self.file, project),
             "file_hash": self.hash,
             "sql": self.sql,
+            "sql_hash": self.sql_hash,
             "reads_data": self.reads_data,
             "hazards": [each.as_dict() for each in self.hazards],
         }
@@ -194,13 +198,20 @@ def _through_alembic(
         if to is not None:
             known_revision(history, to)
 
+        # Times and random values, or a counter: no hash can say what will run.
+        varying: set[str] = set()
+
         def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
             if unknown := history.unknown(heads):
                 raise AheadError.of(unknown, environment, connection, known=len(history.revisions))
             steps = _steps(alembic, history, heads, to, action)
             rendered = _rendered(alembic, context, steps, heads)
+            again = _rendered(alembic, context, steps, heads)
+            varying.update(
+                here.revision for here, there in zip(rendered, again, strict=True) if here != there
+            )
             plans.append(
-                _plan(environment, target, found_identity, action, alembic, history, heads, rendered)
+                _plan(environment, target, found_identity, action, alembic, history, heads, rendered, varying)
             )
             return ()
 
@@ -216,7 +227,49 @@ def _through_alembic(
             hint="bring them to the same revision with plain Alembic first",
         )
     empty = () if history.revisions else (no_revisions(alembic.location),)
-    return replace(plans[0], notes=(*plans[0].notes, *skipped, *empty), command=command)
+    notes = tuple(
+        f"{each} emits other SQL each time it is read (times, random values): the plan's hash covers its file only"
+        for each in sorted(varying)
+    )
+    return replace(plans[0], notes=(*plans[0].notes, *skipped, *empty, *notes), command=command)
+
+
+def sql_hashes_now(plan: Plan) -> dict[str, str]:
+    """The hash of the SQL that each pending revision emits now; whatever env.py and the revisions read is read again.
+
+    :raises PgopsError: what :func:`make_plan` raises.
+    """
+    from alembic.runtime.migration import RevisionStep
+
+    found: dict[str, str] = {}
+    with alembic_environment(
+        plan.environment,
+        plan.target,
+        plan.identity,
+        settings=look_settings(plan.environment),
+        looking=True,
+        command=plan.command,
+        scripts=plan.scripts,
+    ) as alembic:
+        script: Any = alembic.script
+        steps = [
+            RevisionStep(script.revision_map, script.get_revision(each.revision), plan.action == "upgrade")
+            for each in plan.pending
+        ]
+
+        def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
+            found.update(
+                (each.revision, text_hash(each.body)) for each in _rendered(alembic, context, steps, heads)
+            )
+            return ()
+
+        alembic.run(work, mutate=False)
+    return found
+
+
+def text_hash(sql: str) -> str:
+    """SHA-256 of SQL, in hex."""
+    return hashlib.sha256(sql.encode(errors="surrogatepass")).hexdigest()
 
 
 def _steps(
@@ -263,6 +316,7 @@ def _plan(
     history: History,
     heads: Sequence[str],
     rendered: Sequence[Rendered],
+    varying: Collection[str],
 ) -> Plan:
     current = tuple(sorted(heads))
     pending = tuple(
@@ -274,6 +328,8 @@ def _plan(
             sql=each.sql,
             reads_data=each.unreadable,
             heads_after=each.heads_after,
+            sql_hash=None if each.revision in varying else text_hash(each.body),
+            varies=each.revision in varying,
         )
         for each in rendered
     )
@@ -312,7 +368,7 @@ def plan_hash(
         "database_oid": found_identity.database_oid,
         "action": action,
         "current": sorted(current),
-        "pending": [[each.revision, each.hash, each.sql] for each in pending],
+        "pending": [[each.revision, each.hash, None if each.varies else each.sql] for each in pending],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -22,10 +22,14 @@ from pgops.migrations.alembic_env.failures import describe
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What one revision emits. ``unreadable`` says why the SQL is not all of it: the revision reads data."""
+    """What one revision emits. ``unreadable`` says why the SQL is not all of it: the revision reads data.
+
+    ``body`` is the revision's own SQL, without what Alembic does around it (transaction, version table).
+    """
 
     revision: str
     sql: str
+    body: str
     unreadable: str | None
     heads_after: tuple[str, ...]
 
@@ -54,15 +58,18 @@ def render(
             with offline.begin_transaction(_per_migration=True):
                 if not maintainer.heads and step.is_upgrade:
                     offline._version.create(offline.connection)  # type: ignore[arg-type]
+                begins = buffer.tell()
                 try:
                     step.migration_fn(**arguments)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code raises anything; it is shown
                     problem = describe(error)
+                body = buffer.getvalue()[begins:]
                 maintainer.update_to_step(step)
             found.append(
                 Rendered(
                     revision=step.revision.revision,
                     sql=buffer.getvalue(),
+                    body=body,
                     unreadable=problem,
                     heads_after=tuple(sorted(maintainer.heads)),
                 )

@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 class Promotion:
     """What the environment before this one says about the pending revisions.
 
-    ``missing`` never succeeded there; ``different`` did, with another file; ``unknown`` says why it
-    could not be asked.
+    ``missing`` never succeeded there; ``different`` did, with another file; ``other_sql`` did with the same file, but
+    it emitted other SQL there; ``unknown`` says why it could not be asked.
     """
 
     before: str
     missing: tuple[str, ...] = ()
     different: tuple[str, ...] = ()
+    other_sql: tuple[str, ...] = ()
     unknown: str | None = None
 
     @property
     def granted(self) -> bool:
-        """Every pending revision has been through the environment before, as the same file."""
-        return not (self.missing or self.different or self.unknown)
+        """Every pending revision has been through the environment before, as the same file and with the same SQL."""
+        return not (self.missing or self.different or self.other_sql or self.unknown)
 
     def __str__(self) -> str:
         if self.unknown:
@@ -43,6 +44,11 @@ class Promotion:
             parts.append(f"not yet applied in {self.before}: {', '.join(self.missing)}")
         if self.different:
             parts.append(f"applied in {self.before} from another file: {', '.join(self.different)}")
+        if self.other_sql:
+            parts.append(
+                f"emitted other SQL in {self.before}: {', '.join(self.other_sql)} (what the file reads or imports"
+                " changed since, or depends on the environment)"
+            )
         return "; ".join(parts) or f"every pending revision succeeded in {self.before}"
 
     def as_dict(self) -> dict[str, object]:
@@ -52,6 +58,7 @@ class Promotion:
             "granted": self.granted,
             "missing": list(self.missing),
             "different": list(self.different),
+            "other_sql": list(self.other_sql),
             "unknown": self.unknown,
         }
 
@@ -66,15 +73,28 @@ def check_server(plan: Plan) -> None:
 
 
 def promotion(
-    before: str, pending: Sequence[PlannedRevision], succeeded: frozenset[tuple[str, str]]
+    before: str, pending: Sequence[PlannedRevision], succeeded: frozenset[tuple[str, str, str | None]]
 ) -> Promotion:
-    """Compare the pending files with what succeeded in the environment before; pure."""
-    revisions = {revision for revision, _hash in succeeded}
-    lacking = [each for each in pending if (each.revision, each.hash) not in succeeded]
+    """Compare the pending files and their SQL with what succeeded in the environment before; pure.
+
+    SQL that is not known (on either side) is not compared: the file alone decides.
+    """
+    revisions = {revision for revision, _file, _sql in succeeded}
+    emitted: dict[tuple[str, str], set[str | None]] = {}
+    for revision, file, sql in succeeded:
+        emitted.setdefault((revision, file), set()).add(sql)
+    lacking = [each for each in pending if (each.revision, each.hash) not in emitted]
+    others = [
+        each.revision
+        for each in pending
+        if (there := emitted.get((each.revision, each.hash))) and not there & {None, each.sql_hash}
+        if each.sql_hash is not None
+    ]
     return Promotion(
         before=before,
         missing=tuple(each.revision for each in lacking if each.revision not in revisions),
         different=tuple(each.revision for each in lacking if each.revision in revisions),
+        other_sql=tuple(others),
     )
 
 

@@ -13,7 +13,7 @@ from pgops.migrations import journal
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
-from pgops.migrations.plan.plan import Plan, PlannedRevision, relative
+from pgops.migrations.plan.plan import Plan, PlannedRevision, relative, sql_hashes_now
 from pgops.migrations.revisions.history import file_hash
 from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run
@@ -174,6 +174,15 @@ class Run:
                 untouched="nothing was applied",
                 hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
             )
+        now = sql_hashes_now(plan)
+        if other := [
+            each.revision for each in plan.pending if each.sql_hash not in (None, now[each.revision])
+        ]:
+            raise PlanChangedError(
+                f"{', '.join(other)} emits other SQL than when this was planned: what it reads changed",
+                untouched="nothing was applied",
+                hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
+            )
         return None
 
     def _heads(self, connection: Connection) -> tuple[str, ...]:
@@ -289,6 +298,7 @@ class Run:
             planned.revision,
             file=relative(planned.file, self.attempt.plan.environment.project),
             file_hash=planned.hash,
+            sql_hash=planned.sql_hash,
             message=planned.message,
             version_table=str(self.attempt.plan.version_table),
             after=None if self.attempt.unrecorded is None else self.attempt.unrecorded.ordinal,

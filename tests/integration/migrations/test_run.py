@@ -559,6 +559,39 @@ def test_a_plan_that_no_longer_holds_stops(tmp_path: Path, database: Target) -> 
     assert heads(database) == {"aa01"}
 
 
+def test_what_runs_is_what_was_planned_whatever_a_revision_reads(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path)
+    script = tmp_path / "up.sql"
+    script.write_text("CREATE TABLE harmless (id int)")
+    project.revision("aa01", None, "op.create_table('first', sa.Column('id', sa.Integer))")
+    project.revision("aa02", "aa01", f"op.execute(open({str(script)!r}).read())")
+    plan = make_plan(project.environment(database), database)
+    script.write_text("CREATE TABLE harmful (id int)")
+    with pytest.raises(PlanChangedError, match="aa02 emits other SQL than when this was planned"):
+        carry_out(plan)
+    assert not tables(database)
+    script.write_text("CREATE TABLE harmless (id int)")
+    assert carry_out(plan).applied == ("aa01", "aa02")
+
+
+def test_a_revision_that_emits_other_sql_each_time_runs_and_the_plan_says_so(
+    tmp_path: Path, database: Target
+) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01")
+    project.revision(
+        "aa02", "aa01", "import uuid; op.execute(f\"CREATE TABLE made AS SELECT '{uuid.uuid4()}' AS id\")"
+    )
+    environment = project.environment(database)
+    plan = make_plan(environment, database)
+    assert [each.sql_hash is None for each in plan.pending] == [False, True]
+    assert plan.notes == (
+        "aa02 emits other SQL each time it is read (times, random values): the plan's hash covers its file only",
+    )
+    assert make_plan(environment, database).hash == plan.hash
+    assert carry_out(plan).applied == ("aa01", "aa02")
+
+
 def test_a_second_run_of_the_same_plan_finds_it_done(tmp_path: Path, database: Target) -> None:
     project = AlembicProject.make(tmp_path)
     project.chain("aa01")

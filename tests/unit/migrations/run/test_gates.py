@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,36 @@ def planned(*names: str) -> list[PlannedRevision]:
 
 
 def test_the_same_file_must_have_succeeded() -> None:
-    seen = frozenset({("a", "hash of a"), ("b", "another hash"), ("b", "yet another")})
+    seen = frozenset({("a", "hash of a", None), ("b", "another hash", None), ("b", "yet another", "x")})
     found = promotion("staging", planned("a", "b", "c"), seen)
     assert (found.missing, found.different, found.granted) == (("c",), ("b",), False)
     assert str(found) == "not yet applied in staging: c; applied in staging from another file: b"
     assert promotion("staging", planned("a"), seen).granted
     assert promotion("staging", [], frozenset()).granted
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "granted"),
+    [
+        ("x", {"x"}, True),
+        ("x", {"y"}, False),
+        ("x", {"y", "x"}, True),
+        ("x", {None}, True),
+        ("x", {"y", None}, True),
+        (None, {"y"}, True),
+    ],
+)
+def test_so_must_its_sql_where_both_sides_know_it(
+    here: str | None, there: set[str | None], *, granted: bool
+) -> None:
+    pending = [replace(each, sql_hash=here) for each in planned("a")]
+    found = promotion("staging", pending, frozenset(("a", "hash of a", sql) for sql in there))
+    assert found.granted == granted
+    if not granted:
+        assert (found.missing, found.different, found.other_sql) == ((), (), ("a",))
+        assert str(found).startswith(
+            "emitted other SQL in staging: a (what the file reads or imports changed"
+        )
 
 
 def test_what_could_not_be_asked_is_not_granted() -> None:
