@@ -57,7 +57,7 @@ def init(
         console.say("  pgops works beside it; to have its tasks in invoke too, see docs/adopting.md")
     for name, text in missing.items():
         console.say(f"\n{console.style(name, 'bold')}:")
-        console.say("".join(f"  {line}\n" if line else "\n" for line in text.splitlines()))
+        console.verbatim("".join(f"  {line}\n" if line else "\n" for line in text.splitlines()))
     written: list[str] = []
     if missing and not dry_run:
         console.agree(f"Write {' and '.join(missing)}", yes=yes, untouched="nothing was written")
