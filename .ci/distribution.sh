@@ -36,7 +36,8 @@ try() {
     "$program" --version
     "$program" completion --shell=bash >completion.bash
     "$program" completion --shell=zsh >completion.zsh
-    test -s completion.bash -a -s completion.zsh
+    "$program" completion --shell=fish >completion.fish
+    test -s completion.bash -a -s completion.zsh -a -s completion.fish
     "$program" init --yes --json >init.json
     "$program" env.list >/dev/null
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pgops.errors import PgopsError, UsageError
 
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "fish")
 _MARK = "# completion of invoke and pgops"
 
 
@@ -55,34 +55,42 @@ def script(shell: str) -> str:
 def install(shell: str, *, home: Path, environ: Mapping[str, str]) -> Installed:
     """Put the script where per-user completions live, and have the shell's start-up file read it.
 
-    The start-up file gets one line with a mark; a second installation finds and replaces it.
+    The start-up file gets one line with a mark; a second installation finds and replaces it. Fish reads a
+    directory at its start, and needs no line.
 
     :raises PgopsError: a file cannot be written.
     """
     text = script(shell)
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    start_up: Path | None = None
     if shell == "bash":
         # Bash-completion, where it is active, finds a file by the command's name here.
         own = environ.get("BASH_COMPLETION_USER_DIR")
         path = (Path(own) if own else data / "bash-completion") / "completions" / "inv"
         start_up = home / ".bashrc"
+    elif shell == "fish":
+        path = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "fish" / "conf.d" / "pgops.fish"
     else:
         path = data / "zsh" / "site-functions" / "_inv"
         start_up = Path(environ.get("ZDOTDIR") or home) / ".zshrc"
     quoted = shlex.quote(str(path))
     line = f"[ -r {quoted} ] && . {quoted}  {_MARK}"
     try:
-        changes = {path: _write(path, text), start_up: _write(start_up, _with_line(_read(start_up), line))}
+        changes = {path: _write(path, text)}
+        if start_up is not None:
+            changes[start_up] = _write(start_up, _with_line(_read(start_up), line))
     except (OSError, UnicodeDecodeError) as error:
         raise PgopsError(
             f"the completion cannot be installed: {error}",
-            hint=f"source <(inv completion --shell={shell})",
+            hint=f"inv completion --shell={shell} | source"
+            if shell == "fish"
+            else f"source <(inv completion --shell={shell})",
         ) from error
     return Installed(
         shell,
         written=tuple(each for each, changed in changes.items() if changed),
         unchanged=tuple(each for each, changed in changes.items() if not changed),
-        source=f". {quoted}",
+        source=f"source {quoted}" if shell == "fish" else f". {quoted}",
     )
 
 

@@ -1,4 +1,4 @@
-# Completion in bash: tasks and flags from invoke, names of environments from pgops.
+# Completion in bash: tasks and flags from invoke, values of flags from pgops.
 # Made by `inv completion --shell=bash`; works for pgops, inv, invoke and ./inv.
 
 # The python and the program behind a command word, in _pgops_argv; nothing where neither can be told.
@@ -16,8 +16,8 @@ _pgops_argv() {
     venv=${PGOPS_VENV:-$directory/.venv}
     IFS= read -r first <"$file" 2>/dev/null || return
     first=${first#"#!"}
-    if [[ -x $venv/bin/python && -f $venv/bin/inv && -f $directory/tasks.py ]]; then
-        _pgops_argv=("$venv/bin/python" "$venv/bin/inv" --search-root "$directory")
+    if [[ -x $venv/bin/python && -f $venv/bin/pgops && -f $directory/tasks.py ]]; then
+        _pgops_argv=("$venv/bin/python" "$venv/bin/pgops" --search-root "$directory")
         _pgops_start=$directory
     elif [[ -x $directory/python ]]; then
         _pgops_argv=("$directory/python" "$file")
@@ -26,10 +26,6 @@ _pgops_argv() {
         _pgops_argv=("$first" "$file")
         _pgops_start=.
     fi
-}
-
-_pgops_names() {
-    "${_pgops_argv[0]}" -P -m pgops.environments.names "$@" "$_pgops_start" 2>/dev/null
 }
 
 _pgops_inv() {
@@ -51,13 +47,9 @@ _pgops_inv() {
         flag=$before
     fi
     case $flag in
-    --env | --from) candidates=$(_pgops_names) ;;
-    --confirm) candidates=$(_pgops_names --without-aliases) ;;
-    -e)
-        # Before the first task it is invoke's own --echo.
-        for candidate in "${COMP_WORDS[@]:1:COMP_CWORD-2}"; do
-            [[ $candidate == -* ]] || candidates=$(_pgops_names)
-        done
+    --env | -e | --from | --on | --confirm | --backup | --to | --since | --base-revision | --accept-hazard | --table | --schema | --database | --shell | --server)
+        candidates=$("${_pgops_argv[0]}" -P -m pgops.completion.values "$flag" "$_pgops_start" \
+            "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)
         ;;
     esac
     if [[ -n ${candidates-} ]]; then

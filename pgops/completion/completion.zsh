@@ -1,5 +1,5 @@
 #compdef inv invoke pgops
-# Completion in zsh: tasks and flags from invoke, names of environments from pgops.
+# Completion in zsh: tasks and flags from invoke, values of flags from pgops.
 # Made by `inv completion --shell=zsh`; works for pgops, inv, invoke and ./inv.
 
 _pgops_inv() {
@@ -16,8 +16,8 @@ _pgops_inv() {
     IFS= read -r first <$file 2>/dev/null || return 1
     first=${first#\#!}
     start=.
-    if [[ -x $venv/bin/python && -f $venv/bin/inv && -f $directory/tasks.py ]]; then
-        argv_=($venv/bin/python $venv/bin/inv --search-root $directory)
+    if [[ -x $venv/bin/python && -f $venv/bin/pgops && -f $directory/tasks.py ]]; then
+        argv_=($venv/bin/python $venv/bin/pgops --search-root $directory)
         start=$directory
     elif [[ -x $directory/python ]]; then
         argv_=($directory/python $file)
@@ -31,15 +31,10 @@ _pgops_inv() {
         flag=${current%%=*}
     elif [[ $current != -* ]]; then
         flag=${words[CURRENT-1]}
-        # Before the first task -e is invoke's own --echo.
-        [[ $flag == -e && -z ${(M)words[2,CURRENT-2]:#[^-]*} ]] && flag=''
     fi
     case $flag in
-    --env | --from | -e)
-        candidates=(${(f)"$($argv_[1] -P -m pgops.environments.names $start 2>/dev/null)"})
-        ;;
-    --confirm)
-        candidates=(${(f)"$($argv_[1] -P -m pgops.environments.names --without-aliases $start 2>/dev/null)"})
+    --env | -e | --from | --on | --confirm | --backup | --to | --since | --base-revision | --accept-hazard | --table | --schema | --database | --shell | --server)
+        candidates=(${(f)"$($argv_[1] -P -m pgops.completion.values $flag $start ${words[2,CURRENT-1]} 2>/dev/null)"})
         ;;
     esac
     if (( $#candidates )); then

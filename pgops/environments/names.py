@@ -1,17 +1,10 @@
-"""Names of environments for a shell that completes them: quick, and content with a file that is half written.
-
-``python -m pgops.environments.names [--without-aliases] [DIRECTORY]`` prints one name a line and never complains.
-"""
+"""Names of environments, quickly and from a file that is half written: for a shell that completes them."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
-from pgops.environments.load import located
 from pgops.environments.spec import NAME
 from pgops.environments.tree import Mapping as MappingNode
 from pgops.environments.tree import Node, Place, Scalar, Sequence, parse
@@ -58,27 +51,3 @@ def _from_lines(text: str) -> Iterator[str]:
             indent = indent or found[1]
             if found[1] == indent:
                 yield next(name for name in found.groups()[1:] if name)
-
-
-def file_for(start: Path, environ: Mapping[str, str]) -> Path:
-    """The environments.yaml of the project that invoke would find from ``start``: beside the nearest tasks.py above."""
-    for directory in (start, *start.parents):
-        if (directory / "tasks.py").is_file() or (directory / "tasks" / "__init__.py").is_file():
-            return located(directory, environ)
-    return located(start, environ)
-
-
-def main(arguments: list[str]) -> None:
-    """Print the names."""
-    directories = [each for each in arguments if not each.startswith("--")]
-    start = Path(directories[0] if directories else ".").absolute()
-    try:
-        raw = file_for(start, os.environ).read_bytes()
-    except (OSError, ValueError):
-        # Where there is no file there are no names; a completion has nobody to complain to.
-        return
-    print("\n".join(names(raw, aliases="--without-aliases" not in arguments)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Completion of tasks, flags and names of environments on TAB."""
+"""Completion of tasks, flags and their values on TAB."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @task(
     help={
-        "shell": "bash or zsh; the one of $SHELL when not given",
+        "shell": "bash, zsh or fish; the one of $SHELL when not given",
         "install": "put it where your shell finds it, instead of printing it",
     }
 )
 def completion(
     context: Context, console: Console, *, shell: str | None = None, install: bool = False, json: bool = False
 ) -> None:
-    """Print or install shell completion of tasks, flags and environments."""
+    """Print or install shell completion of tasks, flags and values: environments, backups, revisions, tables."""
     from pathlib import Path
 
     from pgops import completion as making

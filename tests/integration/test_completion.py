@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from tests.conftest import ProjectDirectory
+from tests.support.projects import AlembicProject
 
 BIN = Path(sys.executable).parent
 ENVIRONMENTS = """\
@@ -22,10 +23,21 @@ environments:
   staging: {url: {env: S}, protected: false}
   production: {aliases: [live], url: {env: P}}
 """
+VALUES = """\
+version: 1
+default: dev
+stores:
+  local: {url: "file:./backups"}
+defaults:
+  backups: {store: local}
+alembic: {config: alembic.ini}
+environments:
+  dev: {host: localhost, dbname: a, user: b, protected: false}
+"""
 Complete = Callable[[str], list[str]]
 
 
-@pytest.fixture(params=["bash", "zsh"])
+@pytest.fixture(params=["bash", "zsh", "fish"])
 def shell(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if shutil.which(name) is None:
@@ -60,7 +72,11 @@ def complete(shell: str, project: ProjectDirectory, tmp_path: Path) -> Iterator[
         timeout=30,
         dimensions=(50, 300),
     )
-    child.sendline("PS1='READY> '; unset PROMPT_COMMAND RPROMPT; echo be''gin")
+    if shell == "fish":
+        # A suggestion would be taken by the key that goes to the end of the line.
+        child.sendline("set -g fish_autosuggestion_enabled 0; function fish_prompt; end; echo be''gin")
+    else:
+        child.sendline("PS1='READY> '; unset PROMPT_COMMAND RPROMPT; echo be''gin")
     child.expect("begin\r")
 
     def complete(line: str) -> list[str]:
@@ -91,6 +107,26 @@ def test_tab(complete: Complete) -> None:
         f"{BIN}/inv env.show --env=stag": [f"{BIN}/inv", "env.show", "--env=staging"],
         "inv env.show --env=prod env.ch": ["inv", "env.show", "--env=prod", "env.check"],
         "no-such-program --env=stag": ["no-such-program", "--env=stag"],
+    }
+    assert {line: complete(line) for line in cases} == cases
+
+
+def test_values(complete: Complete, project: ProjectDirectory) -> None:
+    """Backups, revisions, tables, rules: from the project's files."""
+    AlembicProject.make(project.path).chain("4f3a21", "9b60d2")
+    backup = "20260101T000000Z-aaaaaa"
+    home = project.path / "backups" / "dev" / backup
+    home.mkdir(parents=True)
+    (home / "manifest.json").write_text('{"tables": [{"schema": "public", "name": "knowledge"}]}')
+    project.write("environments.yaml", VALUES)
+    cases = {
+        "inv restore --backup=2026": ["inv", "restore", f"--backup={backup}"],
+        "inv restore --backup 2026": ["inv", "restore", "--backup", backup],
+        "inv restore --env=dev --table=kn": ["inv", "restore", "--env=dev", "--table=knowledge"],
+        "inv migrate --to=9b": ["inv", "migrate", "--to=9b60d2"],
+        "inv migrate.test --since 4f": ["inv", "migrate.test", "--since", "4f3a21"],
+        "inv migrate --accept-hazard=dropping-v": ["inv", "migrate", "--accept-hazard=dropping-view"],
+        "inv completion --shell=fi": ["inv", "completion", "--shell=fish"],
     }
     assert {line: complete(line) for line in cases} == cases
 
@@ -129,7 +165,7 @@ def test_nothing_on_stderr(project: ProjectDirectory) -> None:
         if text is not None:
             project.write("environments.yaml", text)
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "pgops.environments.names"],
+            [sys.executable, "-P", "-m", "pgops.completion.values", "--backup", ".", "restore", "--backup"],
             cwd=project.path,
             capture_output=True,
             text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, load_environment, task
@@ -103,10 +104,12 @@ def list_(context: Context, console: Console, *, env: str | None = None, json: b
     """List backups, oldest first: age, size, revision, proof."""
     from pgops.backups.repository import listing, open_repository
     from pgops.backups.repository.origin import origin_of, several
+    from pgops.completion.remembered import remember_backups
 
     environment = load_environment(context, env)
     repository = open_repository(environment)
     found = listing(repository)
+    remember_backups(environment, found.backups, os.environ)
     now = dt.datetime.now(dt.UTC)
     if found.backups:
         console.table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, load_environment, load_project, task
@@ -184,14 +185,12 @@ def undo(
     target = target_for(environment)
     _honour_stamp(console, environment, target)
     state = undoing.state(target, environment.trusted_owners)
-    select_backup = undoing.choose(state, database)
-    undoing.refuse_other(select_backup, environment.name, environment.aliases)
+    kept = undoing.choose(state, database)
+    undoing.refuse_other(kept, environment.name, environment.aliases)
     words.show_state(console, state)
     written = _written_since(environment, state)
     words.show_written(console, written)
-    console.say(
-        f"would be put back: {select_backup.name}, set aside at {select_backup.marker.at}{words.size_of(select_backup.size)}"
-    )
+    console.say(f"would be put back: {kept.name}, set aside at {kept.marker.at}{words.size_of(kept.size)}")
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result(
@@ -199,18 +198,18 @@ def undo(
                 "dry_run": True,
                 "restore": {
                     "environment": environment.name,
-                    "put_back": select_backup.name,
+                    "put_back": kept.name,
                     "written_since": words.written_json(written),
                 },
             }
         )
         return
-    question = f"Put {select_backup.name} back as {target.place}? What is there now is kept beside it."
+    question = f"Put {kept.name} back as {target.place}? What is there now is kept beside it."
     console.ask(
         environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
     )
     done = undoing.undo(
-        target, select_backup, expected_oid=state.oid, now=dt.datetime.now(dt.UTC), lock_wait=lock_wait
+        target, kept, expected_oid=state.oid, now=dt.datetime.now(dt.UTC), lock_wait=lock_wait
     )
     console.say(f"undone in {human_seconds(done.seconds)}: {target.place} is again what {done.put_back} was")
     if done.kept_as is not None:
@@ -249,10 +248,12 @@ def _written_since(environment: Environment, state: State) -> list[Written] | No
 def status(context: Context, console: Console, env: str | None = None, json: bool = False) -> None:
     """Say whether a database is the old or a restored one, and what stands beside it."""
     from pgops.backups.restore import undo as undoing
+    from pgops.completion.remembered import KEPT, remember
     from pgops.targets import target_for
 
     environment = load_environment(context, env)
     state = undoing.state(target_for(environment), environment.trusted_owners)
+    remember(environment, KEPT, [each.name for each in state.kept], os.environ)
     words.show_state(console, state)
     console.result(
         {
@@ -306,18 +307,18 @@ def discard(
             untouched="nothing was touched",
             hint=f"kept are: {kept or 'none'}",
         )
-    select_backup = [undoing.choose(state, name) for name in database]
-    for each in select_backup:
+    meant = [undoing.choose(state, name) for name in database]
+    for each in meant:
         undoing.refuse_other(each, environment.name, environment.aliases)
     if dry_run:
         console.say("dry run: nothing was changed")
-        console.result({"dry_run": True, "discarded": [each.name for each in select_backup]})
+        console.result({"dry_run": True, "discarded": [each.name for each in meant]})
         return
-    question = f"Drop {', '.join(each.name for each in select_backup)} for good?"
+    question = f"Drop {', '.join(each.name for each in meant)} for good?"
     console.ask(
         environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
     )
-    removed = undoing.discard(target, select_backup, lock_wait=lock_wait)
+    removed = undoing.discard(target, meant, lock_wait=lock_wait)
     console.say(f"dropped: {', '.join(removed)}")
     console.result({"discarded": removed})
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgops.environments.names import file_for, names
+from pgops.environments.names import names
 
 GOOD = b"environments:\n  a: {aliases: [x, y]}\n  b:\n    aliases:\n      - z\n  c: {}\n"
 
@@ -40,14 +38,3 @@ def test_what_can_be_had(text: str, found: list[str]) -> None:
 def test_whatever_stands_there(raw: bytes) -> None:
     names(raw)
     names(GOOD + raw)
-
-
-def test_beside_the_nearest_tasks_above(tmp_path: Path) -> None:
-    below = tmp_path / "a" / "b"
-    below.mkdir(parents=True)
-    (tmp_path / "tasks.py").touch()
-    assert file_for(below, {}) == tmp_path / "environments.yaml"
-    assert file_for(below, {"PGOPS_ENVIRONMENTS": "/elsewhere.yaml"}) == Path("/elsewhere.yaml")
-    (tmp_path / "a" / "tasks").mkdir()
-    (tmp_path / "a" / "tasks" / "__init__.py").touch()
-    assert file_for(below, {}) == tmp_path / "a" / "environments.yaml"
