@@ -51,3 +51,26 @@ def test_wrong_files_and_a_journal_of_somebody_else(
     alembic.write("migrations/versions/bad.py", "revision = 'bb02'\ndown_revision = 'nowhere'\n")
     ran = alembic.run(task, "--json")
     assert (ran.code, json.loads(ran.out)["ok"]) == (2, False), ran.text
+
+
+def test_a_history_without_a_revision_is_neither_tested_nor_stamped(
+    project: ProjectDirectory, database: Target
+) -> None:
+    project.environment_yaml(staging=database)
+    AlembicProject.make(project.path)
+    for words in (("migrate.test", "--server=embedded"), ("migrate.stamp", "--to=heads", "--yes")):
+        ran = project.run(*words, "--json")
+        said = json.loads(ran.out)["error"]["message"]
+        assert (ran.code, "Alembic finds no revision in" in said) == (2, True), ran.text
+    assert project.run("migrate.stamp", "--to=base", "--yes").code == 0
+
+
+def test_a_pin_that_was_not_there_is_not_said_to_be_removed(
+    project: ProjectDirectory, database: Target
+) -> None:
+    project.environment_yaml(staging=database)
+    assert project.run("backup").code == 0
+    ran = project.run("backup.pin", "--remove")
+    assert (ran.code, "was not pinned" in ran.out) == (0, True), ran.text
+    assert project.run("backup.pin").code == 0
+    assert "is not pinned any more" in project.run("backup.pin", "--remove").out

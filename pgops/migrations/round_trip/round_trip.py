@@ -20,6 +20,7 @@ from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UsageError, VerificationError
 from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
+from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.autogenerate import drift
 from pgops.migrations.revisions.history import History, Revision, known_revision
 from pgops.migrations.round_trip.data import MigrationData, count_rows, lost
@@ -143,6 +144,7 @@ def run_round_trip(
     :param up_and_down: also down and up again, each revision; else only up.
     :param since: what this revision builds on only goes up: an old history's downgrades are what they are.
     :param on_step: told after each revision.
+    :raises UsageError: the history is empty.
     :raises PgopsError: env.py or the data file can't be loaded, or env.py connects elsewhere.
     """
     rows = MigrationData(data)
@@ -172,6 +174,12 @@ def run_round_trip(
             ) as alembic,
         ):
             history = alembic.history()
+            if not history.revisions:
+                raise UsageError(
+                    f"there is nothing to test: {no_revisions(alembic.location)}",
+                    untouched="no environment's database was touched",
+                    hint="invoke migrate.revision -m '…' writes the first; is script_location the right directory?",
+                )
             rows.check_names(history.revisions)
             run = _Run(alembic, history, scratch, look, rows, watcher)
             run.begin(base.revision if base else None)

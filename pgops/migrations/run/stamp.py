@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from alembic.util.exc import CommandError
 
 from pgops.environments import Environment
-from pgops.errors import VerificationError
+from pgops.errors import UsageError, VerificationError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
+from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.plan import relative
 from pgops.migrations.revisions.history import known_revision
 from pgops.migrations.run.failed import message_of
@@ -130,6 +131,13 @@ def _wanted(alembic: AlembicEnvironment, to: str) -> tuple[str, ...]:
         return ()
     script: Any = alembic.script
     try:
-        return tuple(sorted(each.revision for each in script.get_revisions(to)))
+        found = tuple(sorted(each.revision for each in script.get_revisions(to)))
     except CommandError as error:
         raise alembic.explained(error, f"--to={to}") from error
+    if not found:
+        raise UsageError(
+            f"--to={to} is no revision: {no_revisions(alembic.location)}",
+            untouched="nothing was stamped",
+            hint="is script_location the right directory? --to=base stamps that nothing was applied",
+        )
+    return found

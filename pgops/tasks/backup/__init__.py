@@ -301,7 +301,8 @@ def pin(
     found = select_backup(console, repository, backup, here(console, environment))
     if remove:
         repository.remove_note(found.id, PIN_NAME)
-        console.say(f"{found.id} is not pinned any more: retention decides about it again")
+        was = "is not pinned any more" if found.pinned else "was not pinned"
+        console.say(f"{found.id} {was}: retention decides about it")
     else:
         repository.write_note(found.id, PIN_NAME, Pin(dt.datetime.now(dt.UTC), reason, found.id).to_json())
         console.say(f"{found.id} is pinned: retention never removes it")
