@@ -15,6 +15,7 @@ import alembic.context  # noqa: F401 - fills the register that GuardedContext is
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionMap
 from sqlalchemy.engine import Connection as AlchemyConnection
 
 from pgops.environments import Environment
@@ -189,10 +190,12 @@ class AlembicEnvironment:
         output: OutputGuard,
         command: Command,
         scripts: Scripts | None,
+        carried: Path | None,
     ) -> None:
         self.environment = environment
         self.target = target
         self.location = location
+        self._carried = carried
         self.guard = guard
         self.output = output
         self.config = build_config(environment.alembic, location, target, command)
@@ -211,12 +214,17 @@ class AlembicEnvironment:
         self.script = directory = self.project_code(lambda: ScriptDirectory.from_config(self.config))
         if self.location.moves_revisions() is not None:
             self._let_env_py_move_them()
+        if self._carried is not None:
+            directory.version_locations = [*map(str, directory._version_locations), str(self._carried)]
+            # Kept since its first use, and read already where env.py has moved the revisions.
+            directory.__dict__.pop("_version_locations", None)
+            directory.revision_map = RevisionMap(directory._load_revisions)
         history = self._history(directory)
         return Scripts(directory, tuple(each for each in sys.path if each not in before), history)
 
     def _history(self, directory: ScriptDirectory) -> History:
         try:
-            found = read_history(self.location)
+            found = read_history(self.location.beside(self._carried) if self._carried else self.location)
         except NotPlainError:
             return self.project_code(lambda: _history(directory))
         # Loads the files: what they import may need what stands around env.py.
@@ -338,6 +346,7 @@ def alembic_environment(
     looking: bool,
     command: Command,
     scripts: Scripts | None = None,
+    carried: Path | None = None,
 ) -> Iterator[AlembicEnvironment]:
     """An environment's Alembic with everything around it for the block: output, variables, listeners.
 
@@ -346,6 +355,7 @@ def alembic_environment(
     :param looking: keep env.py quiet and its hands off; otherwise its words go to stderr.
     :param command: the ``alembic`` command that this stands for, as ``config.cmd_opts``.
     :param scripts: what an earlier look loaded: the run carries out the very code that was planned.
+    :param carried: a directory of revision files that stand beside the project's own.
     :raises RefusedError: later, from ``run``, when it reaches another database.
     """
     location = locate(environment.alembic, environment.project)
@@ -362,7 +372,7 @@ def alembic_environment(
         stack.enter_context(surroundings(location, target))
         stack.enter_context(guard.installed())
         stack.enter_context(output)
-        alembic = AlembicEnvironment(environment, target, location, guard, output, command, scripts)
+        alembic = AlembicEnvironment(environment, target, location, guard, output, command, scripts, carried)
         stack.callback(alembic.config.lazy_connection.close)
         yield alembic
 

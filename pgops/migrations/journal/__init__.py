@@ -3,6 +3,7 @@
 Rows are written through a connection of their own, so that a run that was rolled back is on record too.
 """
 
+from pgops.migrations.journal.files import AppliedFile, applied_files, hashes_without_text, keep_files
 from pgops.migrations.journal.honour import honour_stamp
 from pgops.migrations.journal.records import (
     FAILED,
@@ -19,7 +20,6 @@ from pgops.migrations.journal.records import (
     finish_run,
     new_run_id,
     note_leftover,
-    origin,
     prepare,
     read_stamp,
     restamp,
@@ -38,17 +38,20 @@ __all__ = [
     "ROLLED_BACK",
     "RUNNING",
     "SUCCEEDED",
+    "AppliedFile",
     "RevisionRecord",
     "RunRecord",
     "Stamp",
+    "applied_files",
     "begun",
     "check_stamp",
     "finish_revision",
     "finish_run",
+    "hashes_without_text",
     "honour_stamp",
+    "keep_files",
     "new_run_id",
     "note_leftover",
-    "origin",
     "prepare",
     "read_stamp",
     "restamp",

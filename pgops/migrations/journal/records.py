@@ -21,7 +21,6 @@ from pgops.migrations.journal import provenance
 from pgops.migrations.journal.schema import bring_up_to_date, present
 from pgops.postgres import Connection, Identity, execute, fetch_all, fetch_one
 from pgops.secrets.redaction import redact
-from pgops.units import human_time
 
 RUNNING = "running"
 SUCCEEDED = "succeeded"
@@ -401,26 +400,3 @@ def succeeded_files(
         (environment,),
     )
     return frozenset((revision, file_hash, sql_hash) for revision, file_hash, sql_hash in rows)
-
-
-def origin(connection: Connection, revision: str, trusted: Collection[str] = ()) -> str | None:
-    """In words, which run applied a revision, from which commit: for one that this code does not know."""
-    if not present(connection, trusted):
-        return None
-    row = fetch_one(
-        connection,
-        """
-        SELECT r.id, r.operator, r.host, coalesce(left(r.git_commit, 12), 'unknown'), coalesce(r.git_dirty, false),
-               v.finished_at
-          FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
-         WHERE v.revision = %s AND v.outcome = 'succeeded' ORDER BY v.ordinal DESC LIMIT 1
-        """,
-        (revision,),
-    )
-    if row is None:
-        return None
-    run, operator, host, commit, dirty, finished = row
-    when = f" on {human_time(finished)}" if finished else ""
-    return (
-        f"run {run} by {operator}@{host}{when}, commit {commit}{' with uncommitted changes' if dirty else ''}"
-    )

@@ -54,6 +54,14 @@ _VERSIONS: tuple[str, ...] = (
     "ALTER TABLE pgops.runs ADD COLUMN rehearsal jsonb",
     # What a revision emitted: its file may read and import others.
     "ALTER TABLE pgops.revisions ADD COLUMN sql_hash text",
+    # The text of each revision file, once: pgops.revisions knows it by its hash.
+    """
+    CREATE TABLE pgops.files (
+        hash text PRIMARY KEY,
+        content bytea NOT NULL,
+        CHECK (encode(sha256(content), 'hex') = hash)
+    )
+    """,
 )
 VERSION = len(_VERSIONS)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from pgops.postgres import Connection, UntrustedError, fetch_all, trusted_sql
 
-TABLES = ("journal", "runs", "revisions")
+TABLES = ("journal", "runs", "revisions", "files")
 _AWAY = "ALTER SCHEMA pgops RENAME TO pgops_not_ours"
 
 Finding = tuple[str, str]

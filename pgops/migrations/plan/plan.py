@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,17 +23,20 @@ from pgops.migrations.alembic_env.environment import (
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.status import no_revisions
+from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.render import Rendered, render
 from pgops.migrations.revisions.history import History, known_revision
 from pgops.migrations.status.query import database_told
 from pgops.migrations.status.status import AheadError
 from pgops.postgres import Connection, Identity, Target, connected, server_facts, set_read_only
+from pgops.units import counted
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
     from pgops.migrations.hazards import Hazard
     from pgops.migrations.hazards.observed import Trace
+    from pgops.migrations.journal import AppliedFile
 
 Action = Literal["upgrade", "downgrade"]
 
@@ -45,6 +48,7 @@ class PlannedRevision:
     ``sql`` is what it emits; where ``reads_data`` says why it can't be known beforehand, ``sql`` is
     only its beginning and never meant to be run. ``sql_hash`` is of its own SQL, as it was rendered; ``None`` where
     it ``varies``, emits other SQL each time it is read: then the file alone is known.
+    ``kept``: this checkout lacks its file, the journal kept it.
     """
 
     revision: str
@@ -57,14 +61,20 @@ class PlannedRevision:
     hazards: tuple[Hazard, ...] = ()
     sql_hash: str | None = None
     varies: bool = False
+    kept: AppliedFile | None = None
+
+    def path(self, project: Path) -> str:
+        """The file as a person in the project knows it; of one that the journal keeps, where it was there."""
+        return self.kept.file if self.kept else relative(self.file, project)
 
     def as_dict(self, project: Path) -> dict[str, object]:
         """The revision in ``migrate.plan --json``."""
         return {
             "revision": self.revision,
             "message": self.message,
-            "file": relative(self.file, project),
+            "file": self.path(project),
             "file_hash": self.hash,
+            "source": "journal" if self.kept else "checkout",
             "sql": self.sql,
             "sql_hash": self.sql_hash,
             "reads_data": self.reads_data,
@@ -166,13 +176,53 @@ def make_plan(
             facts.identity,
             target.place,
         )
-        plan = _through_alembic(environment, target, facts.identity, connection, to=to, action=action)
+        plan = _with_kept_files(
+            lambda carried: _through_alembic(
+                environment, target, facts.identity, connection, to=to, action=action, carried=carried
+            ),
+            environment,
+            connection,
+            every=action == "downgrade" or to is not None,
+        )
         plan = replace(plan, version_table=plan.version_table.seen_from(connection))
         plan = _with_hazards(plan, connection)
     notes = [*([note] if note else []), *plan.notes]
     if facts.in_recovery:
         notes.append(f"{target.place} is a replica in recovery: it takes no migrations")
     return replace(plan, notes=tuple(notes), in_recovery=facts.in_recovery)
+
+
+class _NotHereError(PgopsError):
+    """Revisions that are asked for, or that the database has, are not among these; ``error`` says so to a person."""
+
+    def __init__(self, revisions: Iterable[str], history: History, error: PgopsError) -> None:
+        super().__init__(error.message)
+        self.revisions = set(revisions)
+        self.history = history
+        self.error = error
+
+
+def _with_kept_files(
+    look: Callable[[Carried | None], Plan], environment: Environment, connection: Connection, *, every: bool
+) -> Plan:
+    """Look with the checkout's files; where those are not enough, with what the journal keeps beside them.
+
+    :param every: whether to do so; for ``migrate`` to the checkout's heads there is nothing to run.
+    """
+    carried: Carried | None = None
+    own: History | None = None
+    wanted: set[str] = set()
+    while True:
+        try:
+            return look(carried)
+        except _NotHereError as missing:
+            if not every or missing.revisions <= wanted:
+                raise missing.error from None
+            own = own or missing.history
+            wanted |= missing.revisions
+            carried = carry(connection, wanted, own, trusted=environment.trusted_owners)
+        except PgopsError as error:
+            raise (carried.explained(error) if carried else error) from error
 
 
 def _through_alembic(
@@ -183,6 +233,7 @@ def _through_alembic(
     *,
     to: str | None,
     action: Action,
+    carried: Carried | None,
 ) -> Plan:
     plans: list[Plan] = []
     command = upgrade(to) if action == "upgrade" else downgrade(to or "-1")
@@ -193,17 +244,26 @@ def _through_alembic(
         settings=look_settings(environment),
         looking=True,
         command=command,
+        carried=carried.directory if carried else None,
     ) as alembic:
         history = alembic.history()
         if to is not None:
-            known_revision(history, to)
+            try:
+                known_revision(history, to)
+            except UsageError as error:
+                if to in journal.applied_files(
+                    connection, but=tuple(history.revisions), trusted=environment.trusted_owners
+                ):
+                    raise _NotHereError([to], history, error) from error
+                raise
 
         # Times and random values, or a counter: no hash can say what will run.
         varying: set[str] = set()
 
         def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
             if unknown := history.unknown(heads):
-                raise AheadError.of(unknown, environment, connection, known=len(history.revisions))
+                error = AheadError.of(unknown, environment, connection, known=len(history.revisions))
+                raise _NotHereError(unknown, history, error)
             steps = _steps(alembic, history, heads, to, action)
             rendered = _rendered(alembic, context, steps, heads)
             again = _rendered(alembic, context, steps, heads)
@@ -211,7 +271,18 @@ def _through_alembic(
                 here.revision for here, there in zip(rendered, again, strict=True) if here != there
             )
             plans.append(
-                _plan(environment, target, found_identity, action, alembic, history, heads, rendered, varying)
+                _plan(
+                    environment,
+                    target,
+                    found_identity,
+                    action,
+                    alembic,
+                    history,
+                    heads,
+                    rendered,
+                    varying,
+                    carried,
+                )
             )
             return ()
 
@@ -226,12 +297,22 @@ def _through_alembic(
             untouched="nothing was applied",
             hint="bring them to the same revision with plain Alembic first",
         )
+    from_journal = (
+        (
+            f"this checkout lacks {counted(len(carried.files), 'revision')} that the database has: what runs are the files "
+            "that the journal kept when they were applied",
+        )
+        if carried
+        else ()
+    )
     empty = () if history.revisions else (no_revisions(alembic.location),)
     notes = tuple(
         f"{each} emits other SQL each time it is read (times, random values): the plan's hash covers its file only"
         for each in sorted(varying)
     )
-    return replace(plans[0], notes=(*plans[0].notes, *skipped, *empty, *notes), command=command)
+    return replace(
+        plans[0], notes=(*plans[0].notes, *from_journal, *skipped, *empty, *notes), command=command
+    )
 
 
 def sql_hashes_now(plan: Plan) -> dict[str, str]:
@@ -317,12 +398,15 @@ def _plan(
     heads: Sequence[str],
     rendered: Sequence[Rendered],
     varying: Collection[str],
+    carried: Carried | None,
 ) -> Plan:
+    kept = carried.files if carried else {}
     current = tuple(sorted(heads))
     pending = tuple(
         PlannedRevision(
             revision=each.revision,
             message=history.revisions[each.revision].message,
+            kept=kept.get(each.revision),
             file=history.revisions[each.revision].file,
             hash=history.revisions[each.revision].hash,
             sql=each.sql,

@@ -9,7 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,10 @@ class ScriptLocation:
     sourceless: bool
     url: str
     import_path: tuple[Path, ...] = ()
+
+    def beside(self, directory: Path) -> ScriptLocation:
+        """The same with one more directory of revision files."""
+        return replace(self, version_directories=(*self.version_directories, directory))
 
     def revision_files(self) -> Iterator[str]:
         """Every file in the version directories, each directory sorted by name as Alembic does."""

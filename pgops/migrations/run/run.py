@@ -13,10 +13,11 @@ from pgops.migrations import journal
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
-from pgops.migrations.plan.plan import Plan, PlannedRevision, relative, sql_hashes_now
+from pgops.migrations.plan.plan import Plan, PlannedRevision, sql_hashes_now
 from pgops.migrations.revisions.history import file_hash
 from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run
+from pgops.migrations.run.kept import keep_texts
 from pgops.migrations.run.recovery import LOCK_NOT_AVAILABLE, Recovered, recover, remove_leftovers
 from pgops.migrations.run.retry import RetryPolicy
 from pgops.migrations.run.session import run_session
@@ -167,7 +168,7 @@ class Run:
                 untouched="nothing was applied",
                 hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
             )
-        changed = [each.revision for each in plan.pending if _hash_now(each) != each.hash]
+        changed = [each.revision for each in plan.pending if file_hash(_text_now(each)) != each.hash]
         if changed:
             raise PlanChangedError(
                 f"the file of {', '.join(changed)} changed since this was planned",
@@ -183,6 +184,7 @@ class Run:
                 untouched="nothing was applied",
                 hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
             )
+        keep_texts(connection, plan.history, plan.pending if plan.action == "upgrade" else ())
         return None
 
     def _heads(self, connection: Connection) -> tuple[str, ...]:
@@ -296,7 +298,7 @@ class Run:
             connection,
             self.attempt.id,
             planned.revision,
-            file=relative(planned.file, self.attempt.plan.environment.project),
+            file=planned.path(self.attempt.plan.environment.project),
             file_hash=planned.hash,
             sql_hash=planned.sql_hash,
             message=planned.message,
@@ -370,8 +372,8 @@ def _named(heads: Iterable[str]) -> str:
     return ", ".join(sorted(heads)) or "base"
 
 
-def _hash_now(planned: PlannedRevision) -> str:
+def _text_now(planned: PlannedRevision) -> bytes:
     try:
-        return file_hash(planned.file.read_bytes())
+        return planned.file.read_bytes()
     except OSError:
-        return ""
+        return b""

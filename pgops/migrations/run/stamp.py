@@ -17,6 +17,7 @@ from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.plan import relative
 from pgops.migrations.revisions.history import known_revision
 from pgops.migrations.run.failed import message_of
+from pgops.migrations.run.kept import keep_texts
 from pgops.migrations.run.recovery import recover
 from pgops.migrations.run.run import RunResult
 from pgops.migrations.run.session import run_session
@@ -121,6 +122,7 @@ def stamp(
                         version_table=str(table),
                     )
                     journal.finish_revision(connection, ordinal, journal.SUCCEEDED)
+                keep_texts(connection, history)
                 journal.finish_run(connection, run, journal.SUCCEEDED)
     seconds = (dt.datetime.now(dt.UTC) - started).total_seconds()
     return RunResult(run, journal.SUCCEEDED, (), None, seconds)

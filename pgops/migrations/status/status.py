@@ -29,26 +29,34 @@ from pgops.postgres import (
 
 
 class AheadError(PgopsError):
-    """The database has a revision that no file has."""
+    """The database has revisions that no file has; ``unknown`` names them."""
 
     code = "ahead"
+    unknown: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls, unknown: Iterable[str], environment: Environment, connection: Connection, *, known: int
     ) -> AheadError:
         """The error for these revisions, with what the journal knows of them."""
+        applied = journal.applied_files(connection, trusted=environment.trusted_owners)
         told = []
         for revision in unknown:
-            by = journal.origin(connection, revision, environment.trusted_owners)
+            by = applied.get(revision)
             told.append(
-                f"{revision}, applied by {by}" if by else f"{revision}, of which the journal knows nothing"
+                f"{revision}, applied by {by.origin}"
+                if by
+                else f"{revision}, of which the journal knows nothing"
             )
-        return cls(
+        kept = [each for each in unknown if each in applied and applied[each].content is not None]
+        error = cls(
             f"{environment.name} is ahead of this code: it stands at {'; '.join(told)}",
             untouched="nothing was applied",
-            hint=f"check out the code that has it ({known} revisions are here); git fetch, or deploy from there",
+            hint=f"check out the code that has it ({known} revisions are here); git fetch, or deploy from there"
+            + (f"; to roll it back from here: invoke migrate.down --env={environment.name}" if kept else ""),
         )
+        error.unknown = tuple(unknown)
+        return error
 
 
 @dataclass(frozen=True, slots=True)

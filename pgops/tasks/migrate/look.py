@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 from pgops.tasks._task import Context, load_environment, load_project, task
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgops.environments import Environment
+    from pgops.migrations.journal import AppliedFile
+    from pgops.migrations.revisions.history import History
     from pgops.migrations.status.status import Status
     from pgops.terminal.console import Console
 
@@ -86,16 +91,58 @@ def status(
     project = load_project(context)
     environments = [project.environment(env)] if env else list(project.environments.values())
     found = statuses(project, environments)
+    ahead = {
+        each.environment: _ahead(project.environment(each.environment), each)
+        for each in found
+        if each.unknown
+    }
     console.table(
         ["environment", "database", "revision", "pending", "last run", "remarks"],
         [_row(each) for each in found],
     )
+    for name, applied in ahead.items():
+        for each in applied:
+            console.say(
+                f"  {name}: {each.revision}  {each.message or '(no message)'}: applied by {each.origin}; "
+                + (
+                    f"its file is in the journal: invoke migrate.down --env={name}"
+                    if each.content is not None
+                    else "its file is not kept"
+                )
+            )
     pending = exit_code and any(each.pending for each in found)
     # Of many, one that does not answer is a row; of the one that was asked for, it is the answer.
     refuse_untold(found, every=(exit_code and not pending) or env is not None)
-    console.result({"environments": [each.as_dict() for each in found]})
+    console.result(
+        {
+            "environments": [
+                {**each.as_dict(), "ahead": [one.as_dict() for one in ahead.get(each.environment, ())]}
+                for each in found
+            ]
+        }
+    )
     if pending:
         _end_with_pending()
+
+
+def _ahead(environment: Environment, found: Status) -> list[AppliedFile]:
+    """What the journal knows of revisions that this checkout lacks, those first that were applied last."""
+    from pgops.migrations import journal
+    from pgops.migrations.status.query import database_told
+    from pgops.postgres import connected, set_read_only
+    from pgops.targets import target_for
+    from pgops.tasks.migrate.statuses import history_for
+
+    history = history_for(environment)
+    with (
+        database_told(environment.name),
+        connected(target_for(environment), application_name="pgops look") as connection,
+    ):
+        set_read_only(connection)
+        applied = journal.applied_files(
+            connection, but=tuple(history.revisions), trusted=environment.trusted_owners
+        )
+    return [applied[each] for each in found.unknown if each in applied]
 
 
 def _row(found: Status) -> list[object]:
@@ -131,14 +178,17 @@ def _end_with_pending() -> None:
     raise Exit(code=int(ExitCode.PENDING))
 
 
-@task()
-def history(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
+@task(help={"journal": "also what the environment's database has and this checkout lacks, from its journal"})
+def history(
+    context: Context, console: Console, *, env: str | None = None, journal: bool = False, json: bool = False
+) -> None:
     """The revisions on disk, newest first: what each builds on, labels, heads."""
     from pgops.migrations.plan.plan import relative
     from pgops.tasks.migrate.statuses import history_for
 
     environment = load_environment(context, env)
-    found = history_for(environment)
+    own = history_for(environment)
+    found, kept = _beside_the_journal(environment, own) if journal else (own, {})
     heads = set(found.heads)
     newest_first = [found.revisions[revision] for revision in reversed(found.pending(()))]
     console.table(
@@ -148,8 +198,10 @@ def history(context: Context, console: Console, *, env: str | None = None, json:
                 each.id,
                 [*each.down, *(f"({needed})" for needed in each.depends)],
                 each.labels,
-                "head" if each.id in heads else "",
-                each.message,
+                ", ".join(
+                    [*(["head"] if each.id in heads else []), *(["journal"] if each.id in kept else [])]
+                ),
+                kept[each.id].message if each.id in kept else each.message,
             ]
             for each in newest_first
         ],
@@ -161,12 +213,28 @@ def history(context: Context, console: Console, *, env: str | None = None, json:
             "depends_on": list(each.depends),
             "labels": list(each.labels),
             "head": each.id in heads,
-            "message": each.message,
-            "file": relative(each.file, environment.project),
+            "message": kept[each.id].message if each.id in kept else each.message,
+            "file": kept[each.id].file if each.id in kept else relative(each.file, environment.project),
+            "source": "journal" if each.id in kept else "checkout",
         }
         for each in newest_first
     ]
     console.result({"heads": sorted(heads), "revisions": rows})
+
+
+def _beside_the_journal(environment: Environment, own: History) -> tuple[History, Mapping[str, AppliedFile]]:
+    """The checkout's revisions with those of the journal of an environment's database, and which these are."""
+    from pgops.migrations.plan.carried import with_applied
+    from pgops.migrations.status.query import database_told
+    from pgops.postgres import connected, set_read_only
+    from pgops.targets import target_for
+
+    with (
+        database_told(environment.name),
+        connected(target_for(environment), application_name="pgops look") as connection,
+    ):
+        set_read_only(connection)
+        return with_applied(connection, own, trusted=environment.trusted_owners)
 
 
 @task(help={"limit": "how many runs, newest first"})

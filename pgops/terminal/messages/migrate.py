@@ -49,6 +49,8 @@ def show_plan(
         console.say(
             f"  {sign} {console.style(revision.revision, 'cyan')}  {revision.message or '(no message)'}"
         )
+        if revision.kept:
+            console.say(f"      from the journal: {revision.kept.file}, applied by {revision.kept.origin}")
         if revision.reads_data:
             _show_reading(console, plan, revision)
         elif sql_lines:
