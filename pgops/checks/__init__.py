@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from pgops.checks.privileges import may_back_up, may_migrate
 from pgops.checks.report import Check, FailedChecksError, Finding, fail, failed, ok, warn
+from pgops.checks.search_path import search_path
+from pgops.checks.shell import shell_variables
 from pgops.environments import Environment
 from pgops.errors import ExitCode, PgopsError, UnreachableError
 from pgops.pgtools import NoToolsError, ToolSource, choose_for_dump
@@ -22,7 +24,7 @@ from pgops.postgres import (
 from pgops.postgres.facts import behind_proxy
 from pgops.runtime import variables
 from pgops.runtime.threads import TooLateError, each_within
-from pgops.secrets.references import EnvSecret, PassfileSecret, check_private
+from pgops.secrets.references import PassfileSecret, check_private
 from pgops.targets import target_for
 
 __all__ = ["Check", "FailedChecksError", "Finding", "check", "check_all"]
@@ -68,13 +70,13 @@ def _findings(environment: Environment, sources: Sequence[ToolSource]) -> Iterat
         yield failed("target", error)
         return
     yield ok("target", str(target))
-    yield from _variables(environment, target)
+    yield from shell_variables(environment, target)
     if environment.local:
         yield from _local(environment)
     try:
         yield from _password(target)
         with connected(target, application_name="pgops check") as connection:
-            yield from _server(target, connection, sources)
+            yield from _server(environment, target, connection, sources)
     except UnreachableError as error:
         yield failed("connection", error)
     except PgopsError as error:
@@ -107,17 +109,6 @@ def _store(environment: Environment) -> Iterator[Finding]:
     yield ok("backups", f"{repository.url}, {count} of them")
 
 
-def _variables(environment: Environment, target: Target) -> Iterator[Finding]:
-    references = (target.password, getattr(environment.connection, "url", None))
-    named = {each.name for each in references if isinstance(each, EnvSecret)}
-    if found := [name for name in variables.ignored() if name not in named]:
-        yield warn(
-            "variables",
-            f"{', '.join(found)}: set in this shell, and ignored",
-            "what they are to decide belongs in environments.yaml; unset them for other programs' sake",
-        )
-
-
 def _local(environment: Environment) -> Iterator[Finding]:
     from pgops.local.server import choose
 
@@ -144,7 +135,9 @@ def _password(target: Target) -> Iterator[Finding]:
     yield ok("password", f"from {target.password.describe()}")
 
 
-def _server(target: Target, connection: Connection, sources: Sequence[ToolSource]) -> Iterator[Finding]:
+def _server(
+    environment: Environment, target: Target, connection: Connection, sources: Sequence[ToolSource]
+) -> Iterator[Finding]:
     # Before the session is made read-only: whether it is anyway is one of the facts.
     facts = server_facts(connection)
     set_read_only(connection)
@@ -162,6 +155,7 @@ def _server(target: Target, connection: Connection, sources: Sequence[ToolSource
     yield _tls(target, facts)
     yield _pooling(target, connection)
     yield from may_migrate(connection)
+    yield from search_path(connection, environment.trusted_owners)
     yield from may_back_up(connection)
     yield from _tools(facts, sources)
 

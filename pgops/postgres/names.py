@@ -48,6 +48,12 @@ def current_schema(connection: Connection) -> str | None:
     return found
 
 
+def current_schemas(connection: Connection) -> list[str]:
+    """The schemas of the search path that are there, in its order; without those that are on every one."""
+    rows = fetch_all_on_search_path(connection, "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]")
+    return [str(each) for each in rows[0][0]]
+
+
 def qualified(connection: Connection, name: str) -> str | None:
     """The whole, quoted name of the relation that an unqualified one leads to; ``None`` where there is none."""
     rows = fetch_all_on_search_path(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 LIBPQ = frozenset(
     [
@@ -66,6 +66,20 @@ LIBPQ = frozenset(
 )
 """What libpq of any version reads (https://www.postgresql.org/docs/current/libpq-envars.html), and ``PGCLUSTER``, by
 which Debian's wrapper of psql chooses a server."""
+
+AWS_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+)
+"""By which a cloud or a person says who we are, where environments.yaml names no keys."""
+AWS_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 NO_PASSFILE = "/dev/null/none"
 """As ``passfile`` or ``PGPASSFILE``: there can be no such file, and so ~/.pgpass is not read in its stead."""
@@ -127,6 +141,27 @@ class _SetAside:
 _while_working = _SetAside()
 _while_connecting = _SetAside()
 _of_the_target: dict[str, str] = {}
+_away_from_aws: dict[str, str] = {}
+_aws_lock = threading.Lock()
+
+
+def aws_variables(environ: Mapping[str, str]) -> set[str]:
+    """The names of those that a client of S3 takes its settings from: endpoint, keys, checks of certificates …"""
+    return {name for name in environ if name.startswith("AWS_")}
+
+
+@contextlib.contextmanager
+def making_an_aws_client(kept: Collection[str]) -> Iterator[None]:
+    """Of the variables ``AWS_…`` only the ``kept`` ones in the process for the block: a client reads them when it is made."""
+    with _aws_lock:
+        for name in aws_variables(os.environ) - {*kept}:
+            _away_from_aws[name] = os.environ[name]
+            del os.environ[name]
+        try:
+            yield
+        finally:
+            os.environ.update(_away_from_aws)
+            _away_from_aws.clear()
 
 
 @contextlib.contextmanager
@@ -166,7 +201,7 @@ def replaced(wanted: Mapping[str, str], target: Mapping[str, str]) -> Iterator[N
 
 def inherited() -> dict[str, str]:
     """The environment as pgops was started with it: for what the operator names (references, commands, compose)."""
-    return {**os.environ, **_while_working.values}
+    return {**os.environ, **_while_working.values, **_away_from_aws}
 
 
 def ignored() -> list[str]:

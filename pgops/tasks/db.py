@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pgops.environments import Environment
     from pgops.local.server import LocalServer, LocalStatus
-    from pgops.postgres import Connection
+    from pgops.postgres import Connection, Target
     from pgops.terminal.console import Console
 
 
@@ -172,6 +172,8 @@ def psql(
 ) -> None:
     """Open psql on any environment; on a protected one it can only read, unless --write.
 
+    So it can on a database that is stamped as another environment, which --write does not change (exit code 8).
+
     The password travels by a private passfile. psql's exit code is this task's.
     """
     from invoke.exceptions import Exit
@@ -182,6 +184,7 @@ def psql(
 
     environment = load_environment(context, env)
     target = target_for(environment)
+    elsewhere = _stamped_as_another(console, environment, target, write=write)
     if environment.protected and write:
         console.ask(
             environment,
@@ -189,7 +192,7 @@ def psql(
             f"Open a shell that can write on {environment.name} ({target})?",
             confirm=confirm,
         )
-    read_only = environment.protected and not write
+    read_only = elsewhere or (environment.protected and not write)
     if console.interactive():
         console.say(
             f"{console.emphasised(environment)}: {target}{' (read-only; --write allows changes)' if read_only else ''}"
@@ -199,6 +202,29 @@ def psql(
     )
     if code:
         raise Exit(code=code)
+
+
+def _stamped_as_another(console: Console, environment: Environment, target: Target, *, write: bool) -> bool:
+    """Whether the database is stamped as another environment: a shell on it only reads. psql says why we can't look.
+
+    :raises RefusedError: it is, and the shell is to write.
+    """
+    from pgops.errors import RefusedError, UnreachableError
+    from pgops.migrations.journal import honour_stamp
+    from pgops.postgres import UntrustedError
+
+    try:
+        honour_stamp(environment, target)
+    except UnreachableError:
+        return False
+    except UntrustedError as error:
+        console.warn(error.message)
+    except RefusedError as error:
+        if write:
+            raise
+        console.warn(f"{error.message}: this shell can only read")
+        return True
+    return False
 
 
 @task()

@@ -179,3 +179,31 @@ def test_what_env_py_sets_leads_none_of_our_own_sessions(project: ProjectDirecto
     _project(project, database, online_env(SYNC_ENV) + leading, "psycopg2")
     ran = project.run("migrate", "--yes")
     assert ran.code == 0, ran
+
+
+def test_env_check_says_what_the_shell_decides_and_what_it_does_not(
+    project: ProjectDirectory, database: Target
+) -> None:
+    _project(project, database, STOCK_ENV, "psycopg2")
+    yaml = (project.path / "environments.yaml").read_text(encoding="utf-8")
+    bucket = "  local: {url: 's3://b/c', endpoint: 'http://127.0.0.1:1', access_key: {env: KEY}, secret_key: {env: KEY}}"
+    project.write("environments.yaml", yaml.replace('  local: {url: "file:./backups"}', bucket))
+    environ = {
+        "AWS_ENDPOINT_URL": "https://elsewhere.invalid",
+        "AWS_SESSION_TOKEN": "of somebody",
+        "COMPOSE_FILE": "other.yml",
+        "DOCKER_HOST": "tcp://elsewhere.invalid:1",
+        "HTTPS_PROXY": "http://proxy.invalid:1",
+        "KEY": "k",
+        "PGOPS_OPERATOR": "somebody",
+    }
+    ran = project.run("env.check", "--json", environ=environ)
+    checks = json.loads(ran.out)["environments"][0]["checks"]
+    assert [each["text"] for each in checks if each["topic"] == "shell"] == [
+        "PGOPS_OPERATOR decides whom the journal names",
+        "DOCKER_HOST decides which Docker engine is asked",
+        "HTTPS_PROXY decides through which proxy the bucket is reached",
+    ]
+    (ignored,) = (each["text"] for each in checks if each["topic"] == "variables")
+    assert ignored.endswith("AWS_ENDPOINT_URL, AWS_SESSION_TOKEN: set in this shell, and ignored")
+    assert "elsewhere.invalid" not in ran.out

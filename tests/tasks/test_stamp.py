@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from pgops.migrations import journal
@@ -88,7 +90,14 @@ def test_the_volume_of_a_stamped_database_stays(local: ProjectDirectory) -> None
     assert (ran.code, "is stamped as environment 'production'" in ran.err) == (8, True), ran.text
     count = local.run("db.psql", "--command", "SELECT 'there' FROM pgops.journal", environ=NO_ENGINE)
     assert "there" in count.out
-    local.run("db.psql", "--command", "DROP SCHEMA pgops CASCADE", environ=NO_ENGINE)
+    drop = ("db.psql", "--command", "DROP SCHEMA pgops CASCADE")
+    ran = local.run(*drop, environ=NO_ENGINE)
+    assert (ran.code, "read-only transaction" in ran.err) == (1, True), ran.text
+    assert "is stamped as environment 'production'" in ran.err
+    assert local.run(*drop, "--write", environ=NO_ENGINE).code == 8
+    url = local.run("db.url", "--show-password", environ=NO_ENGINE).out.strip()
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DROP SCHEMA pgops CASCADE")
 
 
 def test_a_copy_may_be_replaced_and_an_alias_is_a_name(staging: ProjectDirectory, target: Target) -> None:

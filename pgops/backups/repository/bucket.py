@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pgops.environments import S3Settings, Store
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError, UsageError, VerificationError
 from pgops.runtime.threads import TooLateError, each_within
+from pgops.runtime.variables import AWS_CREDENTIALS, AWS_REGION, making_an_aws_client
 from pgops.secrets.redaction import redact
 from pgops.secrets.references import SecretRef, resolve
 
@@ -66,9 +67,10 @@ class Bucket:
         self._prefix = parts.path.strip("/")
         settings = _settings(store.name, store.s3 or S3Settings())
         try:
-            # A part of a file may take long over a thin line. What is small is there soon, or never.
-            self._store = S3Store(parts.netloc, **_within("30 seconds", settings))
-            self._transfers = S3Store(parts.netloc, **_within("5 minutes", settings))
+            with making_an_aws_client(_from_the_shell(settings)):
+                # A part of a file may take long over a thin line. What is small is there soon, or never.
+                self._store = S3Store(parts.netloc, **_within("30 seconds", settings))
+                self._transfers = S3Store(parts.netloc, **_within("5 minutes", settings))
         except exceptions.BaseError as error:
             raise ConfigurationError(f"stores.{store.name}: {redact(_first_line(error))}") from error
 
@@ -285,6 +287,12 @@ class _Hashing:
 
 def _within(timeout: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "client_options": {**settings["client_options"], "timeout": timeout}}
+
+
+def _from_the_shell(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Which ``AWS_…`` variables may still say something: never where the bucket is, or how it is checked."""
+    credentials = () if "access_key_id" in settings else AWS_CREDENTIALS
+    return credentials if "region" in settings else (*credentials, *AWS_REGION)
 
 
 def _settings(name: str, s3: S3Settings) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,38 @@ def store_at(server: S3Server, secret_key: str = SECRET_KEY, bucket: str = BUCKE
 
 def repository_at(server: S3Server, staging: Path, name: str = "test", **given: str) -> S3Repository:
     return S3Repository(Bucket(store_at(server, **given)), name, staging)
+
+
+def test_no_variable_of_the_shell_says_where_the_bucket_is(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor with whose keys, how certificates are checked, or what is asked for."""
+    astray = {
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_S3_EXPRESS": "true",
+        "AWS_SESSION_TOKEN": "of somebody else",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_ALLOW_INVALID_CERTIFICATES": "true",
+    }
+    for name, value in astray.items():
+        monkeypatch.setenv(name, value)
+    assert repository_at(s3, tmp_path / "staging", "nothing").ids() == []
+    assert {name: os.environ[name] for name in astray} == astray, "other programs find them as they were"
+
+
+def test_where_no_endpoint_is_named_it_is_that_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0.5)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{elsewhere.getsockname()[1]}")
+        # So that nothing is asked of the world outside either.
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+        bucket = Bucket(Store("bucket", f"s3://{BUCKET}", S3Settings(region="eu-central-1")))
+        with pytest.raises(UnreachableError):
+            list(bucket.list(""))
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
 
 
 def back_up_to(repository: Repository, target: Target, root: Path) -> str:
