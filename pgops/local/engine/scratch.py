@@ -1,6 +1,6 @@
 """A PostgreSQL server for a moment in a container of an image that is here; nothing is pulled.
 
-Its files are in memory, its port is on the loopback address only. The container lives as long as its stdin,
+Its files are in memory or in a volume of its own, its port is on the loopback address only. The container lives as long as its stdin,
 a connection that we hold: when we are killed the engine closes it, the server ends, and the engine removes
 the container. The password goes in by that stdin, so that nobody reads it in the container's description.
 """
@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import docker.errors
 
@@ -24,10 +24,11 @@ from pgops.secrets.references import LiteralSecret, Secret
 
 LABEL = "pgops.scratch"
 _DIRECTORY = "/pgops-scratch"
+# The image's own place for data is an anonymous volume: on the engine's disk, removed with the container.
 _SCRIPT = f"""
 umask 077
 IFS= read -r password
-cd {_DIRECTORY} || exit 1
+cd {_DIRECTORY} 2>/dev/null || {{ mkdir -p "$PGDATA" && cd "$PGDATA"; }} || exit 1
 printf '%s\\n' "$password" >pw
 initdb --pgdata=data --username=postgres --encoding=UTF8 --locale=C --auth=scram-sha-256 \\
     --pwfile=pw --no-sync >log 2>&1 || {{ cat log; exit 1; }}
@@ -43,8 +44,12 @@ _READY = 60.0
 
 
 @contextlib.contextmanager
-def scratch_container(major: int, settings: Mapping[str, str]) -> Iterator[tuple[Target, str] | None]:
+def scratch_container(
+    major: int, settings: Mapping[str, str], *, files: Literal["memory", "disk"] = "memory"
+) -> Iterator[tuple[Target, str] | None]:
     """A server of that major for the block: its superuser's target and the image's name; ``None`` without an image.
+
+    :param files: where its files are: in memory, or on the engine's disk in a volume that goes with the container.
 
     :raises UnreachableError: the engine refused, or the server did not get ready.
     """
@@ -73,7 +78,9 @@ def scratch_container(major: int, settings: Mapping[str, str]) -> Iterator[tuple
                     host_config=api.create_host_config(
                         auto_remove=True,
                         port_bindings={5432: ("127.0.0.1",)},
-                        tmpfs={_DIRECTORY: "mode=1777"},
+                        # Workers that build an index together share memory; the engine's 64 MB are too little.
+                        shm_size="1g" if files == "disk" else None,
+                        tmpfs={_DIRECTORY: "mode=1777"} if files == "memory" else None,
                     ),
                 )["Id"]
                 stack.callback(_remove, api, container)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pgops.migrations import journal
 from pgops.migrations.plan.plan import Plan
@@ -12,12 +14,16 @@ from pgops.migrations.run.step import Step
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What was agreed to before the run, for its journal row."""
+    """What was agreed to before the run, for its journal row.
+
+    ``rehearsal`` is what the rehearsal of this very plan had seen, as the journal keeps it.
+    """
 
     backup: str | None = None
     hazards_accepted: tuple[str, ...] = ()
     promotion_overridden: bool = False
     reason: str | None = None
+    rehearsal: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -207,6 +207,7 @@ class Run:
             hazards_accepted=self.attempt.approval.hazards_accepted,
             promotion_overridden=self.attempt.approval.promotion_overridden,
             reason=self.attempt.approval.reason,
+            rehearsal=self.attempt.approval.rehearsal,
         )
 
     def _apply(self, connection: Connection) -> None:

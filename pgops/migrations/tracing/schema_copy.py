@@ -22,6 +22,7 @@ from pgops.postgres import (
     fetch_one,
     identifier,
     literal,
+    names,
     server_facts,
 )
 from pgops.secrets.references import LiteralSecret, Secret
@@ -157,7 +158,7 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
     """
     password = Secret(secrets.token_hex(16))
     with connected(scratch, application_name="pgops trace") as connection:
-        _make_roles(connection, scratch, found, password)
+        make_roles(connection, scratch, found, password)
         execute(
             connection,
             f"CREATE DATABASE {identifier(found.database)} OWNER {identifier(found.owner)} TEMPLATE template0"
@@ -165,14 +166,7 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
             if found.database != scratch.dbname
             else f"ALTER DATABASE {identifier(found.database)} OWNER TO {identifier(found.owner)}",
         )
-        for role, here, setting in found.search_paths:
-            value = setting.partition("=")[2] or '""'
-            # A list: its names are quoted already where they have to be.
-            if role and here:
-                what = f"ROLE {identifier(role)} IN DATABASE {identifier(found.database)}"
-            else:
-                what = f"ROLE {identifier(role)}" if role else f"DATABASE {identifier(found.database)}"
-            execute(connection, f"ALTER {what} SET search_path = {value}")
+        set_search_paths(connection, found)
     inside = scratch.with_database(found.database)
     missing: list[str] = []
     with connected(inside, application_name="pgops trace") as connection:
@@ -195,7 +189,24 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
     return dataclasses.replace(inside, user=found.user, password=LiteralSecret(password)), missing
 
 
-def _make_roles(connection: Connection, scratch: Target, found: Surroundings, password: Secret) -> None:
+def set_search_paths(connection: Connection, found: Surroundings) -> None:
+    """Give the roles and the database, which are there, the search paths that they have over there."""
+    for role, here, setting in found.search_paths:
+        value = setting.partition("=")[2] or '""'
+        # A list: its names are quoted already where they have to be.
+        if role and here:
+            what = f"ROLE {identifier(role)} IN DATABASE {identifier(found.database)}"
+        else:
+            what = f"ROLE {identifier(role)}" if role else f"DATABASE {identifier(found.database)}"
+        execute(connection, f"ALTER {what} SET search_path = {value}")
+
+
+def make_roles(connection: Connection, scratch: Target, found: Surroundings, password: Secret) -> None:
+    """Make the roles of the server on a new one, with their attributes and memberships.
+
+    :param scratch: the superuser there, who stays what they are.
+    :param password: of the role that migrates, which may log in; no other role has one.
+    """
     statements = []
     for name, *words in found.roles:
         if name == scratch.user:
@@ -237,7 +248,9 @@ def stamp(target: Target, table: str, schema: str | None, heads: Sequence[str]) 
     if not heads:
         return
     with connected(target, application_name="pgops trace") as connection:
-        name = identifier(schema, table) if schema else identifier(table)
+        given = identifier(schema, table) if schema else identifier(table)
+        # Where the search path of the database leads; our own sessions look nowhere.
+        name = names.qualified(connection, given) or given
         try:
             for head in heads:
                 execute(connection, f"INSERT INTO {name} (version_num) VALUES (%s)", (head,))

@@ -73,7 +73,7 @@ def prove_by_restoring(
 def _scratch(context: Context, found: Backup, on: str | None) -> Iterator[Target]:
     """A server for the proof: the one that was named, else the local one if it runs, else one for the moment."""
     if on is not None:
-        yield _server_of(load_environment(context, on))
+        yield server_for_proof(load_environment(context, on))
         return
     local = _running_local(context, found)
     if local is not None:
@@ -110,11 +110,15 @@ def _running_local(context: Context, found: Backup) -> Target | None:
         except UnreachableError:
             continue  # it does not run: nothing is wrong with that
         if facts.major >= found.manifest.server_major and not facts.in_recovery:
-            return _server_of(environment)
+            return server_for_proof(environment)
     return None
 
 
-def _server_of(environment: Environment) -> Target:
+def server_for_proof(environment: Environment) -> Target:
+    """Where on an environment's server scratch databases are made from.
+
+    :raises RefusedError: it is protected.
+    """
     from pgops.backups.load.side_databases import maintenance
     from pgops.targets import target_for
 

@@ -2,7 +2,20 @@
 
 from pgops.tasks.migrate.checks import check, test
 from pgops.tasks.migrate.look import history, log, plan, status
+from pgops.tasks.migrate.rehearse import rehearse
 from pgops.tasks.migrate.run import down, stamp, upgrade
 from pgops.tasks.migrate.write import revision
 
-__all__ = ["check", "down", "history", "log", "plan", "revision", "stamp", "status", "test", "upgrade"]
+__all__ = [
+    "check",
+    "down",
+    "history",
+    "log",
+    "plan",
+    "rehearse",
+    "revision",
+    "stamp",
+    "status",
+    "test",
+    "upgrade",
+]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgops.environments import Environment
-    from pgops.migrations.journal import AppliedFile
+    from pgops.migrations.journal import AppliedFile, RunRecord
     from pgops.migrations.revisions.history import History
     from pgops.migrations.status.status import Status
     from pgops.terminal.console import Console
@@ -37,8 +37,10 @@ def plan(
     json: bool = False,
 ) -> None:
     """Show what migrate would run, its SQL and why it may hurt; change nothing."""
+    from pgops.migrations.rehearsal.gate import required as rehearsal_required
     from pgops.migrations.run import gates
     from pgops.targets import target_for
+    from pgops.tasks.migrate.rehearse import rehearsal_of
     from pgops.tasks.migrate.traced import traced_plan
     from pgops.terminal.messages.migrate import SQL_LINES, show_plan
 
@@ -52,12 +54,17 @@ def plan(
             before = load_project(context).environment(environment.promoted_from)
             promotion = gates.ask_promotion(before, target_for(before), found.pending)
         backup = gates.backup_required(environment)
-        show_plan(console, found, promotion=promotion, backup=backup, sql_lines=SQL_LINES)
+        rehearsed = rehearsal_of(environment, found)
+        show_plan(
+            console, found, promotion=promotion, backup=backup, sql_lines=SQL_LINES, rehearsed=rehearsed
+        )
         console.result(
             {
                 **found.as_dict(),
                 "backup_required": backup,
                 "promotion": None if promotion is None else promotion.as_dict(),
+                "rehearsal_required": rehearsal_required(environment),
+                "rehearsal": None if rehearsed is None else rehearsed.as_dict(),
             }
         )
     if exit_code and found.pending:
@@ -265,6 +272,8 @@ def log(
         )
         for revision in run.revisions:
             console.say(f"    {revision.revision}  {revision.outcome}  {revision.message}")
+        if run.rehearsal is not None:
+            console.say(f"    {_predicted_and_actual(run)}")
         for label, value in (
             ("backup", run.backup),
             ("accepted", ", ".join(run.hazards_accepted)),
@@ -274,3 +283,20 @@ def log(
             if value:
                 console.say(f"    {label}: {value}")
     console.result({"runs": [each.as_dict() for each in runs]})
+
+
+def _predicted_and_actual(run: RunRecord) -> str:
+    """``rehearsed: 3.2 s, actual: 4.0 s; cd12: 3.0 s, actual 3.9 s; …``: what the rehearsal said, and what came."""
+    from pgops.units import human_seconds
+
+    rehearsal = run.rehearsal or {}
+    actual = "not ended" if run.seconds is None else human_seconds(run.seconds)
+    parts = [f"rehearsed: {human_seconds(rehearsal['seconds'])}, actual: {actual}"]
+    predicted = rehearsal.get("revisions") or {}
+    for each in run.revisions:
+        if each.revision in predicted and each.finished_at is not None and len(predicted) > 1:
+            took = (each.finished_at - each.started_at).total_seconds()
+            parts.append(f"{each.revision} {human_seconds(predicted[each.revision])} / {human_seconds(took)}")
+    if rehearsal.get("stall") is not None:
+        parts.append(f"worst stall on the copy {human_seconds(rehearsal['stall'])} ({rehearsal['stalled']})")
+    return "; ".join(parts)

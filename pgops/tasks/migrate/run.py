@@ -51,13 +51,18 @@ def upgrade(
         console.result({"run": _no_run()})
         return
 
+    from pgops.migrations.rehearsal.gate import check as check_rehearsal
     from pgops.migrations.run import gates
+    from pgops.tasks.migrate.rehearse import rehearsal_of
     from pgops.tasks.migrate.traced import traced_plan
     from pgops.terminal.messages.migrate import show_plan
 
     found = traced_plan(environment, target, to=to)
     promotion = _promotion(context, environment, found)
-    show_plan(console, found, promotion=promotion, backup=gates.backup_required(environment))
+    rehearsed = rehearsal_of(environment, found)
+    show_plan(
+        console, found, promotion=promotion, backup=gates.backup_required(environment), rehearsed=rehearsed
+    )
     _same_as_approved(found, plan)
     if not found.pending:
         console.result({"run": _no_run()})
@@ -65,6 +70,7 @@ def upgrade(
     gates.check_server(found)
     accepted = gates.check_hazards(found, accept_hazard or (), reason)
     overridden = gates.check_promotion(environment, promotion, override=override_promotion, reason=reason)
+    check_rehearsal(found, rehearsed)
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
@@ -73,9 +79,17 @@ def upgrade(
 
     from pgops.migrations.run.attempt import Approval
 
-    backup = _backup(console, environment, target, lock_wait) if gates.backup_required(environment) else None
+    backup = (
+        verified_backup(console, environment, target, lock_wait)
+        if gates.backup_required(environment)
+        else None
+    )
     approval = Approval(
-        backup=backup, hazards_accepted=accepted, promotion_overridden=overridden, reason=reason
+        backup=backup,
+        hazards_accepted=accepted,
+        promotion_overridden=overridden,
+        reason=reason,
+        rehearsal=None if rehearsed is None else rehearsed.for_journal(),
     )
     _finish(console, found, _carry_out(console, found, approval, lock_wait))
 
@@ -122,7 +136,11 @@ def down(
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
         return
     _ask(console, found, yes=yes, confirm=confirm)
-    backup = _backup(console, environment, target, lock_wait) if gates.backup_required(environment) else None
+    backup = (
+        verified_backup(console, environment, target, lock_wait)
+        if gates.backup_required(environment)
+        else None
+    )
     approval = Approval(backup=backup, hazards_accepted=accepted, reason=reason)
     _finish(console, found, _carry_out(console, found, approval, lock_wait))
 
@@ -250,7 +268,7 @@ def _ask(console: Console, plan: Plan, *, yes: bool, confirm: str | None) -> Non
     )
 
 
-def _backup(console: Console, environment: Environment, target: Target, lock_wait: float) -> str:
+def verified_backup(console: Console, environment: Environment, target: Target, lock_wait: float) -> str:
     """Take the verified backup that ``required_before`` asks for; a failure stops the run.
 
     :returns: its id.

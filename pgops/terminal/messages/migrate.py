@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pgops.migrations.hazards import Hazard
     from pgops.migrations.plan.plan import Plan, PlannedRevision
+    from pgops.migrations.rehearsal.gate import Rehearsed
     from pgops.migrations.run.gates import Promotion
     from pgops.migrations.run.recovery import Recovered
     from pgops.migrations.run.watch import IndexProgress
@@ -30,7 +31,13 @@ SQL_LINES = 12
 
 
 def show_plan(
-    console: Console, plan: Plan, *, promotion: Promotion | None, backup: bool, sql_lines: int = 0
+    console: Console,
+    plan: Plan,
+    *,
+    promotion: Promotion | None,
+    backup: bool,
+    sql_lines: int = 0,
+    rehearsed: Rehearsed | None = None,
 ) -> None:
     """Target, from -> to, each revision with its hazards, and what the run will do around them.
 
@@ -70,6 +77,8 @@ def show_plan(
         console.say("  a verified backup is taken first")
     if promotion is not None:
         console.say(f"  promotion: {promotion}")
+    if rehearsed is not None:
+        console.say(f"  rehearsal: {rehearsed}")
     console.say(f"  plan {plan.hash}")
 
 

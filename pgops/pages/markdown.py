@@ -1,0 +1,47 @@
+"""Pieces of Markdown with text of others in them: it stays text, and calls nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from pgops.secrets.redaction import redact
+from pgops.terminal.clear_text import clear
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~^$-])")
+
+
+def text(value: str) -> str:
+    """One line of text, in which nothing is a mark, a tag, a mention or a link."""
+    plain = " ".join(clear(redact(value)).split())
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = _SPECIAL.sub(r"\\\1", plain)
+    # A mention would write to somebody, an address become a link.
+    return plain.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def code(value: str) -> str:
+    """A code span, whatever ticks are in it; a bar would end a cell of a table even there."""
+    plain = " ".join(clear(redact(value)).split()).replace("|", "¦")
+    longest = max((len(run) for run in re.findall("`+", plain)), default=0)
+    ticks = "`" * (longest + 1)
+    space = " " if plain.startswith("`") or plain.endswith("`") else ""
+    return f"{ticks}{space}{plain}{space}{ticks}" if plain else ""
+
+
+def block(value: str, language: str = "") -> Iterator[str]:
+    """A fenced block, the fence longer than any in it."""
+    plain = clear(redact(value))
+    longest = max((len(run) for run in re.findall("`+", plain)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield f"{fence}{language}"
+    yield from plain.splitlines()
+    yield fence
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table of cells that are Markdown already."""
+    yield f"| {' | '.join(headers)} |"
+    yield f"|{'---|' * len(headers)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"

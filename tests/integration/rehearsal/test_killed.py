@@ -1,0 +1,132 @@
+"""Whatever ends a rehearsal: production's rows are gone after the next command, and no receipt was not earned."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from pgops.local.engine.scratch import LABEL
+from tests.integration.rehearsal.conftest import Release
+
+ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "2"))
+SLOW = "op.execute('ALTER TABLE people ALTER COLUMN age TYPE bigint')\nop.execute('SELECT pg_sleep(2)')"
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files that the server's user reaches too."""
+    path = Path(tempfile.mkdtemp(prefix="pgops-killed-", dir="/tmp"))
+    path.chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(path))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def remains(temporary: Path) -> list[str]:
+    """Scratch servers that are there, once whoever removes them had the time to."""
+    deadline = time.monotonic() + 20
+    while (
+        found := [each.name for each in temporary.glob("pgops-scratch-*")]
+    ) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def servers(temporary: Path) -> list[str]:
+    """Processes whose command line names the directory."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(temporary) in text and "postgres" in text:
+            found.append(text)
+    return found
+
+
+@pytest.mark.soak
+def test_kill_9_at_any_moment(release: Release, temporary: Path) -> None:
+    release.add("aa02", "aa01", SLOW, "pass")
+    random_ = random.Random(13)
+    began = time.monotonic()
+    assert release.run("migrate.rehearse").code == 0
+    whole = time.monotonic() - began
+    for each in release.receipts():
+        each.unlink()
+    for _ in range(ROUNDS):
+        process = release.project.start("migrate.rehearse", "--no-round-trip")
+        time.sleep(random_.uniform(0.3, whole))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        # The next command, whichever it is.
+        assert release.run("migrate.plan").code == 0
+        assert remains(temporary) == []
+        assert servers(temporary) == []
+        for receipt in release.receipts():
+            # Killed in the last moment: it was earned, and is whole.
+            assert json.loads(receipt.read_text())["verdict"] == "passed"
+            receipt.unlink()
+        assert not list((release.project.path / "backups").rglob(".rehearsal-*"))
+
+
+CONTAINER = """
+import sys, time
+from pgops.local.engine.scratch import scratch_container
+from pgops.local.scratch import COPY
+with scratch_container(17, COPY.settings, files="disk") as found:
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.docker
+def test_kill_9_with_the_rows_in_a_container(docker_engine: str) -> None:
+    """Its files are in a volume on the engine's disk: that goes with the container."""
+    process = subprocess.Popen([sys.executable, "-c", CONTAINER], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    with contextlib.closing(docker.from_env()) as engine:
+        (container,) = engine.containers.list(filters={"label": f"{LABEL}={process.pid}"})
+        (volume,) = [each["Name"] for each in container.attrs["Mounts"] if each["Type"] == "volume"]
+        process.kill()
+        process.communicate()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            there = any(each.id == container.id for each in engine.containers.list(all=True))
+            kept = any(each.name == volume for each in engine.volumes.list())
+            if not there and not kept:
+                break
+            time.sleep(0.2)
+        assert (there, kept) == (False, False)
+
+
+def test_ctrl_c(release: Release, temporary: Path) -> None:
+    release.add("aa02", "aa01", SLOW.replace("sleep(2)", "sleep(60)"), "pass")
+    process = release.project.start("migrate.rehearse")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "aa02" in line and "[1/1]" in line:
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the rehearsal was interrupted" in err
+    assert re.search("staging was not touched, and the copy is removed", err)
+    assert remains(temporary) == []
+    assert release.receipts() == []
