@@ -51,16 +51,17 @@ def scratch_database(
 
 
 def assert_single_head(environment: str | None = None, *, root: Path | None = None) -> None:
-    """The revisions have exactly one head: nobody forgot to merge."""
+    """The revisions have exactly one head, of several histories each: nobody forgot to merge."""
     from pgops.migrations.revisions.history import NotPlainError, read_history
     from pgops.migrations.revisions.location import locate
 
-    found = _environment(environment, root)
-    try:
-        heads = read_history(locate(found.alembic, found.project)).heads
-    except NotPlainError:
-        heads = round_trip(found, up_and_down=False).heads
-    assert len(heads) == 1, f"{len(heads)} heads: {', '.join(heads) or 'none'}"
+    for found in _environment(environment, root).histories():
+        try:
+            heads = read_history(locate(found.alembic, found.project)).heads
+        except NotPlainError:
+            heads = round_trip(found, up_and_down=False).heads
+        of = f"history {found.alembic.history}: " if found.alembic.history else ""
+        assert len(heads) == 1, f"{of}{len(heads)} heads: {', '.join(heads) or 'none'}"
 
 
 def assert_upgrades_from_empty(environment: str | None = None, *, root: Path | None = None) -> None:
@@ -114,14 +115,14 @@ def round_trip(
     """
     from pgops.migrations.round_trip.data import DEFAULT_FILE
     from pgops.migrations.round_trip.database import scratch_database as made
-    from pgops.migrations.round_trip.round_trip import run_round_trip
+    from pgops.migrations.round_trip.histories import run_round_trips
 
     usual = environment.project / DEFAULT_FILE
     if data is None and usual.is_file():
         data = usual
     with scratch_server(environment, server) as admin, made(admin) as scratch:
         on_server(scratch)
-        return run_round_trip(
+        return run_round_trips(
             environment,
             scratch,
             data=data,

@@ -86,11 +86,14 @@ def _findings(environment: Environment, sources: Sequence[ToolSource]) -> Iterat
 
 
 def _files(environment: Environment) -> Iterator[Finding]:
-    config = environment.alembic.config
-    if config.is_file():
-        yield ok("alembic", str(config))
-    else:
-        yield fail("alembic", f"there is no {config}", "alembic.config in environments.yaml", ExitCode.USAGE)
+    for each in environment.histories():
+        config, history = each.alembic.config, each.alembic.history
+        name = "alembic" if history is None else f"alembic {history}"
+        if config.is_file():
+            section = f" [{each.alembic.name}]" if each.alembic.name else ""
+            yield ok(name, f"{config}{section if history else ''}")
+        else:
+            yield fail(name, f"there is no {config}", "alembic.config in environments.yaml", ExitCode.USAGE)
 
 
 def _store(environment: Environment) -> Iterator[Finding]:

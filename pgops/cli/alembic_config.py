@@ -21,10 +21,20 @@ _TELLING = {"sqlalchemy.url", "version_table", "version_locations"}
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One history: ``name`` is the section of the ini file, ``None`` for the only one."""
+    """One that Alembic can be sent to: ``name`` is the section of the ini file, ``None`` for ``[alembic]``.
+
+    ``version_table`` is what it says of where its heads are kept: with the directories, that tells one history
+    from another.
+    """
 
     name: str | None
     location: ScriptLocation
+    version_table: tuple[str, ...] = ()
+
+    @property
+    def history(self) -> object:
+        """The same for sections that are one history."""
+        return self.location.script_directory, self.location.version_directories, self.version_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +145,8 @@ def _read(file: Path, root: Path) -> AlembicConfig:
     for name in names or ["alembic"]:
         section = None if name == "alembic" else name
         try:
-            found.append(Section(section, locate(AlembicSettings(config=file, name=section), root)))
+            location = locate(AlembicSettings(config=file, name=section), root)
+            found.append(Section(section, location, _version_table(file, name)))
         except ConfigurationError as error:
             errors.append(error)
             unusable.append(f"[{name}] is left out: {error.message}")
@@ -144,6 +155,18 @@ def _read(file: Path, root: Path) -> AlembicConfig:
             errors[0].message, untouched="nothing was written", hint=errors[0].hint
         ) from errors[0]
     return AlembicConfig(file, tuple(found), flask, tuple(unusable))
+
+
+def _version_table(file: Path, section: str) -> tuple[str, ...]:
+    if file.suffix == ".toml":
+        return ()
+    parser = configparser.RawConfigParser()
+    parser.read(file, encoding="utf-8")
+    return tuple(
+        f"{key}={parser.get(section, key)}"
+        for key in ("version_table", "version_table_schema")
+        if parser.has_option(section, key)
+    )
 
 
 __all__ = ["AlembicConfig", "Section", "find_alembic_config"]

@@ -116,9 +116,10 @@ def propose(survey: Survey, x: Mapping[str, str]) -> Proposal:
 def _alembic(survey: Survey, x: Mapping[str, str]) -> list[str]:
     config = survey.alembic
     lines = [f"  config: {_scalar(_relative(config.file, survey.root))}"]
-    histories = _histories(config)
+    histories = _histories(config.sections)
     # Several servers name their sections themselves.
-    if len(_named_servers(config)) < 2 and histories[0].name is not None:
+    several_servers = survey.compose is None and len(_named_servers(config)) > 1
+    if not several_servers and len(histories) == 1 and histories[0].name is not None:
         lines.append(f"  name: {_scalar(histories[0].name)}")
     if survey.app is not None:
         lines.append(f"  app: {_scalar(survey.app)}")
@@ -131,16 +132,23 @@ def _alembic(survey: Survey, x: Mapping[str, str]) -> list[str]:
     if survey.sources.variables:
         lines.append("  environ:")
         lines += [f"    {each.name}: {_template(each, survey)}" for each in survey.sources.variables.values()]
+    if not several_servers and len(histories) > 1:
+        lines.append("  histories:")
+        lines += [f"    {_key(_section(each))}: {{name: {_scalar(_section(each))}}}" for each in histories]
     return lines
 
 
-def _histories(config: AlembicConfig) -> list[Section]:
-    """One section for each script directory; several sections over one are servers, not histories."""
-    found: dict[Path, Section] = {}
-    for each in config.sections:
-        kept = found.get(each.location.script_directory)
+def _section(each: Section) -> str:
+    return each.name or "alembic"
+
+
+def _histories(sections: Sequence[Section]) -> list[Section]:
+    """One section for each history; several sections over one are servers."""
+    found: dict[object, Section] = {}
+    for each in sections:
+        kept = found.get(each.history)
         if kept is None or each.name is None:
-            found[each.location.script_directory] = each
+            found[each.history] = each
     return list(found.values())
 
 
@@ -197,21 +205,57 @@ def _by_variable(name: str) -> Server:
 
 
 def _named_servers(config: AlembicConfig) -> list[Server]:
-    """A server for each section that has a URL of its own."""
-    found: dict[tuple[str, ...], tuple[Section, Server]] = {}
+    """A server for each address that the sections' own URLs have; several sections with one are its histories."""
+    found: dict[_Address, list[Section]] = {}
     for section in config.sections:
-        server = _by_url(section)
-        if server is not None:
-            found.setdefault(server.lines, (section, server))
-    if len(found) < 2 or len({each.name for _, each in found.values()}) < len(found):
-        return [each for _, each in found.values()][:1]
-    return [
-        replace(each, lines=(*each.lines, f"alembic: {{name: {_scalar(section.name or 'alembic')}}}"))
-        for section, each in found.values()
+        address = _address(section)
+        if address is not None:
+            found.setdefault(address, []).append(section)
+    if len(found) == 1:
+        ((address, sections),) = found.items()
+        only = sections[0].name if len(_histories(config.sections)) == 1 else None
+        return [_by_address(only or _place(address), address)]
+    names = [
+        (sections[0].name or _place(address)) if len(sections) == 1 else address.dbname
+        for address, sections in found.items()
     ]
+    if len(set(map(_key, names))) < len(names):
+        return [_by_address(_place(address), address) for address in list(found)[:1]]
+    servers = []
+    for name, (address, sections) in zip(names, found.items(), strict=True):
+        server = _by_address(_key(name), address)
+        histories = _histories(sections)
+        if len(histories) == 1:
+            lines = [f"alembic: {{name: {_scalar(_section(histories[0]))}}}"]
+        else:
+            lines = ["alembic:", "  histories:"]
+            lines += [
+                f"    {_key(_section(each))}: {{name: {_scalar(_section(each))}}}" for each in histories
+            ]
+        servers.append(replace(server, lines=(*server.lines, *lines)))
+    return servers
 
 
-def _by_url(section: Section) -> Server | None:
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where a URL leads, and whether it has a password."""
+
+    host: str
+    port: int
+    user: str
+    dbname: str
+    password: bool
+
+    @property
+    def local(self) -> bool:
+        return self.host in _LOOPBACK
+
+
+def _place(address: _Address) -> str:
+    return "dev" if address.local else "production"
+
+
+def _address(section: Section) -> _Address | None:
     try:
         url = urlsplit(section.location.url)
         host, port, user, dbname = url.hostname or "", url.port, url.username, url.path.lstrip("/")
@@ -221,30 +265,29 @@ def _by_url(section: Section) -> Server | None:
         return None
     if re.search(r"[%$]\(|\$\{|\{\{", section.location.url) or (user, url.password, dbname) == _PLACEHOLDER:
         return None
-    local = host in _LOOPBACK
-    name = section.name or ("dev" if local else "production")
-    return _by_address(
-        _key(name), host or "localhost", port, unquote(user), unquote(dbname), local, bool(url.password)
-    )
+    return _Address(host or "localhost", port or 5432, unquote(user), unquote(dbname), bool(url.password))
 
 
 _PLACEHOLDER = ("user", "pass", "dbname")  # as alembic init writes it
 
 
-def _by_address(
-    name: str, host: str, port: int | None, user: str, dbname: str, local: bool, password: bool
-) -> Server:
+def _by_address(name: str, address: _Address) -> Server:
     variable = re.sub(r"\W", "_", f"{name}_DB_PASSWORD").upper()
     lines = [
-        f"host: {_scalar(host)}",
-        f"port: {port or 5432}",
-        f"dbname: {_scalar(dbname)}",
-        f"user: {_scalar(user)}",
+        f"host: {_scalar(address.host)}",
+        f"port: {address.port}",
+        f"dbname: {_scalar(address.dbname)}",
+        f"user: {_scalar(address.user)}",
     ]
-    if password:
+    if address.password:
         lines.append(f"password: {{env: {variable}}}")
-    lines.append("protected: false" if local else "sslmode: verify-full")
-    return Server(name, tuple(lines), local=local, wants={variable: "…"} if password else {})
+    lines.append("protected: false" if address.local else "sslmode: verify-full")
+    return Server(
+        _key(name),
+        tuple(lines),
+        local=address.local,
+        wants={variable: "…"} if address.password else {},
+    )
 
 
 def _by_parts(survey: Survey) -> Server | None:
@@ -277,9 +320,9 @@ def _found(survey: Survey, servers: Sequence[Server]) -> list[str]:
     config = survey.alembic
     kind = "Flask-Migrate" if config.flask else "Alembic"
     found = [f"{kind}: {_relative(config.file, survey.root)}"]
-    others = [each.name or "alembic" for each in _histories(config)[1:]]
-    if others and len(servers) == 1:
-        found[0] += f", section {_histories(config)[0].name}; another history each: {', '.join(others)}"
+    histories = _histories(config.sections)
+    if len(histories) > 1 and len(servers) == 1:
+        found[0] += f", {len(histories)} histories in one database: {', '.join(map(_section, histories))}"
     if survey.app is not None:
         found.append(f"application: {survey.app}")
     if survey.runner is not None:

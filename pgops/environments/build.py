@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -243,6 +244,28 @@ class Builder:
 
     def _alembic(self, settings: Layer) -> AlembicSettings:
         given = values(settings.get("alembic"))
+        found = self._history(given)
+        base = {key: each for key, each in given.items() if key != "histories"}
+        written = values(given.get("histories"))
+        histories = {
+            name: replace(self._history(merge(base, values(each))), history=name)
+            for name, each in written.items()
+        }
+        self._refuse_one_history_twice(histories, written)
+        return replace(found, histories=MappingProxyType(histories))
+
+    def _refuse_one_history_twice(
+        self, histories: Mapping[str, AlembicSettings], written: Mapping[str, Given]
+    ) -> None:
+        seen: list[tuple[str, AlembicSettings]] = []
+        for name, each in histories.items():
+            same = next((other for other, known in seen if known == replace(each, history=other)), None)
+            if same is not None:
+                given = written[name]
+                self._walker.problem(given.at, given.path, f"is the same history as {same}")
+            seen.append((name, each))
+
+    def _history(self, given: Layer) -> AlembicSettings:
         # Flask-Migrate's own directory, where it is not told another.
         usual = self._root / "migrations" / "alembic.ini" if "app" in given else self._root / "alembic.ini"
         return AlembicSettings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -159,7 +159,10 @@ class BackupPolicy:
 
 @dataclass(frozen=True, slots=True)
 class AlembicSettings:
-    """How this team's Alembic is reached, without editing its env.py."""
+    """How this team's Alembic is reached, without editing its env.py.
+
+    ``histories``: several in one database, by name; each is whole settings of its own, with its name as ``history``.
+    """
 
     config: Path
     name: str | None = None
@@ -167,6 +170,8 @@ class AlembicSettings:
     runner: str | None = None
     x: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    history: str | None = None
+    histories: Mapping[str, AlembicSettings] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,39 @@ class Environment:
     def local(self) -> bool:
         """A compose environment: its server is one that ``db.up`` starts."""
         return isinstance(self.connection, ComposeConnection)
+
+    @property
+    def flags(self) -> str:
+        """How a task is told of it: ``--env=production``, and ``--history=jobs`` where it is one of several."""
+        history = self.alembic.history
+        return f"--env={self.name}" + ("" if history is None else f" --history={history}")
+
+    def histories(self) -> tuple[Environment, ...]:
+        """The environment once for each of its histories, in their order; itself where it has one only."""
+        several = self.alembic.histories.values()
+        return tuple(replace(self, alembic=each) for each in several) or (self,)
+
+    def history(self, name: str) -> Environment:
+        """The environment for one of its histories.
+
+        :raises UsageError: there is no such history.
+        """
+        known = self.alembic.histories
+        if name in known:
+            return replace(self, alembic=known[name])
+        if not known:
+            raise UsageError(
+                f"--history={name}: {self.name} has one history, and it has no name",
+                untouched="nothing was touched",
+                hint="leave --history out; several are named under alembic: histories: in environments.yaml",
+            )
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"{self.name} has no history {name!r}{meant}",
+            untouched="nothing was touched",
+            hint=f"--history=<{'|'.join(known)}>",
+        )
 
 
 @dataclass(frozen=True, slots=True)

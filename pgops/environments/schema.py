@@ -32,6 +32,7 @@ from pgops.environments.spec import (
     DOCUMENT,
     ENVIRONMENT,
     HAZARDS,
+    HISTORY,
     KEEP,
     PASSWORD,
     REHEARSAL,
@@ -44,7 +45,19 @@ from pgops.units import SECONDS
 
 Schema = dict[str, Any]
 # What stands in more than one place is said once.
-_RECORDS = (DEFAULTS, ENVIRONMENT, COMPOSE, TIMEOUTS, BACKUPS, KEEP, ALEMBIC, HAZARDS, REHEARSAL, STORE)
+_RECORDS = (
+    DEFAULTS,
+    ENVIRONMENT,
+    COMPOSE,
+    TIMEOUTS,
+    BACKUPS,
+    KEEP,
+    ALEMBIC,
+    HISTORY,
+    HAZARDS,
+    REHEARSAL,
+    STORE,
+)
 _SECRETS = {"password": PASSWORD, "secret": VALUE}
 
 

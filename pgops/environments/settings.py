@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from pgops.environments.model import Environment, Origin
+from pgops.environments.model import AlembicSettings, Environment, Origin
 from pgops.secrets.references import (
     CommandSecret,
     EnvSecret,
@@ -63,20 +63,29 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
         yield f"backups.keep.{each.name}", f"{value:g}s" if isinstance(value, float) else _shown(value)
     yield "backups.required_before", _shown(backups.required_before)
     yield "backups.jobs", _shown(backups.jobs)
-    yield "alembic.config", _shown(environment.alembic.config)
-    yield "alembic.name", _shown(environment.alembic.name)
-    yield "alembic.app", _shown(environment.alembic.app)
-    yield "alembic.runner", _shown(environment.alembic.runner)
-    for key, value in environment.alembic.x.items():
-        yield f"alembic.x.{key}", value
-    for key, value in environment.alembic.environ.items():
-        yield f"alembic.environ.{key}", value
+    common = dict(_alembic(environment.alembic))
+    yield from common.items()
+    for history, found in environment.alembic.histories.items():
+        for name, value in _alembic(found):
+            if common.get(name) != value:
+                yield f"alembic.histories.{history}{name.removeprefix('alembic')}", value
     yield "hazards.large_rows", _shown(environment.hazards.large_rows)
     yield "hazards.large_bytes", f"{environment.hazards.large_bytes}B"
     yield "hazards.trace", environment.hazards.trace
     yield "hazards.exclude", _shown(environment.hazards.exclude)
     yield "rehearsal.required_before", _shown(environment.rehearsal.required_before)
     yield "rehearsal.max_age", f"{environment.rehearsal.max_age:g}s"
+
+
+def _alembic(given: AlembicSettings) -> Iterator[tuple[str, str]]:
+    yield "alembic.config", _shown(given.config)
+    yield "alembic.name", _shown(given.name)
+    yield "alembic.app", _shown(given.app)
+    yield "alembic.runner", _shown(given.runner)
+    for key, value in given.x.items():
+        yield f"alembic.x.{key}", value
+    for key, value in given.environ.items():
+        yield f"alembic.environ.{key}", value
 
 
 # Where the model's name for a field is not the file's.

@@ -132,35 +132,44 @@ BACKUPS = Record(
     ),
 )
 
+_HISTORY = (
+    Field(
+        "config",
+        File("the path of alembic.ini or pyproject.toml"),
+        "Alembic's configuration file",
+        "alembic.ini of the project; with `app`, its migrations/alembic.ini",
+    ),
+    Field(
+        "app",
+        Text("a Flask application, as FLASK_APP names it", r"[^\r\n]+"),
+        'the Flask application whose context env.py needs (Flask-Migrate): `module`, `module:name`, `module:factory` or `module:factory("argument")`',
+    ),
+    Field(
+        "runner",
+        Text("module:function", r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*"),
+        "a function of the project, `run(config, call)`, around every use of env.py",
+    ),
+    Field("name", WORD, "section of the ini file, as `alembic -n`", "alembic"),
+    Field(
+        "x",
+        Table(Text("a name", r"[^=\s]+"), TEMPLATE, layered=True),
+        "passed as `alembic -x name=value`; filled in as in `environ`",
+    ),
+    Field(
+        "environ",
+        Table(VARIABLE, TEMPLATE, layered=True),
+        "environment variables for an env.py that looks there; {url}, {url:driver}, {host}, {port}, {user}, {dbname} and {password} are filled in while env.py runs",
+    ),
+)
+HISTORY = Record("history", _HISTORY)
 ALEMBIC = Record(
     "alembic",
     (
+        *_HISTORY,
         Field(
-            "config",
-            File("the path of alembic.ini or pyproject.toml"),
-            "Alembic's configuration file",
-            "alembic.ini of the project; with `app`, its migrations/alembic.ini",
-        ),
-        Field(
-            "app",
-            Text("a Flask application, as FLASK_APP names it", r"[^\r\n]+"),
-            'the Flask application whose context env.py needs (Flask-Migrate): `module`, `module:name`, `module:factory` or `module:factory("argument")`',
-        ),
-        Field(
-            "runner",
-            Text("module:function", r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*"),
-            "a function of the project, `run(config, call)`, around every use of env.py",
-        ),
-        Field("name", WORD, "section of the ini file, as `alembic -n`", "alembic"),
-        Field(
-            "x",
-            Table(Text("a name", r"[^=\s]+"), TEMPLATE, layered=True),
-            "passed as `alembic -x name=value`; filled in as in `environ`",
-        ),
-        Field(
-            "environ",
-            Table(VARIABLE, TEMPLATE, layered=True),
-            "environment variables for an env.py that looks there; {url}, {url:driver}, {host}, {port}, {user}, {dbname} and {password} are filled in while env.py runs",
+            "histories",
+            Table(ENVIRONMENT_NAME, HISTORY, layered=True),
+            "several histories in one database, by name, each with a version table of its own; migrate takes them in this order",
         ),
     ),
 )

@@ -45,13 +45,13 @@ def main(root: str, file: str, name: str) -> int:
     """Print the answer as one JSON object."""
     from pgops.environments import load
     from pgops.errors import PgopsError
-    from pgops.migrations.autogenerate.drift import check
+    from pgops.migrations.autogenerate.drift import check_histories
     from pgops.secrets.redaction import redact
     from pgops.targets import target_for
 
     try:
         environment = load(Path(file), root=Path(root)).environment(name)
-        found = check(environment, target_for(environment))
+        found = check_histories(environment, target_for(environment))
         count = len(found.lines)
         answer = "none" if count == 0 else "1 difference" if count == 1 else f"{count} differences"
         if found.pending:

@@ -154,7 +154,9 @@ def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | N
 
 def _mistake(environment: Environment, status: Status) -> int:
     """The exit code of what is wrong in itself; a project without Alembic's files that names none has no migrations."""
-    written = "alembic.config" in environment.origins or environment.alembic.config.exists()
+    written = "alembic.config" in environment.origins or any(
+        each.alembic.config.exists() for each in environment.histories()
+    )
     return status.exit_code if status.exit_code in _MISTAKES and written else 0
 
 

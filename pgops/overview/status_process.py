@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgops.runtime.variables import set_aside
 
+if TYPE_CHECKING:
+    from pgops.environments import Environment
+    from pgops.migrations.status.status import Status
 
-def main(root: str, file: str, name: str) -> int:
+
+def main(root: str, file: str, name: str, history: str = "") -> int:
     """Print the status as one JSON object; where there is none, it says why."""
     from pgops.environments import load
+    from pgops.errors import PgopsError
+    from pgops.migrations.status.status import together, unreachable
+
+    try:
+        environment = load(root=Path(root), file=Path(file)).environment(name)
+        if history:
+            environment = environment.history(history)
+    except PgopsError as error:
+        answer = unreachable(name, "?", error)
+    else:
+        rows = [_status(each) for each in environment.histories()]
+        answer = together(rows) if environment.alembic.histories else rows[0]
+    print(json.dumps(answer.as_dict(), default=str))
+    return 0
+
+
+def _status(environment: Environment) -> Status:
     from pgops.errors import ConfigurationError, PgopsError
     from pgops.migrations.alembic_env.failures import MigrationError
     from pgops.migrations.alembic_env.status import status_through_env_py
@@ -19,15 +42,13 @@ def main(root: str, file: str, name: str) -> int:
     from pgops.targets import target_for
 
     try:
-        environment = load(root=Path(root), file=Path(file)).environment(name)
-        answer = status_through_env_py(environment, target_for(environment)).as_dict()
+        return status_through_env_py(environment, target_for(environment))
     except (ConfigurationError, MigrationError) as error:
         # env.py itself fails: nothing is known of this database, and that is no success.
-        answer = misconfigured(name, "?", error).as_dict()
+        found = misconfigured(environment.name, "?", error)
     except PgopsError as error:
-        answer = unreachable(name, "?", error).as_dict()
-    print(json.dumps(answer, default=str))
-    return 0
+        found = unreachable(environment.name, "?", error)
+    return replace(found, history=environment.alembic.history)
 
 
 if __name__ == "__main__":

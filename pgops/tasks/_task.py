@@ -35,6 +35,7 @@ SHARED_HELP: Mapping[str, str] = {
     "confirm": "name of the environment, instead of typing it when asked",
     "dry_run": "look and show, change nothing",
     "json": "print one JSON object on stdout",
+    "history": "one of the environment's histories; all of them, in their order, when not given",
     "lock_wait": "how long to wait for another run's lock, such as 10s or 2min",
 }
 
@@ -218,4 +219,36 @@ def load_environment(context: Context, name: str | None) -> Environment:
     return found
 
 
-__all__ = ["Context", "load_environment", "load_project", "project_root", "task"]
+def histories_of(environment: Environment, history: str | None) -> tuple[Environment, ...]:
+    """What a task with ``--history`` is about: one history, or each of them in turn.
+
+    :raises UsageError: there is no such history.
+    """
+    return environment.histories() if history is None else (environment.history(history),)
+
+
+def one_history(environment: Environment, history: str | None, what: str) -> Environment:
+    """The same for what can be done with one history only.
+
+    :param what: that, for the message.
+    :raises UsageError: there are several, and none was named.
+    """
+    names = "|".join(environment.alembic.histories)
+    if history is None and names:
+        raise UsageError(
+            f"{what} is of one history, and {environment.name} has {len(environment.alembic.histories)}",
+            untouched=f"{environment.name} was not touched",
+            hint=f"say which: --history=<{names}>",
+        )
+    return histories_of(environment, history)[0]
+
+
+__all__ = [
+    "Context",
+    "histories_of",
+    "load_environment",
+    "load_project",
+    "one_history",
+    "project_root",
+    "task",
+]

@@ -162,6 +162,43 @@ def test_sections_that_name_servers(shop: Path) -> None:
     assert "alembic: {name: live}" in environments(shop)
 
 
+def test_sections_of_one_database_are_its_histories(tmp_path: Path) -> None:
+    shutil.copytree(PROJECTS / "six_histories_in_one_database", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "environments.yaml").unlink()
+    ini = tmp_path / "alembic.ini"
+    text = ini.read_text(encoding="utf-8")
+    url = "postgresql://shop:secret@db.example.com/shop"
+    ini.write_text(text.replace("driver://user:pass@localhost/dbname", url), encoding="utf-8")
+    found = written(tmp_path)
+
+    assert "  histories:\n    library: {name: library}\n    billing: {name: billing}\n" in environments(
+        tmp_path
+    )
+    assert found["next"] == [
+        "export PRODUCTION_DB_PASSWORD=…",
+        "pgops migrate.plan --env=production",
+    ]
+    # One address of theirs, whatever the sections are called.
+    (listed,) = json.loads(run(tmp_path, "env.list", "--json").stdout)["environments"]
+    assert listed["name"] == "production"
+
+
+def test_sections_of_two_databases_and_two_histories_in_one(shop: Path) -> None:
+    (shop / "jobs").mkdir()
+    section = "script_location = %(here)s/{}\nsqlalchemy.url = postgresql://o@localhost/{}\n"
+    (shop / "alembic.ini").write_text(
+        f"[shop]\n{section.format('migrations', 'shop')}[jobs]\n{section.format('jobs', 'shop')}"
+        f"[reports]\n{section.format('migrations', 'reports')}"
+    )
+    written(shop)
+
+    assert (
+        "    alembic:\n      histories:\n        shop: {name: shop}\n        jobs: {name: jobs}\n"
+        in environments(shop)
+    )
+    assert "  reports:\n" in environments(shop) and "    alembic: {name: reports}\n" in environments(shop)
+
+
 def test_nothing_that_is_there_is_overwritten(shop: Path) -> None:
     (shop / "environments.yaml").write_text("mine", encoding="utf-8")
     (shop / "tasks.py").symlink_to(shop / "nowhere.py")

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.machinery
+import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from alembic.config import Config
@@ -22,6 +26,8 @@ from pgops.migrations.alembic_env.failures import explain
 from pgops.migrations.revisions.location import ScriptLocation
 
 T = TypeVar("T")
+# The interpreter's own modules and installed ones are the same for every history.
+_INSTALLED = re.compile(rf"[/\\](?:site|dist)-packages[/\\]|^{re.escape(str(Path(os.__file__).parent))}")
 Runner = Callable[[Config, Callable[[], Any]], Any]
 """Takes Alembic's Config and the call that runs env.py."""
 
@@ -74,9 +80,33 @@ def import_path(environment: Environment, location: ScriptLocation) -> Iterator[
     wanted = (environment.project, location.working_directory, *location.import_path)
     sys.path[:0] = list(dict.fromkeys(str(Path(each).absolute()) for each in wanted))
     try:
-        yield
+        with own_modules() if environment.alembic.history is not None else contextlib.nullcontext():
+            yield
     finally:
         sys.path[:] = before
+
+
+@contextlib.contextmanager
+def own_modules() -> Iterator[None]:
+    """Modules that this import path would find in other files than those loaded stand aside for the block.
+
+    Two histories of one database may each have a ``models``; Python keeps the first under that name.
+    """
+    aside: dict[str, ModuleType] = {}
+    for name in [each for each in sys.modules if "." not in each]:
+        origin = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
+        if origin is None or not origin.endswith(".py") or _INSTALLED.search(origin):
+            continue
+        found = importlib.machinery.PathFinder.find_spec(name)
+        if found is not None and found.origin not in {None, origin}:
+            for each in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
+                aside[each] = sys.modules.pop(each)
+    try:
+        yield
+    finally:
+        for name in aside:
+            sys.modules.pop(name, None)
+        sys.modules.update(aside)
 
 
 class Call(Generic[T]):

@@ -25,25 +25,26 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
 
     :raises PgopsError: env.py failed, or reached another database.
     """
-    with (
-        database_told(environment.name),
-        connected(target, application_name="pgops look", settings=READ_ONLY) as connection,
-    ):
-        refuse_shared_sessions(target, connection)
-        found = query_status(connection, environment.trusted_owners)
     heads: set[str] = set()
 
     def work(current: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
         heads.update(current)
         return ()
 
-    settings = look_settings(environment)
-    with alembic_environment(
-        environment, target, found.identity, settings=settings, looking=True, command=CURRENT
-    ) as alembic:
-        alembic.run(work, mutate=False)
-        history = alembic.history()
-    status = status_from_facts(environment, target, history, found, sorted(heads))
+    with (
+        database_told(environment.name),
+        connected(target, application_name="pgops look", settings=READ_ONLY) as connection,
+    ):
+        refuse_shared_sessions(target, connection)
+        found = query_status(connection, environment.trusted_owners)
+        settings = look_settings(environment)
+        with alembic_environment(
+            environment, target, found.identity, settings=settings, looking=True, command=CURRENT
+        ) as alembic:
+            alembic.run(work, mutate=False)
+            history = alembic.history()
+        table = alembic.version_tables[-1].seen_from(connection)
+    status = status_from_facts(environment, target, history, found, sorted(heads), version_table=str(table))
     if history.revisions:
         return status
     return replace(status, note="; ".join(filter(None, [status.note, no_revisions(alembic.location)])))

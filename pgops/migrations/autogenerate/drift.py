@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +36,27 @@ class Drift:
     """How a database differs from the models.
 
     ``lines`` says each difference in words. ``pending`` are revisions that are not applied yet: while
-    there are any, the models are ahead on purpose and nothing was compared.
+    there are any, the models are ahead on purpose and nothing was compared. Of an environment with several
+    histories, ``histories`` has each.
     """
 
     environment: str
     current: tuple[str, ...]
     pending: tuple[str, ...]
     lines: tuple[str, ...]
+    history: str | None = None
+    histories: tuple[Drift, ...] = ()
+
+    @classmethod
+    def together(cls, found: Sequence[Drift]) -> Drift:
+        """One for an environment, from one for each of its histories."""
+        return cls(
+            found[0].environment,
+            tuple(each for drift in found for each in drift.current),
+            tuple(each for drift in found for each in drift.pending),
+            tuple(f"history {drift.history}: {line}" for drift in found for line in drift.lines),
+            histories=tuple(found),
+        )
 
     @property
     def clean(self) -> bool:
@@ -53,9 +67,11 @@ class Drift:
         """For ``migrate.check --json``."""
         return {
             "environment": self.environment,
+            **({"history": self.history} if self.history else {}),
             "current": list(self.current),
             "pending": list(self.pending),
             "differences": list(self.lines),
+            **({"histories": [each.as_dict() for each in self.histories]} if self.histories else {}),
         }
 
 
@@ -92,9 +108,45 @@ class BehindError(PendingError):
         return {"drift": self.found.as_dict()}
 
 
-def check(environment: Environment, target: Target) -> Drift:
+TableName = tuple[str | None, str]
+"""Schema and name; ``None`` where the schema is the connection's default one."""
+
+
+def tables_of(context: MigrationContext) -> set[TableName]:
+    """The tables of a history's models, and its version table."""
+    default = getattr(context.dialect, "default_schema_name", None)
+    models = context.opts.get("target_metadata")
+    found: set[TableName] = {(context.version_table_schema, context.version_table)}
+    for metadata in models if isinstance(models, list | tuple) else [models] if models is not None else []:
+        found |= {(table.schema, table.name) for table in metadata.tables.values()}
+    return {(None if schema == default else schema, name) for schema, name in found}
+
+
+def owned_by(histories: Iterable[Environment], target: Target) -> set[TableName]:
+    """What is in the database on account of these histories, as their models say; reads only.
+
+    :raises PgopsError: an env.py failed.
+    """
+    found: set[TableName] = set()
+
+    def work(_current: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
+        found.update(tables_of(context))
+        return []
+
+    for each in histories:
+        with connected(target) as connection:
+            reached = identity(connection)
+        with alembic_environment(
+            each, target, reached, settings=_SETTINGS, looking=True, command=command_line.CURRENT
+        ) as alembic:
+            alembic.run(work, mutate=False)
+    return found
+
+
+def check(environment: Environment, target: Target, others: Iterable[Environment] = ()) -> Drift:
     """Compare the database of ``target`` with the models that env.py names; reads only.
 
+    :param others: the other histories in this database; what is theirs is not missing here.
     :raises ConfigurationError: env.py names no models.
     :raises UnreachableError: the database can't be reached.
     :raises RefusedError: env.py connects to another database.
@@ -103,18 +155,29 @@ def check(environment: Environment, target: Target) -> Drift:
     with connected(target) as connection:
         refuse_shared_sessions(target, connection)
         reached = identity(connection)
+        theirs = owned_by(others, target)
         with alembic_environment(
             environment, target, reached, settings=_SETTINGS, looking=True, command=command_line.check()
         ) as alembic:
-            found = compare(alembic)
+            found = compare(alembic, theirs)
             history = alembic.history()
         if unknown := history.unknown(found.current):
             raise AheadError.of(unknown, environment, connection, known=len(history.revisions))
     return found
 
 
-def compare(alembic: AlembicEnvironment) -> Drift:
-    """:func:`check` on an environment that is open already."""
+def check_histories(environment: Environment, target: Target) -> Drift:
+    """:func:`check` of every history of an environment."""
+    several = environment.histories()
+    found = [check(each, target, [other for other in several if other is not each]) for each in several]
+    return Drift.together(found) if environment.alembic.histories else found[0]
+
+
+def compare(alembic: AlembicEnvironment, theirs: Collection[TableName] = ()) -> Drift:
+    """:func:`check` on an environment that is open already.
+
+    :param theirs: tables of other histories.
+    """
     name = alembic.environment.name
     history = alembic.history()
     heads: set[str] = set()
@@ -126,14 +189,22 @@ def compare(alembic: AlembicEnvironment) -> Drift:
         heads.update(current)
         pending.update(dict.fromkeys(history.pending(current)))
         if not pending:
-            lines.update(dict.fromkeys(_differences(alembic, context)))
+            lines.update(dict.fromkeys(_differences(alembic, context, theirs)))
         return []
 
     alembic.run(work, mutate=False)
-    return Drift(name, tuple(sorted(heads)), tuple(pending), tuple(lines))
+    return Drift(
+        name,
+        tuple(sorted(heads)),
+        tuple(pending),
+        tuple(lines),
+        history=alembic.environment.alembic.history,
+    )
 
 
-def _differences(alembic: AlembicEnvironment, context: MigrationContext) -> Iterator[str]:
+def _differences(
+    alembic: AlembicEnvironment, context: MigrationContext, theirs: Collection[TableName]
+) -> Iterator[str]:
     if context.opts.get("target_metadata") is None:
         raise ConfigurationError(
             f"env.py of {alembic.environment.name} gives Alembic no models to compare with: target_metadata is None",
@@ -152,7 +223,7 @@ def _differences(alembic: AlembicEnvironment, context: MigrationContext) -> Iter
         "depends_on": None,
     }
     revisions = RevisionContext(alembic.config, alembic.script, arguments)
-    with journal_hidden(context.opts), _checks_compared(context.opts), _quiet():
+    with others_hidden(context, theirs), _checks_compared(context.opts), _quiet():
         # The heads stand in for where the database is: that was looked at above, with branches
         # and dependencies, which Alembic's own comparison of heads can't tell from being behind.
         revisions.run_autogenerate(tuple(alembic.script.get_heads()), context)
@@ -164,15 +235,19 @@ def _differences(alembic: AlembicEnvironment, context: MigrationContext) -> Iter
 
 
 @contextlib.contextmanager
-def journal_hidden(options: dict[str, Any]) -> Iterator[None]:
-    """Keep the schema of pgops' journal out of a comparison, even with ``include_schemas``.
+def others_hidden(context: MigrationContext, theirs: Collection[TableName]) -> Iterator[None]:
+    """Keep out of a comparison what is not this history's: pgops' journal, and the tables of other histories.
 
-    :param options: the options of a MigrationContext.
+    :param theirs: tables of other histories; one that stands in this one's models too is compared all the same.
     """
+    options = context.opts
     before = options.get("include_name")
+    hidden = set(theirs) - tables_of(context)
 
     def include_name(name: str | None, kind: str, parents: Mapping[str, Any]) -> bool:
         if kind == "schema" and name == _JOURNAL_SCHEMA:
+            return False
+        if kind == "table" and name is not None and (parents.get("schema_name"), name) in hidden:
             return False
         return True if before is None else bool(before(name, kind, parents))
 

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pgops.migrations.journal.schema import present
+from pgops.migrations.journal.schema import HISTORY, present
 from pgops.postgres import Connection, execute, fetch_all, fetch_value
 from pgops.units import human_time
 
@@ -86,11 +86,17 @@ def hashes_without_text(connection: Connection) -> set[tuple[str, str]]:
 
 
 def applied_files(
-    connection: Connection, *, but: Collection[str] = (), trusted: Collection[str] = ()
+    connection: Connection,
+    *,
+    but: Collection[str] = (),
+    trusted: Collection[str] = (),
+    history: str | None = None,
 ) -> dict[str, AppliedFile]:
     """Every revision that was applied or adopted here, by its id, from the file that was last used for it.
 
     :param but: revisions that are of no interest: this checkout has them.
+    :param history: only what this one applied, and what was applied before it had a name: others' revisions may
+        have the same.
     :param trusted: roles whose journal counts besides this one's own.
     :raises UntrustedError: the journal is not to be believed; nothing in it was read.
     """
@@ -108,9 +114,11 @@ def applied_files(
           FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
           {"LEFT JOIN pgops.files AS f ON f.hash = v.file_hash" if kept else ""}
          WHERE v.outcome = 'succeeded' AND r.action IN ('upgrade', 'stamp') AND v.revision <> ALL(%s)
+           AND (%s::text IS NULL OR {HISTORY} = %s OR ({HISTORY} IS NULL AND NOT EXISTS (
+                SELECT FROM pgops.runs AS r WHERE r.version_table = v.version_table AND {HISTORY} <> %s)))
          ORDER BY v.revision, v.ordinal DESC
         """,
-        (list(but),),
+        (list(but), history, history, history),
     )
     return {
         str(revision): AppliedFile(

@@ -18,7 +18,7 @@ from pgops import __version__
 from pgops.environments import Environment
 from pgops.errors import RefusedError
 from pgops.migrations.journal import provenance
-from pgops.migrations.journal.schema import bring_up_to_date, present
+from pgops.migrations.journal.schema import HISTORY, bring_up_to_date, present
 from pgops.postgres import Connection, Identity, execute, fetch_all, fetch_one
 from pgops.secrets.redaction import redact
 
@@ -107,6 +107,7 @@ class RunRecord:
     reason: str | None
     version_table: str
     rehearsal: Mapping[str, Any] | None = None
+    history: str | None = None
     revisions: tuple[RevisionRecord, ...] = ()
 
     @property
@@ -125,9 +126,10 @@ class RunRecord:
 
 _RUN_COLUMNS = (
     "id, environment, action, from_heads, to_heads, plan_hash, started_at, finished_at, outcome, error, operator, "
-    "host, git_commit, git_dirty, tool_version, backup, hazards_accepted, promotion_overridden, reason, version_table, "
-    "rehearsal"
+    "host, git_commit, git_dirty, tool_version, backup, hazards_accepted, promotion_overridden, reason, version_table"
 )
+# Through JSON: a journal that no run has brought up to date since lacks the columns.
+_REHEARSAL = "pg_catalog.to_jsonb(r) -> 'rehearsal'"
 _REVISION_COLUMNS = "revision, file, file_hash, message, started_at, finished_at, outcome, error, leftovers"
 
 
@@ -163,7 +165,8 @@ def check_stamp(
     raise RefusedError(
         f"{place} is stamped as environment {stamp.environment!r}, and this run is for {name!r}",
         untouched=f"{place} was not touched",
-        hint=f"correct {name} in environments.yaml; if {stamp.environment} was renamed, keep it as an alias of {name}",
+        hint=f"correct {name} in environments.yaml; if {stamp.environment} was renamed, keep it as an alias of {name}; "
+        "several histories in one database are one environment with alembic: {histories: …}",
     )
 
 
@@ -247,15 +250,17 @@ def begun(
         reason=None if reason is None else redact(reason),
         version_table=version_table,
         rehearsal=rehearsal,
+        history=environment.alembic.history,
     )
 
 
 def start_run(connection: Connection, run: RunRecord) -> None:
     """Record that a run begins."""
-    values = [getattr(run, name.strip()) for name in _RUN_COLUMNS.split(",")]
+    columns = f"{_RUN_COLUMNS}, rehearsal, history"
+    values = [getattr(run, name.strip()) for name in columns.split(",")]
     execute(
         connection,
-        f"INSERT INTO pgops.runs ({_RUN_COLUMNS}) VALUES ({', '.join(['%s'] * len(values))})",
+        f"INSERT INTO pgops.runs ({columns}) VALUES ({', '.join(['%s'] * len(values))})",
         [_as_column(value) for value in values],
     )
 
@@ -328,24 +333,32 @@ def note_leftover(connection: Connection, ordinal: int, name: str) -> bool:
 
 
 def runs(
-    connection: Connection, *, limit: int | None = None, trusted: Collection[str] = ()
+    connection: Connection,
+    *,
+    limit: int | None = None,
+    trusted: Collection[str] = (),
+    history: str | None = None,
 ) -> list[RunRecord]:
     """Runs, newest first, each with its revisions. One that never ended and whose process is gone is ``interrupted``.
 
+    :param history: only this one's, and those on its version tables from the time before it had a name.
     :raises UntrustedError: the journal is not to be believed.
     """
     if not present(connection, trusted):
         return []
     rows = fetch_all(
         connection,
-        # Through JSON: a journal that no run has brought up to date since lacks the column.
         f"""
-        SELECT {_RUN_COLUMNS.removesuffix("rehearsal")} pg_catalog.to_jsonb(r) -> 'rehearsal', EXISTS (SELECT 1 FROM pg_stat_activity AS a
+        SELECT {_RUN_COLUMNS}, {_REHEARSAL}, {HISTORY}, EXISTS (SELECT 1 FROM pg_stat_activity AS a
                                         WHERE a.datname = current_database()
                                           AND a.application_name = 'pgops run ' || r.id)
-          FROM pgops.runs AS r ORDER BY started_at DESC, id DESC LIMIT %s
+          FROM pgops.runs AS r
+         WHERE %s::text IS NULL OR {HISTORY} = %s
+            OR ({HISTORY} IS NULL
+                AND version_table IN (SELECT r.version_table FROM pgops.runs AS r WHERE {HISTORY} = %s))
+         ORDER BY started_at DESC, id DESC LIMIT %s
         """,
-        (limit,),
+        (history, history, history, limit),
     )
     revisions: dict[str, list[RevisionRecord]] = {}
     for run, *values in fetch_all(
@@ -358,7 +371,8 @@ def runs(
 
 
 def _record(values: Sequence[Any], *, alive: bool, revisions: Sequence[RevisionRecord]) -> RunRecord:
-    named = dict(zip((name.strip() for name in _RUN_COLUMNS.split(",")), values, strict=True))
+    names = (name.strip() for name in f"{_RUN_COLUMNS}, rehearsal, history".split(","))
+    named = dict(zip(names, values, strict=True))
     for name in ("from_heads", "to_heads", "hazards_accepted"):
         named[name] = tuple(named[name])
     if named["outcome"] == RUNNING and not alive:
@@ -367,25 +381,30 @@ def _record(values: Sequence[Any], *, alive: bool, revisions: Sequence[RevisionR
     return RunRecord(**named, revisions=tuple(revisions))
 
 
-def unfinished(connection: Connection, *, but: str) -> list[tuple[str, dt.datetime]]:
-    """Runs that never ended, oldest first. Under the lock they are all dead."""
+def unfinished(connection: Connection, *, but: str) -> list[tuple[str, dt.datetime, str]]:
+    """Runs that never ended and their version tables, oldest first. Under the lock they are all dead."""
     return [
-        (str(run), started)
-        for run, started in fetch_all(
+        (str(run), started, str(table))
+        for run, started, table in fetch_all(
             connection,
-            "SELECT id, started_at FROM pgops.runs WHERE outcome = 'running' AND id <> %s ORDER BY started_at",
+            "SELECT id, started_at, version_table FROM pgops.runs WHERE outcome = 'running' AND id <> %s ORDER BY started_at",
             (but,),
         )
     ]
 
 
 def succeeded_files(
-    connection: Connection, environment: str, trusted: Collection[str] = ()
+    connection: Connection,
+    environment: str,
+    trusted: Collection[str] = (),
+    *,
+    version_table: str | None = None,
 ) -> frozenset[tuple[str, str, str | None]]:
     """Every (revision, file hash, SQL hash) that was run in ``environment``, by its own journal; a stamp runs nothing.
 
     The hash of the SQL is ``None`` where it was not known, or not noted down yet.
 
+    :param version_table: only what was recorded in this one: histories may call their revisions alike.
     :raises UntrustedError: the journal is not to be believed.
     """
     if not present(connection, trusted):
@@ -396,7 +415,8 @@ def succeeded_files(
         -- Through JSON: a journal that no run has brought up to date since lacks the column.
         SELECT DISTINCT v.revision, v.file_hash, pg_catalog.to_jsonb(v) ->> 'sql_hash' FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
          WHERE v.outcome = 'succeeded' AND r.action = 'upgrade' AND r.environment = %s
+           AND v.version_table = coalesce(%s, v.version_table)
         """,
-        (environment,),
+        (environment, version_table),
     )
     return frozenset((revision, file_hash, sql_hash) for revision, file_hash, sql_hash in rows)

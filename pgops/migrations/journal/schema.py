@@ -62,8 +62,13 @@ _VERSIONS: tuple[str, ...] = (
         CHECK (encode(sha256(content), 'hex') = hash)
     )
     """,
+    # A history is known by its version table; this is what environments.yaml called it at the time.
+    "ALTER TABLE pgops.runs ADD COLUMN history text",
 )
 VERSION = len(_VERSIONS)
+# Through JSON: a journal that no run has brought up to date since lacks the column.
+HISTORY = "pg_catalog.to_jsonb(r) ->> 'history'"
+"""What a row ``r`` of pgops.runs says of its history; NULL where it had no name."""
 
 _FIRST = """
 CREATE SCHEMA IF NOT EXISTS pgops;

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.migrations.journal import AppliedFile, applied_files
 from pgops.migrations.revisions.history import (
@@ -55,21 +56,21 @@ class NotCarriedError(PgopsError):
 
 
 def carry(
-    connection: Connection, wanted: Collection[str], history: History, *, trusted: Collection[str]
+    connection: Connection, wanted: Collection[str], history: History, environment: Environment
 ) -> Carried:
     """Write the files of ``wanted``, and of what they build on, as far as this checkout lacks them.
 
     :param history: the checkout's own revisions.
-    :param trusted: roles whose journal counts besides this one's own.
+    :param environment: whose journal it is, and which history of it.
     :raises NotCarriedError: a file is not kept, is not the one that was applied, or can't be placed in the graph.
     :raises UntrustedError: the journal is not to be believed.
     """
-    kept = applied_files(connection, but=tuple(history.revisions), trusted=trusted)
+    kept = _kept(connection, history, environment)
     return _written(_chain(wanted, history, kept))
 
 
 def with_applied(
-    connection: Connection, history: History, *, trusted: Collection[str]
+    connection: Connection, history: History, environment: Environment
 ) -> tuple[History, Mapping[str, AppliedFile]]:
     """A checkout's revisions with all that were applied here besides; nothing is written and nothing run.
 
@@ -77,10 +78,19 @@ def with_applied(
     :raises NotCarriedError: as :func:`carry`.
     :raises UntrustedError: the journal is not to be believed.
     """
-    kept = applied_files(connection, but=tuple(history.revisions), trusted=trusted)
+    kept = _kept(connection, history, environment)
     chain = _chain(kept, history, kept)
     read = {each: _checked(each, file)[1] for each, file in chain.items()}
     return History(resolve_dependencies({**history.revisions, **read})), chain
+
+
+def _kept(connection: Connection, history: History, environment: Environment) -> dict[str, AppliedFile]:
+    return applied_files(
+        connection,
+        but=tuple(history.revisions),
+        trusted=environment.trusted_owners,
+        history=environment.alembic.history,
+    )
 
 
 def _chain(

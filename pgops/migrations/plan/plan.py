@@ -121,14 +121,21 @@ class Plan:
         )
 
     @property
+    def own_version_table(self) -> str | None:
+        """What tells this history's rows of the journal from other histories'; ``None`` where it is the only one."""
+        return None if self.environment.alembic.history is None else str(self.version_table)
+
+    @property
     def all_hazards(self) -> tuple[Hazard, ...]:
         """The plan's and every revision's."""
         return (*self.hazards, *(each for revision in self.pending for each in revision.hazards))
 
     def as_dict(self) -> dict[str, object]:
         """The plan in ``migrate.plan --json``."""
+        history = self.environment.alembic.history
         return {
             "environment": self.environment.name,
+            **({"history": history} if history else {}),
             "target": {"host": self.target.host, "port": self.target.port, "database": self.target.dbname},
             "action": self.action,
             "version_table": str(self.version_table),
@@ -220,7 +227,7 @@ def _with_kept_files(
                 raise missing.error from None
             own = own or missing.history
             wanted |= missing.revisions
-            carried = carry(connection, wanted, own, trusted=environment.trusted_owners)
+            carried = carry(connection, wanted, own, environment)
         except PgopsError as error:
             raise (carried.explained(error) if carried else error) from error
 
@@ -252,7 +259,10 @@ def _through_alembic(
                 known_revision(history, to)
             except UsageError as error:
                 if to in journal.applied_files(
-                    connection, but=tuple(history.revisions), trusted=environment.trusted_owners
+                    connection,
+                    but=tuple(history.revisions),
+                    trusted=environment.trusted_owners,
+                    history=environment.alembic.history,
                 ):
                     raise _NotHereError([to], history, error) from error
                 raise
@@ -427,7 +437,15 @@ def _plan(
         current=current,
         to=to,
         pending=pending,
-        hash=plan_hash(environment.name, target, found_identity, action, current, pending),
+        hash=plan_hash(
+            environment.name,
+            target,
+            found_identity,
+            action,
+            current,
+            pending,
+            history=environment.alembic.history,
+        ),
         history=history,
         scripts=alembic.scripts,
     )
@@ -440,6 +458,8 @@ def plan_hash(
     action: Action,
     current: Sequence[str],
     pending: Sequence[PlannedRevision],
+    *,
+    history: str | None = None,
 ) -> str:
     """What was approved: this target, from these heads, these files in this order, and the SQL that they emit.
 
@@ -447,6 +467,7 @@ def plan_hash(
     """
     facts: Mapping[str, object] = {
         "environment": environment,
+        **({"history": history} if history is not None else {}),
         "place": target.place,
         "system_identifier": found_identity.system_identifier,
         "database_oid": found_identity.database_oid,

@@ -155,6 +155,6 @@ def check(plan: Plan, state: Rehearsed | None) -> None:
     raise BlockedError(
         f"{name} takes a plan only after its rehearsal: {state or 'not rehearsed'}",
         untouched=f"{name} was not touched",
-        hint=f"invoke migrate.rehearse --env={name}"
+        hint=f"invoke migrate.rehearse {plan.environment.flags}"
         + (" --backup=fresh" if state and any("backup" in each for each in state.problems) else ""),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pgops.environments import AlembicSettings
-from pgops.errors import ConfigurationError
+from pgops.errors import ConfigurationError, UsageError
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
@@ -125,8 +125,15 @@ def locate(settings: AlembicSettings, project: Path) -> ScriptLocation:
 
     :raises ConfigurationError: the file or its section is absent or broken, or the script
         directory does not exist.
+    :raises UsageError: these settings are of several histories.
     """
     config = settings.config
+    if settings.histories:
+        raise UsageError(
+            f"there are several histories, {', '.join(settings.histories)}, and this is for one of them",
+            untouched="no database was touched",
+            hint=f"say which: --history=<{'|'.join(settings.histories)}>",
+        )
     if not config.is_file():
         raise ConfigurationError(
             f"{config} does not exist",

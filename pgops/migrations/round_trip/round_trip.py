@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,13 @@ class Step:
     seconds: float
     changed: tuple[str, ...]
     problems: tuple[str, ...]
+    history: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """For ``migrate.test --json``."""
         return {
             "revision": self.revision,
+            **({"history": self.history} if self.history else {}),
             "message": self.message,
             "seconds": round(self.seconds, 3),
             "changed": list(self.changed),
@@ -74,6 +76,17 @@ class RoundTrip:
     steps: tuple[Step, ...]
     differences: tuple[str, ...]
     remarks: tuple[str, ...]
+
+    @classmethod
+    def together(cls, found: Mapping[str, RoundTrip]) -> RoundTrip:
+        """One of several histories, tried one after the other on the same database, by name."""
+        return cls(
+            tuple(head for each in found.values() for head in each.heads),
+            tuple(head for each in found.values() for head in each.strays),
+            tuple(replace(step, history=name) for name, each in found.items() for step in each.steps),
+            tuple(f"history {name}: {line}" for name, each in found.items() for line in each.differences),
+            tuple(f"history {name}: {line}" for name, each in found.items() for line in each.remarks),
+        )
 
     @property
     def ok(self) -> bool:
@@ -135,6 +148,8 @@ def run_round_trip(
     up_and_down: bool = True,
     since: str | None = None,
     on_step: Callable[[Step], None] = lambda _step: None,
+    before: Sequence[Environment] = (),
+    named: Collection[str] = (),
 ) -> RoundTrip:
     """Run a project's whole history on an empty database.
 
@@ -144,6 +159,8 @@ def run_round_trip(
     :param up_and_down: also down and up again, each revision; else only up.
     :param since: what this revision builds on only goes up: an old history's downgrades are what they are.
     :param on_step: told after each revision.
+    :param before: histories that are in the database already; what is theirs is not compared.
+    :param named: revisions besides its own that functions of ``data`` may be named after.
     :raises UsageError: the history is empty.
     :raises PgopsError: env.py or the data file can't be loaded, or env.py connects elsewhere.
     """
@@ -153,6 +170,7 @@ def run_round_trip(
             # The base is the project's own code, and finds what the project's sessions find.
             execute(ours, "RESET ALL")
             execute(ours, base.sql.read_text(encoding="utf-8"))
+    theirs = drift.owned_by(before, scratch)
     with connected(scratch) as look:
         # Ctrl-C ends a statement that runs long; nobody is in the way on a scratch database.
         application = f"pgops migrate.test {scratch.dbname}"
@@ -180,11 +198,11 @@ def run_round_trip(
                     untouched="no environment's database was touched",
                     hint="invoke migrate.revision -m '…' writes the first; is script_location the right directory?",
                 )
-            rows.check_names(history.revisions)
+            rows.check_names({*history.revisions, *named})
             run = _Run(alembic, history, scratch, look, rows, watcher)
             run.begin(base.revision if base else None)
             steps = list(run.walk(_only_up(history, up_and_down=up_and_down, since=since), on_step))
-            lines, remark = _models(alembic, complete=run.complete)
+            lines, remark = _models(alembic, theirs, complete=run.complete)
     # An env.py may leave its connections to the garbage collector. They are collected while the server is
     # still there; Alembic keeps the module, and whatever it holds, under this name.
     sys.modules.pop("env_py", None)
@@ -207,12 +225,14 @@ def _only_up(history: History, *, up_and_down: bool, since: str | None) -> Colle
     return history.ancestors([since]) - {since}
 
 
-def _models(alembic: AlembicEnvironment, *, complete: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _models(
+    alembic: AlembicEnvironment, theirs: Collection[drift.TableName], *, complete: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not complete:
         return (), ("the models were not compared: not every revision was applied",)
     try:
         alembic.stands_for(command_line.check())
-        return drift.compare(alembic).lines, ()
+        return drift.compare(alembic, theirs).lines, ()
     except ConfigurationError as error:
         return (), (f"the models were not compared: {error.message}",)
 

@@ -98,12 +98,35 @@ def promotion(
     )
 
 
-def ask_promotion(before: Environment, target: Target, pending: Sequence[PlannedRevision]) -> Promotion:
-    """Ask the journal of the environment before, read-only. One that is not to be believed is not asked."""
+def all_promotions(found: Sequence[Promotion]) -> Promotion | None:
+    """What it says about all histories together; ``None`` where there is no environment before, or nothing pending."""
+    if not found:
+        return None
+    return Promotion(
+        before=found[0].before,
+        missing=tuple(revision for each in found for revision in each.missing),
+        different=tuple(revision for each in found for revision in each.different),
+        unknown=next((each.unknown for each in found if each.unknown), None),
+    )
+
+
+def ask_promotion(
+    before: Environment,
+    target: Target,
+    pending: Sequence[PlannedRevision],
+    *,
+    version_table: str | None = None,
+) -> Promotion:
+    """Ask the journal of the environment before, read-only. One that is not to be believed is not asked.
+
+    :param version_table: where several histories are in the database, the table of this one.
+    """
     try:
         with connected(target, application_name="pgops look") as connection:
             set_read_only(connection)
-            succeeded = journal.succeeded_files(connection, before.name, before.trusted_owners)
+            succeeded = journal.succeeded_files(
+                connection, before.name, before.trusted_owners, version_table=version_table
+            )
     except UnreachableError as error:
         return Promotion(before=before.name, unknown=error.message)
     except UntrustedError as error:
@@ -136,14 +159,17 @@ def check_promotion(
     )
 
 
-def check_hazards(plan: Plan, accepted: Iterable[str], reason: str | None) -> tuple[str, ...]:
-    """The rules that were accepted and that the plan really trips.
+def check_hazards(plans: Sequence[Plan], accepted: Iterable[str], reason: str | None) -> tuple[str, ...]:
+    """The rules that were accepted and that a plan really trips.
 
+    :param plans: of one environment.
     :raises UsageError: a rule that does not exist, or no reason given.
     :raises BlockedError: a hazard that blocks was not accepted.
     """
     from pgops.migrations.hazards import RULES
 
+    name = plans[0].environment.name
+    found = [each for plan in plans for each in plan.all_hazards]
     given = list(dict.fromkeys(accepted))
     for rule in given:
         if rule not in RULES:
@@ -151,23 +177,23 @@ def check_hazards(plan: Plan, accepted: Iterable[str], reason: str | None) -> tu
             raise UsageError(
                 f"--accept-hazard={rule}: there is no such rule"
                 + (f"; did you mean {near[0]}?" if near else ""),
-                untouched=f"{plan.environment.name} was not touched",
+                untouched=f"{name} was not touched",
                 hint="the rules are in docs/hazards.md",
             )
     if given and not reason:
         raise UsageError(
             "--accept-hazard needs a reason for the journal",
-            untouched=f"{plan.environment.name} was not touched",
+            untouched=f"{name} was not touched",
             hint=f"--accept-hazard={given[0]} --reason='…'",
         )
-    blocking = {each.rule for each in plan.all_hazards if each.blocks}
+    blocking = {each.rule for each in found if each.blocks}
     if left := sorted(blocking - set(given)):
         raise BlockedError(
-            f"{plan.environment.name}: blocked by {', '.join(left)}",
-            untouched=f"{plan.environment.name} was not touched",
+            f"{name}: blocked by {', '.join(left)}",
+            untouched=f"{name} was not touched",
             hint=f"rewrite the migration as shown, or {' '.join(f'--accept-hazard={rule}' for rule in left)} --reason='…'",
         )
-    return tuple(rule for rule in given if rule in {each.rule for each in plan.all_hazards})
+    return tuple(rule for rule in given if rule in {each.rule for each in found})
 
 
 def backup_required(environment: Environment) -> bool:

@@ -51,21 +51,25 @@ def recover(
     history: History,
     read_heads: Callable[[], tuple[str, ...]],
     patience: float,
+    version_table: str | None = None,
 ) -> list[Recovered]:
     """End what dead runs left running, remove what they left half-made, and close their journal rows.
 
+    :param version_table: where several histories are in the database, only this one's rows are closed: where the
+        others stand is not known here.
     :param read_heads: the database's heads, asked only after the last orphan is gone.
     :param patience: seconds to wait for a half-made index to be given up by others.
     :raises LockedError: a backend of a dead run can't be ended.
     """
     dead = journal.unfinished(connection, but=own_run)
-    for run, _started in dead:
+    for run, _started, _table in dead:
         end_orphans(connection, journal.work_application(run))
+    dead = [each for each in dead if version_table in {None, each[2]}]
     if not dead:
         remove_leftovers_of_failed_runs(connection, patience=patience)
         return []
     done = history.ancestors(read_heads())
-    found = [_close(connection, run, started, done, patience) for run, started in dead]
+    found = [_close(connection, run, started, done, patience) for run, started, _table in dead]
     remove_leftovers_of_failed_runs(connection, patience=patience)
     return found
 

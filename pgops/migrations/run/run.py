@@ -70,11 +70,13 @@ class RunResult:
     backup: str | None
     seconds: float
     proof: Verification | None = None
+    history: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The run in ``migrate --json``."""
         return {
             "id": self.id,
+            **({"history": self.history} if self.history else {}),
             "outcome": self.outcome,
             "applied": list(self.applied),
             "backup": self.backup,
@@ -119,6 +121,7 @@ class Run:
             backup=self.attempt.approval.backup,
             seconds=time.monotonic() - self._clock,
             proof=proof,
+            history=plan.environment.alembic.history,
         )
 
     @contextlib.contextmanager
@@ -155,12 +158,18 @@ class Run:
             history=plan.history,
             read_heads=lambda: self._heads(connection),
             patience=self.lock_wait,
+            version_table=plan.own_version_table,
         ):
             self.reporter.recovered(each)
         heads = self._heads(connection)
         if set(heads) == set(plan.to):
             return RunResult(
-                None, "nothing_pending", (), self.attempt.approval.backup, time.monotonic() - self._clock
+                None,
+                "nothing_pending",
+                (),
+                self.attempt.approval.backup,
+                time.monotonic() - self._clock,
+                history=plan.environment.alembic.history,
             )
         if set(heads) != set(plan.current):
             raise PlanChangedError(

@@ -79,6 +79,7 @@ def stamp(
                     history=history,
                     read_heads=lambda: read_heads(connection, table.name, table.schema),
                     patience=lock_wait,
+                    version_table=None if environment.alembic.history is None else str(table),
                 )
                 journal.start_run(
                     connection,
@@ -125,7 +126,8 @@ def stamp(
                 keep_texts(connection, history)
                 journal.finish_run(connection, run, journal.SUCCEEDED)
     seconds = (dt.datetime.now(dt.UTC) - started).total_seconds()
-    return RunResult(run, journal.SUCCEEDED, (), None, seconds)
+    history_name = environment.alembic.history
+    return RunResult(run, journal.SUCCEEDED, (), None, seconds, history=history_name)
 
 
 def _wanted(alembic: AlembicEnvironment, to: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pgops.errors import PgopsError, UnreachableError
 from pgops.migrations.journal import Stamp, trust
@@ -50,19 +50,21 @@ SELECT i.*, current_setting('pgops.version_table')::json,
 _HEADS = "(SELECT array_agg(version_num::text ORDER BY version_num) FROM {table})"
 _STAMP = "(SELECT ARRAY[environment, system_identifier, database] FROM pgops.journal)"
 _FILES = """
-(SELECT json_object_agg(f.revision, f.file_hash) FROM (
-    SELECT DISTINCT ON (v.revision) v.revision, v.file_hash
+(SELECT json_agg(json_build_array(f.version_table, f.revision, f.file_hash) ORDER BY f.ordinal) FROM (
+    SELECT DISTINCT ON (v.version_table, v.revision) v.version_table, v.revision, v.file_hash, v.ordinal
       FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
      WHERE v.outcome = 'succeeded' AND r.action IN ('upgrade', 'stamp')
-     ORDER BY v.revision, v.ordinal DESC) AS f)
+     ORDER BY v.version_table, v.revision, v.ordinal DESC) AS f)
 """
 _LAST = """
-(SELECT json_build_object('id', r.id, 'started_at', r.started_at, 'outcome',
+(SELECT json_agg(l.run ORDER BY l.started_at, l.id) FROM (
+ SELECT DISTINCT ON (r.version_table) r.started_at, r.id,
+        json_build_object('table', r.version_table, 'id', r.id, 'started_at', r.started_at, 'outcome',
         CASE WHEN r.outcome = 'running' AND NOT EXISTS (
                   SELECT 1 FROM pg_stat_activity AS a
                    WHERE a.datname = current_database() AND a.application_name = 'pgops run ' || r.id)
-             THEN 'interrupted' ELSE r.outcome END)
-   FROM pgops.runs AS r ORDER BY r.started_at DESC, r.id DESC LIMIT 1)
+             THEN 'interrupted' ELSE r.outcome END) AS run
+   FROM pgops.runs AS r ORDER BY r.version_table, r.started_at DESC, r.id DESC) AS l)
 """
 
 
@@ -79,16 +81,26 @@ class LastRun:
 class StatusFacts:
     """What one database says of itself.
 
-    ``applied`` is revision -> hash of the file it was applied from. ``elsewhere``: another schema has an
-    ``alembic_version`` too, and which one env.py uses only env.py tells.
+    ``files`` are version table, revision and the hash of the file it was applied from, in the order of their
+    application; ``last_runs`` the newest run of each version table, the newest of all last. ``elsewhere``: another
+    schema has an ``alembic_version`` too, and which one env.py uses only env.py tells.
     """
 
     identity: Identity
     current: tuple[str, ...]
     stamp: Stamp | None
-    applied: Mapping[str, str] = field(default_factory=dict)
-    last_run: LastRun | None = None
+    files: tuple[tuple[str, str, str], ...] = ()
+    last_runs: tuple[tuple[str, LastRun], ...] = ()
     elsewhere: bool = False
+
+    def applied(self, version_table: str | None = None) -> Mapping[str, str]:
+        """Revision -> hash of the file it was applied from; of one version table, where histories share the database."""
+        return {revision: hashed for table, revision, hashed in self.files if version_table in {None, table}}
+
+    def last_run(self, version_table: str | None = None) -> LastRun | None:
+        """The newest run, of all or on one version table."""
+        runs = [run for table, run in self.last_runs if version_table in {None, table}]
+        return runs[-1] if runs else None
 
 
 def query_status(connection: Connection, trusted: Collection[str] = ()) -> StatusFacts:
@@ -115,8 +127,14 @@ def query_status(connection: Connection, trusted: Collection[str] = ()) -> Statu
         identity=Identity(system, database, int(oid)),
         current=tuple(heads or ()),
         stamp=Stamp(*stamp) if stamp and stamp[0] else None,
-        applied=files or {},
-        last_run=last and LastRun(last["id"], dt.datetime.fromisoformat(last["started_at"]), last["outcome"]),
+        files=tuple((table, revision, hashed) for table, revision, hashed in files or ()),
+        last_runs=tuple(
+            (
+                each["table"],
+                LastRun(each["id"], dt.datetime.fromisoformat(each["started_at"]), each["outcome"]),
+            )
+            for each in last or ()
+        ),
         elsewhere=elsewhere,
     )
 

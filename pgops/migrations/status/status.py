@@ -6,7 +6,7 @@ It concludes only where nothing is in doubt; :class:`NotPlainError` says that Al
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +39,9 @@ class AheadError(PgopsError):
         cls, unknown: Iterable[str], environment: Environment, connection: Connection, *, known: int
     ) -> AheadError:
         """The error for these revisions, with what the journal knows of them."""
-        applied = journal.applied_files(connection, trusted=environment.trusted_owners)
+        applied = journal.applied_files(
+            connection, trusted=environment.trusted_owners, history=environment.alembic.history
+        )
         told = []
         for revision in unknown:
             by = applied.get(revision)
@@ -53,7 +55,7 @@ class AheadError(PgopsError):
             f"{environment.name} is ahead of this code: it stands at {'; '.join(told)}",
             untouched="nothing was applied",
             hint=f"check out the code that has it ({known} revisions are here); git fetch, or deploy from there"
-            + (f"; to roll it back from here: invoke migrate.down --env={environment.name}" if kept else ""),
+            + (f"; to roll it back from here: invoke migrate.down {environment.flags}" if kept else ""),
         )
         error.unknown = tuple(unknown)
         return error
@@ -66,6 +68,8 @@ class Status:
     ``edited`` are applied revisions whose file is not the one that was applied; ``unknown`` are
     revisions in the database that no file has; ``misconfigured`` says that ``problem`` is a mistake in
     the project's files. ``exit_code`` is that of the failure which ``problem`` tells, 0 where there was none.
+    ``history`` is the name of the history that it is about; of an environment with several, ``histories`` has each,
+    and the rest is all of them together.
     """
 
     environment: str
@@ -81,6 +85,8 @@ class Status:
     note: str | None = None
     misconfigured: bool = False
     exit_code: int = 0
+    history: str | None = None
+    histories: tuple[Status, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -91,6 +97,7 @@ class Status:
         """The row in ``migrate.status --json``."""
         return {
             "environment": self.environment,
+            **({"history": self.history} if self.history else {}),
             "target": self.place,
             "reachable": self.reachable,
             "current": list(self.current),
@@ -109,6 +116,7 @@ class Status:
             "note": self.note,
             "misconfigured": self.misconfigured,
             "exit_code": self.exit_code,
+            **({"histories": [each.as_dict() for each in self.histories]} if self.histories else {}),
         }
 
     @classmethod
@@ -130,6 +138,8 @@ class Status:
             note=row["note"],
             misconfigured=row["misconfigured"],
             exit_code=row["exit_code"],
+            history=row.get("history"),
+            histories=tuple(cls.from_dict(each) for each in row.get("histories", ())),
         )
 
 
@@ -213,20 +223,34 @@ def migration_status(environment: Environment, target: Target, history: History)
         found = query_status(connection, environment.trusted_owners)
     if found.elsewhere:
         raise NotPlainError("a schema that is not on our search_path has an alembic_version")
-    return status_from_facts(environment, target, history, found, found.current)
+    return status_from_facts(
+        environment, target, history, found, found.current, version_table="alembic_version"
+    )
 
 
 def status_from_facts(
-    environment: Environment, target: Target, history: History, found: StatusFacts, current: Sequence[str]
+    environment: Environment,
+    target: Target,
+    history: History,
+    found: StatusFacts,
+    current: Sequence[str],
+    *,
+    version_table: str,
 ) -> Status:
     """What a glance means for an environment whose heads are ``current``.
 
+    :param version_table: where they stand; the journal's rows of one history are told from others' by it.
     :raises RefusedError: the database is stamped as another environment.
     """
     note = journal.check_stamp(
         found.stamp, environment.name, environment.aliases, found.identity, target.place
     )
-    return assess(environment.name, target.place, history, current, found.applied, found.last_run, note)
+    name = environment.alembic.history
+    own = None if name is None else version_table
+    status = assess(
+        environment.name, target.place, history, current, found.applied(own), found.last_run(own), note
+    )
+    return status if name is None else replace(status, history=name)
 
 
 def assess(
@@ -257,6 +281,47 @@ def assess(
         unknown=history.unknown(current),
         last_run=last_run,
         note=note,
+    )
+
+
+def together(rows: Sequence[Status]) -> Status:
+    """The row of an environment with several histories, from a row for each; pure."""
+    first = rows[0]
+
+    def named(said: Callable[[Status], str | None]) -> str | None:
+        told = {
+            text: [str(row.history) for row in rows if said(row) == text]
+            for row in rows
+            if (text := said(row))
+        }
+        # What is so for all is so for the environment.
+        return (
+            "; ".join(
+                text if len(of) == len(rows) else f"history {', '.join(of)}: {text}"
+                for text, of in told.items()
+            )
+            or None
+        )
+
+    return replace(
+        first,
+        reachable=all(row.reachable for row in rows),
+        current=tuple(each for row in rows for each in row.current),
+        heads=tuple(each for row in rows for each in row.heads),
+        pending=tuple(each for row in rows for each in row.pending),
+        edited=tuple(each for row in rows for each in row.edited),
+        unknown=tuple(each for row in rows for each in row.unknown),
+        last_run=max(
+            (row.last_run for row in rows if row.last_run is not None),
+            key=lambda run: (run.started_at, run.id),
+            default=None,
+        ),
+        problem=named(lambda row: row.problem),
+        note=named(lambda row: row.note),
+        misconfigured=any(row.misconfigured for row in rows),
+        exit_code=next((row.exit_code for row in rows if row.exit_code), 0),
+        history=None,
+        histories=tuple(rows),
     )
 
 

@@ -18,6 +18,7 @@ from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.run import Run
 from pgops.migrations.run.watch import IndexProgress
+from pgops.migrations.tracing.before import carry_out_before
 from pgops.migrations.tracing.observer import Observer
 from pgops.migrations.tracing.schema_copy import Surroundings, dump_schema, load_schema, stamp, surroundings
 from pgops.pgtools import ToolSource
@@ -97,12 +98,18 @@ def holds_rows(connection: Connection, plan: Plan) -> bool:
 
 
 def with_trace(
-    plan: Plan, scratch: ScratchServer, sources: Sequence[ToolSource], *, of_backup: SchemaOfBackup
+    plan: Plan,
+    scratch: ScratchServer,
+    sources: Sequence[ToolSource],
+    *,
+    of_backup: SchemaOfBackup,
+    before: Sequence[Plan] = (),
 ) -> Plan:
     """The plan with the hazards that PostgreSQL itself shows, or with a note that they are predicted and why.
 
     An empty plan and ``trace: never`` cost nothing; an empty target, unless ``always``, one question.
 
+    :param before: plans of other histories in this database that will have run by then.
     :raises NotTracedError: ``trace: always``, and it can't be traced.
     """
     wanted = plan.environment.hazards.trace
@@ -116,7 +123,7 @@ def with_trace(
         if wanted == "auto" and not holds_rows(connection, plan):
             return plan
         try:
-            found = trace(plan, scratch, sources, of_backup=of_backup)
+            found = trace(plan, scratch, sources, of_backup=of_backup, before=before)
         except (PgopsError, DatabaseError, OSError) as error:
             # Whatever keeps it from being traced, the plan is shown: with what its SQL tells.
             why = error.message if isinstance(error, PgopsError) else " ".join(str(error).split())
@@ -147,12 +154,18 @@ def _predicted(plan: Plan, why: str) -> Plan:
 
 
 def trace(
-    plan: Plan, scratch: ScratchServer, sources: Sequence[ToolSource], *, of_backup: SchemaOfBackup
+    plan: Plan,
+    scratch: ScratchServer,
+    sources: Sequence[ToolSource],
+    *,
+    of_backup: SchemaOfBackup,
+    before: Sequence[Plan] = (),
 ) -> Trace:
     """Carry ``plan`` out on an empty server and note what PostgreSQL did.
 
     :param sources: where client programs may come from.
     :param of_backup: asked where the target's schema can't be dumped.
+    :param before: carried out first; what they do is not noted.
     :raises PgopsError: it can't be traced at all, and why.
     """
     began = time.monotonic()
@@ -167,6 +180,7 @@ def trace(
             target = dataclasses.replace(target, environment=plan.environment.name, sslmode="prefer")
             superuser = server.with_database(found.database)
             stamp(superuser, plan.version_table.name, plan.version_table.schema, plan.current)
+            carry_out_before(before, target, superuser)
             statements, revisions, failure = _carry_out(plan, target, superuser)
     untraced = [f"not in the copy: {each}" for each in missing]
     left = [each.revision for each in plan.pending if each.revision not in revisions]

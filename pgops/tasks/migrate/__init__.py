@@ -1,7 +1,7 @@
 """Drive Alembic across environments: look, show, ask, back up, lock, apply, look again."""
 
 from pgops.tasks.migrate.checks import check, test
-from pgops.tasks.migrate.look import history, log, plan, status
+from pgops.tasks.migrate.look import log, plan, revisions, status
 from pgops.tasks.migrate.rehearse import rehearse
 from pgops.tasks.migrate.run import down, stamp, upgrade
 from pgops.tasks.migrate.write import revision
@@ -9,11 +9,11 @@ from pgops.tasks.migrate.write import revision
 __all__ = [
     "check",
     "down",
-    "history",
     "log",
     "plan",
     "rehearse",
     "revision",
+    "revisions",
     "stamp",
     "status",
     "test",

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgops.tasks._task import Context, load_environment, task
+from pgops.tasks._task import Context, histories_of, load_environment, task
 
 if TYPE_CHECKING:
     from pgops.migrations.round_trip.round_trip import Step
@@ -18,7 +18,14 @@ _NAMED = 3
 
 
 @task()
-def check(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
+def check(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    history: str | None = None,
+    json: bool = False,
+) -> None:
     """Compare a database with the models; exit 5 where they differ."""
     from pgops.migrations.autogenerate import drift
     from pgops.targets import target_for
@@ -26,7 +33,12 @@ def check(context: Context, console: Console, *, env: str | None = None, json: b
     environment = load_environment(context, env)
     target = target_for(environment)
     console.say(f"{environment.name}: {target}")
-    found = drift.check(environment, target)
+    if history is None:
+        found = drift.check_histories(environment, target)
+    else:
+        (chosen,) = histories_of(environment, history)
+        others = [each for each in environment.histories() if each.alembic.history != history]
+        found = drift.check(chosen, target, others)
     if found.pending:
         raise drift.BehindError(found)
     for line in found.lines:
@@ -52,6 +64,7 @@ def test(
     console: Console,
     *,
     env: str | None = None,
+    history: str | None = None,
     data: str | None = None,
     base: str | None = None,
     base_revision: str | None = None,
@@ -64,6 +77,8 @@ def test(
     from pgops.testing import round_trip
 
     environment = load_environment(context, env)
+    if history is not None:
+        (environment,) = histories_of(environment, history)
     # Connections that the application still holds when the process ends lose their server before: that is
     # no error, and SQLAlchemy would log it as one.
     atexit.register(logging.getLogger("sqlalchemy.pool").setLevel, logging.CRITICAL)
@@ -107,7 +122,8 @@ def _show(console: Console, step: Step) -> None:
     from pgops.units import human_seconds
 
     word = console.style("fails", "red") if step.problems else console.style("ok", "green") + "   "
-    console.say(f"  {word}  {step.revision}  {step.message}  ({human_seconds(step.seconds)})")
+    of = f"{step.history}: " if step.history else ""
+    console.say(f"  {word}  {of}{step.revision}  {step.message}  ({human_seconds(step.seconds)})")
     for line in step.problems or _grouped(step.changed):
         console.say(f"         {line}")
 

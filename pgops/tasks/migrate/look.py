@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgops.tasks._task import Context, load_environment, load_project, task
+from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgops.environments import Environment
     from pgops.migrations.journal import AppliedFile, RunRecord
@@ -31,43 +31,55 @@ def plan(
     console: Console,
     *,
     env: str | None = None,
+    history: str | None = None,
     to: str | None = None,
     sql: bool = False,
     exit_code: bool = False,
     json: bool = False,
 ) -> None:
     """Show what migrate would run, its SQL and why it may hurt; change nothing."""
+    from pgops.migrations.plan.histories import plans_as_dict
     from pgops.migrations.rehearsal.gate import required as rehearsal_required
     from pgops.migrations.run import gates
     from pgops.targets import target_for
+    from pgops.tasks.migrate.promotion import ask_promotions
     from pgops.tasks.migrate.rehearse import rehearsal_of
-    from pgops.tasks.migrate.traced import traced_plan
-    from pgops.terminal.messages.migrate import SQL_LINES, show_plan
+    from pgops.tasks.migrate.traced import traced_plans
+    from pgops.terminal.messages.migrate import SQL_LINES, show_plans
 
     environment = load_environment(context, env)
-    found = traced_plan(environment, target_for(environment), to=to)
+    chosen = histories_of(environment, history)
+    if to not in {None, "head", "heads"}:
+        chosen = (one_history(environment, history, f"--to={to}"),)
+    found = traced_plans(chosen, target_for(environment), to=to)
     if sql:
-        console.raw(_script(found))
+        console.raw("".join(_script(each) for each in found))
     else:
-        promotion = None
-        if environment.promoted_from is not None and found.pending:
-            before = load_project(context).environment(environment.promoted_from)
-            promotion = gates.ask_promotion(before, target_for(before), found.pending)
+        promotions = ask_promotions(context, found)
         backup = gates.backup_required(environment)
-        rehearsed = rehearsal_of(environment, found)
-        show_plan(
-            console, found, promotion=promotion, backup=backup, sql_lines=SQL_LINES, rehearsed=rehearsed
+        rehearsals = [rehearsal_of(each.environment, each) for each in found]
+        show_plans(
+            console,
+            found,
+            promotions=promotions,
+            backup=backup,
+            sql_lines=SQL_LINES,
+            rehearsals=rehearsals,
         )
+        together = gates.all_promotions([each for each in promotions if each is not None])
+        known = [each for each in rehearsals if each is not None]
+        # Of several histories, the one that is wanting speaks for all.
+        rehearsed = next((each for each in known if not each.granted), known[0] if known else None)
         console.result(
             {
-                **found.as_dict(),
+                **plans_as_dict(found),
                 "backup_required": backup,
-                "promotion": None if promotion is None else promotion.as_dict(),
+                "promotion": None if together is None else together.as_dict(),
                 "rehearsal_required": rehearsal_required(environment),
                 "rehearsal": None if rehearsed is None else rehearsed.as_dict(),
             }
         )
-    if exit_code and found.pending:
+    if exit_code and any(each.pending for each in found):
         _end_with_pending()
 
 
@@ -89,7 +101,13 @@ def _script(found: object) -> str:
 
 @task(help={"exit_code": _STATUS_EXIT_CODE})
 def status(
-    context: Context, console: Console, *, env: str | None = None, exit_code: bool = False, json: bool = False
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    history: str | None = None,
+    exit_code: bool = False,
+    json: bool = False,
 ) -> None:
     """Where each environment's database stands: revision, pending, edited files, last run."""
     from pgops.migrations.status.status import refuse_untold
@@ -97,22 +115,21 @@ def status(
 
     project = load_project(context)
     environments = [project.environment(env)] if env else list(project.environments.values())
+    if history is not None:
+        with_it = [each for each in environments if history in each.alembic.histories]
+        environments = [each.history(history) for each in with_it or environments[:1]]
     found = statuses(project, environments)
-    ahead = {
-        each.environment: _ahead(project.environment(each.environment), each)
-        for each in found
-        if each.unknown
-    }
+    ahead = [(each, row, _ahead(each, row)) for each, row in _one_by_one(environments, found) if row.unknown]
     console.table(
         ["environment", "database", "revision", "pending", "last run", "remarks"],
-        [_row(each) for each in found],
+        [_row(each) for row in found for each in row.histories or (row,)],
     )
-    for name, applied in ahead.items():
+    for environment, row, applied in ahead:
         for each in applied:
             console.say(
-                f"  {name}: {each.revision}  {each.message or '(no message)'}: applied by {each.origin}; "
+                f"  {_name(row)}: {each.revision}  {each.message or '(no message)'}: applied by {each.origin}; "
                 + (
-                    f"its file is in the journal: invoke migrate.down --env={name}"
+                    f"its file is in the journal: invoke migrate.down {environment.flags}"
                     if each.content is not None
                     else "its file is not kept"
                 )
@@ -123,13 +140,33 @@ def status(
     console.result(
         {
             "environments": [
-                {**each.as_dict(), "ahead": [one.as_dict() for one in ahead.get(each.environment, ())]}
+                {
+                    **each.as_dict(),
+                    "ahead": [
+                        one.as_dict()
+                        for _, row, applied in ahead
+                        for one in applied
+                        if row.environment == each.environment
+                    ],
+                }
                 for each in found
             ]
         }
     )
     if pending:
         _end_with_pending()
+
+
+def _one_by_one(
+    environments: Sequence[Environment], found: Sequence[Status]
+) -> Iterator[tuple[Environment, Status]]:
+    """Each history of each environment, and its row."""
+    for environment, row in zip(environments, found, strict=True):
+        yield from zip(environment.histories(), row.histories or (row,), strict=True)
+
+
+def _name(row: Status) -> str:
+    return f"{row.environment}: {row.history}" if row.history else row.environment
 
 
 def _ahead(environment: Environment, found: Status) -> list[AppliedFile]:
@@ -147,7 +184,10 @@ def _ahead(environment: Environment, found: Status) -> list[AppliedFile]:
     ):
         set_read_only(connection)
         applied = journal.applied_files(
-            connection, but=tuple(history.revisions), trusted=environment.trusted_owners
+            connection,
+            but=tuple(history.revisions),
+            trusted=environment.trusted_owners,
+            history=environment.alembic.history,
         )
     return [applied[each] for each in found.unknown if each in applied]
 
@@ -164,11 +204,12 @@ def _row(found: Status) -> list[object]:
         remarks.append(f"edited since applied: {', '.join(found.edited)}")
     if found.note:
         remarks.append(found.note)
+    name = _name(found)
     if not found.reachable:
-        return [found.environment, found.place, None, None, None, "; ".join(remarks)]
+        return [name, found.place, None, None, None, "; ".join(remarks)]
     last = found.last_run
     return [
-        found.environment,
+        name,
         found.place,
         ", ".join(found.current) or "base",
         str(len(found.pending)),
@@ -185,19 +226,46 @@ def _end_with_pending() -> None:
     raise Exit(code=int(ExitCode.PENDING))
 
 
-@task(help={"journal": "also what the environment's database has and this checkout lacks, from its journal"})
-def history(
-    context: Context, console: Console, *, env: str | None = None, journal: bool = False, json: bool = False
+@task(
+    name="history",
+    help={"journal": "also what the environment's database has and this checkout lacks, from its journal"},
+)
+def revisions(
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    history: str | None = None,
+    journal: bool = False,
+    json: bool = False,
 ) -> None:
     """The revisions on disk, newest first: what each builds on, labels, heads."""
-    from pgops.migrations.plan.plan import relative
     from pgops.tasks.migrate.statuses import history_for
 
     environment = load_environment(context, env)
-    own = history_for(environment)
-    found, kept = _beside_the_journal(environment, own) if journal else (own, {})
+    found = []
+    for each in histories_of(environment, history):
+        own = history_for(each)
+        all_of_it, kept = _beside_the_journal(each, own) if journal else (own, {})
+        found.append(_show_revisions(console, each, all_of_it, kept))
+    console.result(
+        {
+            "heads": sorted(head for heads, _rows in found for head in heads),
+            "revisions": [row for _heads, rows in found for row in rows],
+        }
+    )
+
+
+def _show_revisions(
+    console: Console, environment: Environment, found: History, kept: Mapping[str, AppliedFile]
+) -> tuple[set[str], list[dict[str, object]]]:
+    """Show one history; its heads, and its revisions for ``--json``."""
+    from pgops.migrations.plan.plan import relative
+
     heads = set(found.heads)
     newest_first = [found.revisions[revision] for revision in reversed(found.pending(()))]
+    if environment.alembic.history is not None:
+        console.say(f"history {environment.alembic.history}:")
     console.table(
         ["revision", "builds on", "labels", "", "message"],
         [
@@ -213,9 +281,10 @@ def history(
             for each in newest_first
         ],
     )
-    rows = [
+    return heads, [
         {
             "revision": each.id,
+            **({"history": environment.alembic.history} if environment.alembic.history else {}),
             "down": list(each.down),
             "depends_on": list(each.depends),
             "labels": list(each.labels),
@@ -226,7 +295,6 @@ def history(
         }
         for each in newest_first
     ]
-    console.result({"heads": sorted(heads), "revisions": rows})
 
 
 def _beside_the_journal(environment: Environment, own: History) -> tuple[History, Mapping[str, AppliedFile]]:
@@ -241,12 +309,18 @@ def _beside_the_journal(environment: Environment, own: History) -> tuple[History
         connected(target_for(environment), application_name="pgops look") as connection,
     ):
         set_read_only(connection)
-        return with_applied(connection, own, trusted=environment.trusted_owners)
+        return with_applied(connection, own, environment)
 
 
 @task(help={"limit": "how many runs, newest first"})
 def log(
-    context: Context, console: Console, *, env: str | None = None, limit: int = 20, json: bool = False
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    history: str | None = None,
+    limit: int = 20,
+    json: bool = False,
 ) -> None:
     """The journal of runs on an environment's database, failed and interrupted ones too."""
     from pgops.migrations import journal
@@ -256,10 +330,11 @@ def log(
     from pgops.units import human_seconds
 
     environment = load_environment(context, env)
+    histories_of(environment, history)  # is there one of that name
     target = target_for(environment)
     with database_told(environment.name), connected(target, application_name="pgops look") as connection:
         set_read_only(connection)
-        runs = journal.runs(connection, limit=limit, trusted=environment.trusted_owners)
+        runs = journal.runs(connection, limit=limit, trusted=environment.trusted_owners, history=history)
     console.say(f"{environment.name}: {target}")
     if not runs:
         console.say("no runs are on record here")
@@ -267,7 +342,7 @@ def log(
         took = "" if run.seconds is None else f" in {human_seconds(run.seconds)}"
         commit = f", commit {run.git_commit[:12]}{'+' if run.git_dirty else ''}" if run.git_commit else ""
         console.say(
-            f"{console.style(run.id, 'bold')}  {run.action} {', '.join(run.from_heads) or 'base'} -> "
+            f"{console.style(run.id, 'bold')}  {f'{run.history}: ' if run.history else ''}{run.action} {', '.join(run.from_heads) or 'base'} -> "
             f"{', '.join(run.to_heads) or 'base'}: {run.outcome}{took}, {run.operator}@{run.host}{commit}"
         )
         for revision in run.revisions:

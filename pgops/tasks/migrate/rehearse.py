@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgops.tasks._task import Context, load_environment, task
+from pgops.tasks._task import Context, load_environment, one_history, task
 
 if TYPE_CHECKING:
     from pgops.backups.repository import Backup, Repository
@@ -42,6 +42,7 @@ def rehearse(
     console: Console,
     *,
     env: str | None = None,
+    history: str | None = None,
     to: str | None = None,
     backup: str = "latest",
     on: str | None = None,
@@ -59,14 +60,14 @@ def rehearse(
     from pgops.migrations.rehearsal.receipt import document
     from pgops.migrations.rehearsal.rehearsal import RehearsalFailedError
     from pgops.targets import target_for
-    from pgops.tasks.migrate.traced import traced_plan
+    from pgops.tasks.migrate.traced import traced_plans
     from pgops.terminal.messages.migrate import show_plan
     from pgops.terminal.messages.rehearsal import show_rehearsal
 
-    environment = load_environment(context, env)
+    environment = one_history(load_environment(context, env), history, "a rehearsal")
     target = target_for(environment)
     files = _writable(html, markdown)
-    plan = traced_plan(environment, target, to=to)
+    (plan,) = traced_plans((environment,), target, to=to)
     show_plan(console, plan, promotion=None, backup=False)
     if not plan.pending:
         console.result({"rehearsal": None})

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pgops.tasks._task import Context, load_environment, load_project, task
+from pgops.tasks._task import Context, histories_of, load_environment, one_history, task
 
 if TYPE_CHECKING:
     from pgops.environments import Environment
+    from pgops.errors import PgopsError
     from pgops.migrations.plan.plan import Plan
-    from pgops.migrations.run.gates import Promotion
+    from pgops.migrations.run.attempt import Approval
     from pgops.migrations.run.run import RunResult
+    from pgops.migrations.status.status import Status
     from pgops.postgres import Target
     from pgops.terminal.console import Console
 
@@ -30,6 +33,7 @@ def upgrade(
     console: Console,
     *,
     env: str | None = None,
+    history: str | None = None,
     to: str | None = None,
     plan: str | None = None,
     yes: bool = False,
@@ -46,34 +50,48 @@ def upgrade(
 
     environment = load_environment(context, env)
     target = target_for(environment)
-    if to is None and plan is None and (at := _nothing_pending(console, environment, target)) is not None:
+    chosen = histories_of(environment, history)
+    if to not in {None, "head", "heads"}:
+        chosen = (one_history(environment, history, f"--to={to}"),)
+    if to is None and plan is None and (at := _nothing_pending(console, chosen, target)) is not None:
         console.say(f"{environment.name}: {target.place} is at {at}, nothing is pending")
         console.result({"run": _no_run()})
         return
 
+    from pgops.migrations.plan.histories import plans_as_dict
     from pgops.migrations.rehearsal.gate import check as check_rehearsal
     from pgops.migrations.run import gates
+    from pgops.tasks.migrate.promotion import ask_promotions
     from pgops.tasks.migrate.rehearse import rehearsal_of
-    from pgops.tasks.migrate.traced import traced_plan
-    from pgops.terminal.messages.migrate import show_plan
+    from pgops.tasks.migrate.traced import traced_plans
+    from pgops.terminal.messages.migrate import show_plans
 
-    found = traced_plan(environment, target, to=to)
-    promotion = _promotion(context, environment, found)
-    rehearsed = rehearsal_of(environment, found)
-    show_plan(
-        console, found, promotion=promotion, backup=gates.backup_required(environment), rehearsed=rehearsed
+    found = traced_plans(chosen, target, to=to)
+    promotions = ask_promotions(context, found)
+    rehearsals = [rehearsal_of(each.environment, each) for each in found]
+    show_plans(
+        console,
+        found,
+        promotions=promotions,
+        backup=gates.backup_required(environment),
+        rehearsals=rehearsals,
     )
     _same_as_approved(found, plan)
-    if not found.pending:
+    if not any(each.pending for each in found):
         console.result({"run": _no_run()})
         return
-    gates.check_server(found)
+    gates.check_server(found[0])
     accepted = gates.check_hazards(found, accept_hazard or (), reason)
-    overridden = gates.check_promotion(environment, promotion, override=override_promotion, reason=reason)
-    check_rehearsal(found, rehearsed)
+    overridden = [
+        gates.check_promotion(environment, each, override=override_promotion, reason=reason)
+        for each in promotions
+    ]
+    for each, rehearsed in zip(found, rehearsals, strict=True):
+        if each.pending:
+            check_rehearsal(each, rehearsed)
     if dry_run:
         console.say("dry run: nothing was changed")
-        console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
+        console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})
         return
     _ask(console, found, yes=yes, confirm=confirm)
 
@@ -84,14 +102,17 @@ def upgrade(
         if gates.backup_required(environment)
         else None
     )
-    approval = Approval(
-        backup=backup,
-        hazards_accepted=accepted,
-        promotion_overridden=overridden,
-        reason=reason,
-        rehearsal=None if rehearsed is None else rehearsed.for_journal(),
-    )
-    _finish(console, found, _carry_out(console, found, approval, lock_wait))
+    approvals = [
+        Approval(
+            backup=backup,
+            hazards_accepted=tuple(rule for rule in accepted if rule in {h.rule for h in each.all_hazards}),
+            promotion_overridden=override,
+            reason=reason,
+            rehearsal=None if rehearsed is None else rehearsed.for_journal(),
+        )
+        for each, override, rehearsed in zip(found, overridden, rehearsals, strict=True)
+    ]
+    _finish(console, _carry_out_all(console, found, approvals, lock_wait))
 
 
 @task(
@@ -106,6 +127,7 @@ def down(
     console: Console,
     *,
     env: str | None = None,
+    history: str | None = None,
     to: str = "-1",
     yes: bool = False,
     confirm: str | None = None,
@@ -119,30 +141,30 @@ def down(
     from pgops.migrations.run import gates
     from pgops.migrations.run.attempt import Approval
     from pgops.targets import target_for
-    from pgops.tasks.migrate.traced import traced_plan
+    from pgops.tasks.migrate.traced import traced_plans
     from pgops.terminal.messages.migrate import show_plan
 
-    environment = load_environment(context, env)
+    environment = one_history(load_environment(context, env), history, "a downgrade")
     target = target_for(environment)
-    found = traced_plan(environment, target, to=to, action="downgrade")
+    (found,) = traced_plans((environment,), target, to=to, action="downgrade")
     show_plan(console, found, promotion=None, backup=gates.backup_required(environment))
     if not found.pending:
         console.result({"run": _no_run()})
         return
     gates.check_server(found)
-    accepted = gates.check_hazards(found, accept_hazard or (), reason)
+    accepted = gates.check_hazards((found,), accept_hazard or (), reason)
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
         return
-    _ask(console, found, yes=yes, confirm=confirm)
+    _ask(console, (found,), yes=yes, confirm=confirm)
     backup = (
         verified_backup(console, environment, target, lock_wait)
         if gates.backup_required(environment)
         else None
     )
     approval = Approval(backup=backup, hazards_accepted=accepted, reason=reason)
-    _finish(console, found, _carry_out(console, found, approval, lock_wait))
+    _finish(console, _carry_out_all(console, (found,), [approval], lock_wait))
 
 
 @task(
@@ -158,6 +180,7 @@ def stamp(
     *,
     to: str,
     env: str | None = None,
+    history: str | None = None,
     yes: bool = False,
     confirm: str | None = None,
     dry_run: bool = False,
@@ -173,10 +196,16 @@ def stamp(
 
     environment = load_environment(context, env)
     target = target_for(environment)
+    chosen = histories_of(environment, history)
+    if to not in {"head", "heads", "base"}:
+        chosen = (one_history(environment, history, f"--to={to}"),)
     console.say(f"{console.emphasised(environment)}: {target}")
     if note := honour_stamp(environment, target):
         console.warn(note)
-    console.say(f"the version table will say {to}; no revision is run, and nothing checks that it is true")
+    told = "the version table"
+    if names := [each.alembic.history for each in chosen if each.alembic.history]:
+        told += f" of {'history' if len(names) == 1 else 'histories'} {', '.join(names)}"
+    console.say(f"{told} will say {to}; no revision is run, and nothing checks that it is true")
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}})
@@ -188,24 +217,36 @@ def stamp(
         yes=yes,
         confirm=confirm,
     )
-    result = adopt(environment, target, to, lock_wait=lock_wait, reason=reason)
-    console.say(f"{environment.name} is stamped {to}; read back on a new connection (run {result.id})")
-    console.result({"run": result.as_dict()})
+    results = []
+    for each in chosen:
+        result = adopt(each, target, to, lock_wait=lock_wait, reason=reason)
+        results.append(result)
+        of = f", history {result.history}," if result.history else ""
+        console.say(
+            f"{environment.name}{of} is stamped {to}; read back on a new connection (run {result.id})"
+        )
+    console.result(_runs(results))
 
 
-def _nothing_pending(console: Console, environment: Environment, target: Target) -> str | None:
+def _nothing_pending(console: Console, environments: Sequence[Environment], target: Target) -> str | None:
     """Where the database is when nothing is pending beyond doubt; ``None`` when Alembic has to look."""
     from pgops.migrations.revisions.history import NotPlainError
-    from pgops.migrations.status.status import history_of, migration_status
-    from pgops.units import human_time
+    from pgops.migrations.status.status import history_of, migration_status, together
 
     try:
-        history = history_of(environment)
-        found = migration_status(environment, target, history)
+        rows = [migration_status(each, target, history_of(each)) for each in environments]
     except NotPlainError:
         return None
-    if not found.up_to_date or found.note or not found.current:
+    if not all(row.up_to_date and not row.note and row.current for row in rows):
         return None
+    found = rows[0] if len(rows) == 1 else together(rows)
+    _warn_of_the_past(console, found)
+    return ", ".join(found.current)
+
+
+def _warn_of_the_past(console: Console, found: Status) -> None:
+    from pgops.units import human_time
+
     if found.last_run is not None and found.last_run.outcome == "interrupted":
         console.warn(
             f"run {found.last_run.id}, started {human_time(found.last_run.started_at)}, was interrupted "
@@ -213,51 +254,44 @@ def _nothing_pending(console: Console, environment: Environment, target: Target)
         )
     for revision in found.edited:
         console.warn(f"the file of {revision} was edited since it was applied")
-    return ", ".join(found.current)
 
 
-def _promotion(context: Context, environment: Environment, plan: Plan) -> Promotion | None:
-    if environment.promoted_from is None or not plan.pending:
-        return None
-    from pgops.migrations.run.gates import ask_promotion
-    from pgops.targets import target_for
-
-    before = load_project(context).environment(environment.promoted_from)
-    return ask_promotion(before, target_for(before), plan.pending)
-
-
-def _same_as_approved(plan: Plan, approved: str | None) -> None:
+def _same_as_approved(plans: Sequence[Plan], approved: str | None) -> None:
     from pgops.errors import UsageError
+    from pgops.migrations.plan.histories import plans_hash
     from pgops.migrations.run.run import PlanChangedError
 
-    if approved is None or plan.hash == approved:
+    now = plans_hash(plans)
+    if approved is None or now == approved:
         return
-    if len(approved) < len(plan.hash) and plan.hash.startswith(approved):
+    if len(approved) < len(now) and now.startswith(approved):
         if len(approved) >= 8:
             return
         raise UsageError(
             f"--plan={approved} is too short to be sure",
             untouched="nothing was applied",
-            hint=f"--plan={plan.hash}",
+            hint=f"--plan={now}",
         )
+    name = plans[0].environment.name
     raise PlanChangedError(
-        f"the plan of {plan.environment.name} is now {plan.hash}, and {approved} was approved",
+        f"the plan of {name} is now {now}, and {approved} was approved",
         untouched="nothing was applied",
-        hint=f"look at what changed: invoke migrate.plan --env={plan.environment.name}",
+        hint=f"look at what changed: invoke migrate.plan --env={name}",
     )
 
 
-def _ask(console: Console, plan: Plan, *, yes: bool, confirm: str | None) -> None:
+def _ask(console: Console, plans: Sequence[Plan], *, yes: bool, confirm: str | None) -> None:
     from pgops.terminal.confirmation import Effect, required_answer
 
+    plan = plans[0]
     if plan.action == "downgrade":
         effect = Effect.DESTROYS
-    elif any(each.level != "note" for each in plan.all_hazards):
+    elif any(hazard.level != "note" for each in plans for hazard in each.all_hazards):
         effect = Effect.RISKY_CHANGES
     else:
         effect = Effect.CHANGES
     verb = "apply" if plan.action == "upgrade" else "roll back"
-    count = len(plan.pending)
+    count = sum(len(each.pending) for each in plans)
     console.ask(
         plan.environment,
         required_answer(plan.environment, effect),
@@ -298,14 +332,50 @@ def verified_backup(console: Console, environment: Environment, target: Target, 
     return str(backup.id)
 
 
-def _carry_out(console: Console, plan: Plan, approval: object, lock_wait: float) -> RunResult:
-    from pgops.migrations.run.attempt import Approval
+def _carry_out(console: Console, plan: Plan, approval: Approval, lock_wait: float) -> RunResult:
     from pgops.migrations.run.run import Run
     from pgops.terminal.messages.migrate import Progress
 
-    assert isinstance(approval, Approval)
     with Progress(console) as progress:
         return Run(plan, approval, progress, lock_wait=lock_wait).carry_out()
+
+
+def _carry_out_all(
+    console: Console, plans: Sequence[Plan], approvals: Sequence[Approval], lock_wait: float
+) -> list[RunResult]:
+    """The plans of an environment's histories, in their order; one that fails ends it."""
+    from pgops.errors import PgopsError
+
+    results: list[RunResult] = []
+    for plan, approval in zip(plans, approvals, strict=True):
+        if not plan.pending and len(plans) > 1:
+            continue
+        try:
+            result = _carry_out(console, plan, approval, lock_wait)
+        except PgopsError as error:
+            _tell_of_the_others(error, plan, plans, results)
+            raise
+        _say_done(console, plan, result)
+        results.append(result)
+    return results
+
+
+def _tell_of_the_others(
+    error: PgopsError, plan: Plan, plans: Sequence[Plan], results: Sequence[RunResult]
+) -> None:
+    """A failure in one history: how far the others have come."""
+    if len(plans) == 1:
+        return
+    done = [str(each.history) for each in results]
+    behind = plans[list(plans).index(plan) + 1 :]
+    left = [str(each.environment.alembic.history) for each in behind if each.pending]
+    error.message = f"history {plan.environment.alembic.history}: {error.message}"
+    told = [
+        error.untouched,
+        f"before it, history {', '.join(done)} was migrated" if done else "",
+        f"history {', '.join(left)} was not begun" if left else "",
+    ]
+    error.untouched = "; ".join(filter(None, told))
 
 
 def bring_up(console: Console, environment: Environment, target: Target) -> list[str]:
@@ -313,24 +383,39 @@ def bring_up(console: Console, environment: Environment, target: Target) -> list
 
     :returns: the revisions applied.
     """
-    from pgops.migrations.plan.plan import make_plan
+    from pgops.migrations.plan.histories import make_plans
     from pgops.migrations.run.attempt import Approval
 
-    plan = make_plan(environment, target)
-    result = _carry_out(console, plan, Approval(), 30.0)
-    _say_done(console, plan, result)
-    return list(result.applied)
+    plans = make_plans(environment.histories(), target)
+    results = _carry_out_all(console, plans, [Approval()] * len(plans), 30.0)
+    return [revision for each in results for revision in each.applied]
 
 
-def _finish(console: Console, plan: Plan, result: RunResult) -> None:
-    _say_done(console, plan, result)
-    console.result({"run": result.as_dict()})
+def _finish(console: Console, results: Sequence[RunResult]) -> None:
+    console.result(_runs(results))
+
+
+def _runs(results: Sequence[RunResult]) -> dict[str, object]:
+    """``run`` is what was done altogether; of several histories ``runs`` has each."""
+    if len(results) == 1:
+        return {"run": results[0].as_dict()}
+    outcomes = {each.outcome for each in results}
+    last = results[-1]
+    together = {
+        "id": last.id,
+        "outcome": "succeeded" if "succeeded" in outcomes else last.outcome,
+        "applied": [revision for each in results for revision in each.applied],
+        "backup": last.backup,
+        "duration": round(sum(each.seconds for each in results), 3),
+    }
+    return {"run": together, "runs": [each.as_dict() for each in results]}
 
 
 def _say_done(console: Console, plan: Plan, result: RunResult) -> None:
     from pgops.units import human_seconds
 
-    name = plan.environment.name
+    history = plan.environment.alembic.history
+    name = plan.environment.name + (f", history {history}," if history else "")
     heads = ", ".join(plan.to) or "base"
     if result.proof is None:
         console.say(f"{name} is at {heads} already: another run brought it there")

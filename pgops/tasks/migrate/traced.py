@@ -15,13 +15,22 @@ if TYPE_CHECKING:
     from pgops.postgres import Target
 
 
-def traced_plan(
-    environment: Environment, target: Target, *, to: str | None = None, action: Action = "upgrade"
-) -> Plan:
-    """What would run and why it may hurt; see :func:`pgops.migrations.plan.plan.make_plan` for what is raised."""
-    from pgops.migrations.plan.plan import make_plan
+def traced_plans(
+    environments: Sequence[Environment], target: Target, *, to: str | None = None, action: Action = "upgrade"
+) -> tuple[Plan, ...]:
+    """What would run and why it may hurt, for each history of an environment.
 
-    plan = make_plan(environment, target, to=to, action=action)
+    See :func:`pgops.migrations.plan.histories.make_plans` for what is raised.
+    """
+    from pgops.migrations.plan.histories import make_plans
+
+    plans = make_plans(environments, target, to=to, action=action)
+    # A backup holds the heads of every history.
+    heads = [head for plan in plans for head in plan.current]
+    return tuple(_traced(plan, plans[:place], heads) for place, plan in enumerate(plans))
+
+
+def _traced(plan: Plan, before: Sequence[Plan], heads: Sequence[str]) -> Plan:
     if not plan.pending:
         return plan
     from pgops.backups.repository.origin import origin_here
@@ -32,7 +41,8 @@ def traced_plan(
         plan,
         _scratch,
         tool_sources(),
-        of_backup=lambda: _schema_of_backup(environment, plan.current, origin_here(plan.identity)),
+        of_backup=lambda: _schema_of_backup(plan.environment, heads, origin_here(plan.identity)),
+        before=before,
     )
 
 

@@ -30,6 +30,28 @@ SQL_LINES = 12
 """How much of a revision's SQL ``migrate.plan`` shows; ``--sql`` shows all."""
 
 
+def show_plans(
+    console: Console,
+    plans: Sequence[Plan],
+    *,
+    promotions: Sequence[Promotion | None],
+    backup: bool,
+    sql_lines: int = 0,
+    rehearsals: Sequence[Rehearsed | None],
+) -> None:
+    """The plan of each history, and the hash that stands for all of them.
+
+    :param promotions: one for each plan; ``rehearsals`` too.
+    :param sql_lines: how many lines of each revision's SQL are shown at most.
+    """
+    for plan, promotion, rehearsed in zip(plans, promotions, rehearsals, strict=True):
+        show_plan(console, plan, promotion=promotion, backup=backup, sql_lines=sql_lines, rehearsed=rehearsed)
+    if len(plans) > 1 and any(plan.pending for plan in plans):
+        from pgops.migrations.plan.histories import plans_hash
+
+        console.say(f"all {len(plans)} histories: plan {plans_hash(plans)}")
+
+
 def show_plan(
     console: Console,
     plan: Plan,
@@ -43,7 +65,9 @@ def show_plan(
 
     :param sql_lines: how many lines of each revision's SQL are shown at most.
     """
-    console.say(f"{console.emphasised(plan.environment)}: {plan.target}")
+    history = plan.environment.alembic.history
+    of = f", history {history}" if history else ""
+    console.say(f"{console.emphasised(plan.environment)}{of}: {plan.target}")
     for note in plan.notes:
         console.say(f"  note: {note}")
     current = ", ".join(plan.current) or "base"
@@ -79,7 +103,7 @@ def show_plan(
         console.say(f"  promotion: {promotion}")
     if rehearsed is not None:
         console.say(f"  rehearsal: {rehearsed}")
-    console.say(f"  plan {plan.hash}")
+    console.say(f"  plan {plan.hash}" + (f" of --history={history}" if history else ""))
 
 
 def _show_reading(console: Console, plan: Plan, revision: PlannedRevision) -> None:

@@ -48,7 +48,7 @@ def forge(app: Target, environment: str, *applied: tuple[str, str]) -> None:
         "INSERT INTO pgops.runs VALUES ('r', '"
         + environment
         + "', 'upgrade', '{}', '{}', '', now(), now(), 'succeeded', "
-        "NULL, 'x', 'x', NULL, NULL, 'x', NULL, '{}', false, NULL, 'public.alembic_version', NULL)",
+        "NULL, 'x', 'x', NULL, NULL, 'x', NULL, '{}', false, NULL, 'public.alembic_version', NULL, NULL)",
         *(
             "INSERT INTO pgops.revisions (run, revision, file, file_hash, message, version_table, outcome) "
             f"VALUES ('r', '{revision}', 'f', '{file_hash}', '', 'public.alembic_version', 'succeeded')"

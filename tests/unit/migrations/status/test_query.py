@@ -30,7 +30,7 @@ def migrated(database: Target, tmp_path: Path) -> AlembicProject:
 
 def test_an_empty_database(database: Target) -> None:
     found = seen(database)
-    assert (found.current, found.stamp, found.applied, found.last_run) == ((), None, {}, None)
+    assert (found.current, found.stamp, found.applied(), found.last_run()) == ((), None, {}, None)
     assert found.identity.database == database.dbname
 
 
@@ -40,7 +40,7 @@ def test_one_that_plain_alembic_migrated(database: Target) -> None:
             connection, "CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('b'), ('a')"
         )  # fmt: skip
     found = seen(database)
-    assert (found.current, found.stamp, found.last_run) == (("a", "b"), None, None)
+    assert (found.current, found.stamp, found.last_run()) == (("a", "b"), None, None)
 
 
 def test_one_that_we_migrated(database: Target, migrated: AlembicProject) -> None:
@@ -48,10 +48,10 @@ def test_one_that_we_migrated(database: Target, migrated: AlembicProject) -> Non
     assert found.current == ("b",)
     assert found.stamp is not None
     assert found.stamp.environment == "staging"
-    assert set(found.applied) == {"a", "b"}
-    assert found.last_run is not None
-    assert found.last_run.outcome == "succeeded"
-    assert found.last_run.started_at.tzinfo is not None
+    assert set(found.applied()) == {"a", "b"}
+    assert found.last_run() is not None
+    assert found.last_run().outcome == "succeeded"
+    assert found.last_run().started_at.tzinfo is not None
 
 
 def test_a_run_whose_process_is_gone_is_interrupted_and_one_that_lives_is_running(
@@ -60,9 +60,9 @@ def test_a_run_whose_process_is_gone_is_interrupted_and_one_that_lives_is_runnin
     with postgres.connected(database) as connection:
         postgres.execute(connection, "UPDATE pgops.runs SET outcome = 'running'")
         run = postgres.fetch_value(connection, "SELECT id FROM pgops.runs")
-    assert seen(database).last_run.outcome == "interrupted"
+    assert seen(database).last_run().outcome == "interrupted"
     with postgres.connected(database, application_name=f"pgops run {run}"):
-        assert seen(database).last_run.outcome == "running"
+        assert seen(database).last_run().outcome == "running"
 
 
 def test_files_of_failed_revisions_and_of_rollbacks_do_not_count(
@@ -70,10 +70,10 @@ def test_files_of_failed_revisions_and_of_rollbacks_do_not_count(
 ) -> None:
     with postgres.connected(database) as connection:
         postgres.execute(connection, "UPDATE pgops.revisions SET outcome = 'failed' WHERE revision = 'b'")
-        assert set(query_status(connection).applied) == {"a"}
+        assert set(query_status(connection).applied()) == {"a"}
     with postgres.connected(database) as connection:
         postgres.execute(connection, "UPDATE pgops.runs SET action = 'downgrade'")
-    assert seen(database).applied == {}
+    assert seen(database).applied() == {}
 
 
 def test_a_look_leaves_the_session_read_only(database: Target) -> None:
@@ -93,7 +93,7 @@ def test_a_role_that_may_not_read_the_journal_sees_the_rest(
         with postgres.connected(database) as connection:
             postgres.execute(connection, "SET ROLE glancing")
             found = query_status(connection)
-        assert (found.current, found.stamp, found.last_run) == (("b",), None, None)
+        assert (found.current, found.stamp, found.last_run()) == (("b",), None, None)
         assert dataclasses.replace(found.identity, system_identifier=None).database == database.dbname
     finally:
         with postgres.connected(database) as connection:
@@ -123,4 +123,4 @@ def test_what_the_server_says_becomes_one_message(
 def test_the_time_of_the_last_run_is_the_journals(database: Target, migrated: AlembicProject) -> None:
     with postgres.connected(database) as connection:
         postgres.execute(connection, "UPDATE pgops.runs SET started_at = '2026-01-31 12:00+01'")
-    assert seen(database).last_run.started_at == dt.datetime(2026, 1, 31, 11, tzinfo=dt.UTC)
+    assert seen(database).last_run().started_at == dt.datetime(2026, 1, 31, 11, tzinfo=dt.UTC)

@@ -1,0 +1,62 @@
+"""Plans of other histories that will have run before the one that is traced: the copy is brought to where they lead."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from pgops.migrations.alembic_env.output import OutputGuard
+from pgops.migrations.plan.plan import Plan, PlannedRevision
+from pgops.migrations.run.attempt import Approval
+from pgops.migrations.run.recovery import Recovered
+from pgops.migrations.run.run import Run
+from pgops.migrations.run.watch import IndexProgress
+from pgops.migrations.tracing.schema_copy import stamp
+from pgops.postgres import Blocker, Target, connected, identity
+
+
+class _Unheard:
+    """A reporter for a run that nobody watches."""
+
+    def waiting(self, holders: list[Blocker]) -> None:
+        """Nobody else is here."""
+
+    def recovered(self, what: Recovered) -> None:
+        """Nothing was left by anybody."""
+
+    def applying(self, revision: PlannedRevision, number: int, of: int) -> None:
+        """What it does is seen when its own plan is traced."""
+
+    def applied(self, revision: PlannedRevision, seconds: float) -> None:
+        """Nor is its end noted."""
+
+    def blocked(self, revision: PlannedRevision, blockers: list[Blocker], pause: float) -> None:
+        """Nobody is in the way."""
+
+    def building(self, progress: IndexProgress) -> None:
+        """An index on an empty table."""
+
+
+def carry_out_before(plans: Sequence[Plan], target: Target, superuser: Target) -> None:
+    """Run these plans on the copy.
+
+    :param superuser: the same database as the scratch server's superuser, who may write every version table.
+    :raises PgopsError: one fails there.
+    """
+    for plan in plans:
+        stamp(superuser, plan.version_table.name, plan.version_table.schema, plan.current)
+        if not plan.pending:
+            continue
+        with connected(target) as connection:
+            found = identity(connection)
+        output = OutputGuard(keep_stderr=False)
+        try:
+            with output:
+                Run(
+                    dataclasses.replace(plan, target=target, identity=found),
+                    Approval(),
+                    _Unheard(),
+                    lock_wait=0,
+                ).carry_out()
+        finally:
+            output.close()
