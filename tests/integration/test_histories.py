@@ -151,7 +151,7 @@ def test_a_journal_that_exists_is_taken_along(six: Adopted) -> None:
     file.write_text(f"{before}  name: library\n{rest[rest.index('environments:') :]}", encoding="utf-8")
     six.answers("migrate", "--yes", "--json")
     # As an earlier pgops left it.
-    six.sql("ALTER TABLE pgops.runs DROP COLUMN history; UPDATE pgops.journal SET version = 2")
+    six.sql("ALTER TABLE pgops.runs DROP COLUMN history; UPDATE pgops.journal SET version = version - 1")
     file.write_text(several, encoding="utf-8")
     book = six.directory.path / "library" / "0001.py"
     book.write_text(book.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
@@ -311,6 +311,23 @@ def test_each_has_modules_of_its_own(project: ProjectDirectory, database: Target
     run, _check = adopted.answers(*("migrate", "--yes", "--json"), *("migrate.check", "--json"))
     assert [each["applied"] for each in run["runs"]] == [["a"], ["a"]]
     assert adopted.value("SELECT count(*) FROM pg_class WHERE relname IN ('one', 'two')") == 2
+
+
+def test_an_older_checkout_takes_the_files_of_its_own_history(six: Adopted) -> None:
+    for name in ("people", "search"):
+        revision(six, name, "0002", "0001", f"op.execute('COMMENT ON TABLE {name}_item IS $$two$$')")
+    six.answers("migrate", "--yes", "--json")
+    for name in ("people", "search"):
+        (six.directory.path / name / "0002.py").unlink()
+
+    (status,) = six.answers("migrate.status", "--json")
+    rows = {each["history"]: each["unknown"] for each in status["environments"][0]["histories"]}
+    assert rows == {**{name: [] for name in NAMES}, "people": ["0002"], "search": ["0002"]}
+    files = [each["file"] for each in status["environments"][0]["ahead"]]
+    assert files == ["people/0002.py", "search/0002.py"]
+    (back,) = six.answers("migrate.down", "--history=people", "--yes", "--json")
+    assert back["run"]["applied"] == ["0002"]
+    assert (heads(six)["people"], heads(six)["search"]) == ("0001", "0002")
 
 
 def test_four_that_start_at_once(six: Adopted) -> None:
