@@ -224,7 +224,7 @@ def _choose(
     from pgops.errors import BlockedError
     from pgops.tasks.backup.select import select_backup
 
-    see = f"invoke migrate.rehearse --env={environment.name} --backup=fresh"
+    see = f"invoke migrate.rehearse {environment.flags} --backup=fresh"
     if name == "fresh":
         from pgops.tasks.migrate.run import verified_backup
 
@@ -237,7 +237,10 @@ def _choose(
             raise BlockedError(
                 f"backup {found.id} is {found.standing}", untouched="nothing was touched", hint=see
             )
-    if set(found.manifest.heads) != set(plan.current):
+    heads = set(found.manifest.heads)
+    # A backup has the heads of every history of its database.
+    several = plan.environment.alembic.history is not None
+    if not heads.issuperset(plan.current) if several else heads != set(plan.current):
         raise BlockedError(
             f"backup {found.id} stands at {', '.join(found.manifest.heads) or 'base'}, and {environment.name} at "
             f"{', '.join(plan.current) or 'base'}: another plan would run on it",
