@@ -103,6 +103,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
             "free the disk of a database a restore kept; asks first",
         )
     ],
+    "report": [
+        ("report --html=environments.html", "all of them on one page"),
+        ("report --html=prod.html --env=prod", "one"),
+    ],
     "status": [("status", "everything in one table"), ("status --env=prod --json", "one, for a script")],
     "completion": [
         ("completion --install", "for your shell"),

@@ -1,0 +1,152 @@
+"""All environments over time, for a page: where each stands, its runs, its backups with their proofs, its gates.
+
+From the journals and the manifests alone. Reads only; what can't be read is part of the answer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgops.backups.repository import Backup, listing, open_repository
+from pgops.backups.repository.origin import only_of, origin_here
+from pgops.environments import Environment
+from pgops.errors import PgopsError
+from pgops.migrations import journal
+from pgops.migrations.journal import RunRecord
+from pgops.overview.overview import ReadStatus, Row, overview
+from pgops.postgres import DatabaseError, connected, fetch_value, identity, redact, set_read_only
+from pgops.runtime.threads import TooLateError, each_within
+from pgops.targets import target_for
+from pgops.units import one_line, timestamp
+
+RUNS = 50
+"""How many runs of an environment are told, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentReport:
+    """One environment. ``size`` is that of its database now, in bytes; ``None`` where it can't be asked.
+
+    ``backups`` are oldest first, those of this very database; ``runs`` newest first. ``gates`` say what a migration
+    there waits for, one line each; ``problems`` what could not be read.
+    """
+
+    row: Row
+    protected: bool
+    size: int | None
+    runs: tuple[RunRecord, ...]
+    backups: tuple[Backup, ...]
+    gates: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.row.environment
+
+    def as_dict(self, now: dt.datetime) -> dict[str, object]:
+        """The environment in ``report --json``."""
+        return {
+            **self.row.as_dict(now),
+            "protected": self.protected,
+            "size": self.size,
+            "runs": [each.as_dict() for each in self.runs],
+            "backups": [each.as_json() for each in self.backups],
+            "gates": list(self.gates),
+            "problems": [*self.row.problems, *self.problems],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole report."""
+
+    at: dt.datetime
+    environments: tuple[EnvironmentReport, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """``report`` of ``report --json``."""
+        return {
+            "at": timestamp(self.at),
+            "environments": [each.as_dict(self.at) for each in self.environments],
+        }
+
+
+def report(
+    environments: Sequence[Environment], read_status: ReadStatus, *, now: dt.datetime, timeout: float
+) -> Report:
+    """Ask every environment, all at the same time.
+
+    :param read_status: as for :func:`pgops.overview.overview.overview`.
+    :param timeout: seconds for all of them together, twice: first for where they stand, then for the rest.
+    """
+    rows = overview(environments, read_status, timeout=timeout)
+    found = each_within(
+        timeout,
+        list(zip(environments, rows, strict=True)),
+        lambda pair: _environment(*pair),
+    )
+    return Report(
+        now,
+        tuple(
+            each if isinstance(each, EnvironmentReport) else _too_late(environment, row, each, timeout)
+            for environment, row, each in zip(environments, rows, found, strict=True)
+        ),
+    )
+
+
+def _too_late(environment: Environment, row: Row, error: Exception, timeout: float) -> EnvironmentReport:
+    if not isinstance(error, TooLateError):
+        raise error
+    late = f"its journal and backups were not read within {timeout:g} s"
+    return EnvironmentReport(row, environment.protected, None, (), (), _gates(environment), (late,))
+
+
+def _environment(environment: Environment, row: Row) -> EnvironmentReport:
+    problems: list[str] = []
+    size: int | None = None
+    runs: list[RunRecord] = []
+    origin = None
+    if row.server is not None:
+        try:
+            with connected(target_for(environment), application_name="pgops report") as connection:
+                set_read_only(connection)
+                origin = origin_here(identity(connection))
+                size = int(
+                    fetch_value(
+                        connection, "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())"
+                    )
+                )
+                runs = journal.runs(connection, limit=RUNS, trusted=environment.trusted_owners)
+        except PgopsError as error:
+            problems.append(redact(error.message))
+        except DatabaseError as error:
+            problems.append(redact(one_line(str(error))))
+    backups: tuple[Backup, ...] = ()
+    try:
+        found = listing(open_repository(environment))
+        problems += [f"backup {backup}: {problem}" for backup, problem in found.damaged]
+        backups = found.backups if origin is None else only_of(found, origin)[0].backups
+    except PgopsError as error:
+        problems.append(redact(error.message))
+    except OSError as error:
+        problems.append(f"backups in {environment.backups.store.url} cannot be read: {error.strerror}")
+    return EnvironmentReport(
+        row, environment.protected, size, tuple(runs), backups, _gates(environment), tuple(problems)
+    )
+
+
+def _gates(environment: Environment) -> tuple[str, ...]:
+    """What a migration there waits for, from environments.yaml."""
+    found = []
+    if environment.promoted_from is not None:
+        found.append(f"each revision has to have succeeded in {environment.promoted_from}")
+    if "migrate" in environment.backups.required_before:
+        found.append("a verified backup is taken first")
+    if "migrate" in environment.rehearsal.required_before:
+        found.append("the plan has to be rehearsed on a copy")
+    if environment.protected:
+        found.append("its name has to be typed")
+    return tuple(found)
