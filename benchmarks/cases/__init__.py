@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.cases import backups, blocks, local, memory, migrations, real, startup
+from benchmarks.cases import backups, blocks, local, memory, migrations, real, rehearsal, startup
 from benchmarks.measure import Measure
 from benchmarks.workbench import Workbench
 
@@ -38,4 +38,5 @@ CASES: Mapping[str, Case] = {
     "backup-huge": Case(backups.huge_table, rounds=3),
     "blocks": Case(blocks.of_backups, rounds=2),
     "memory": Case(memory.peak, rounds=2),
+    "rehearse": Case(rehearsal.watching, rounds=5),
 }

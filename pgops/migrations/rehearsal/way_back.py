@@ -33,7 +33,7 @@ class State:
     rows: Mapping[str, int]
 
 
-class _Quiet:
+class Quiet:
     """Nobody is told of what is only tried."""
 
     def waiting(self, holders: list[Blocker]) -> None:
@@ -113,7 +113,7 @@ def down_and_up_again(plan: Plan, superuser: Target, before: State, after: State
 
 
 def _run(plan: Plan) -> None:
-    Run(plan, Approval(), _Quiet(), lock_wait=_LOCK_WAIT).carry_out()
+    Run(plan, Approval(), Quiet(), lock_wait=_LOCK_WAIT).carry_out()
 
 
 def _now(plan: Plan, superuser: Target) -> State:
