@@ -1,4 +1,4 @@
-"""The recorded terminal run in the README: made by a real run, compared with one by a test.
+"""The recorded terminal runs of README and docs: made by a real run, compared with one by a test.
 
 ``python -m tests.support.recorded`` records it anew.
 """
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-README = REPOSITORY / "README.md"
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "rehearsal.md")
 _FILES = ("tasks.py", "environments.yaml", "docker-compose.yml", "alembic.ini", "models.py", "migrations")
 _BLOCK = re.compile(
     r"(<!-- recorded: (?P<tasks>[^>]+) -->\n```console\n)(?P<text>.*?)(```\n<!-- end -->)", re.DOTALL
@@ -28,6 +28,8 @@ _VARYING = (
     (re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}"), "<run>"),
     (re.compile(r"\bplan [0-9a-f]{16}"), "plan <hash>"),
     (re.compile(r"\b\d+(\.\d+)? s\b"), "<seconds>"),
+    # Whether a lock on an empty table is held long enough to be told depends on the machine.
+    (re.compile(r"^  not predicted: blocking-lock on [^\n]*\n", re.MULTILINE), ""),
     (re.compile(r"\b\d+(\.\d+)? (B|kB|MB)\b"), "<size>"),
     (re.compile(r"\b(PostgreSQL|pg_dump|one is) \d+(\.\d+)?"), r"\1 <version>"),
 )
@@ -90,19 +92,24 @@ def same(text: str) -> str:
 
 
 def recorded() -> dict[str, str]:
-    """The README's recordings: tasks -> text."""
-    return {found["tasks"]: found["text"] for found in _BLOCK.finditer(README.read_text(encoding="utf-8"))}
+    """The recordings: tasks -> text."""
+    return {
+        found["tasks"]: found["text"]
+        for page in PAGES
+        for found in _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    }
 
 
 def record() -> None:
-    """Write the README's recordings anew."""
+    """Write the recordings anew."""
 
     def anew(found: re.Match[str]) -> str:
         with tempfile.TemporaryDirectory() as directory:
             shown = run(found["tasks"], Path(directory))
         return f"{found.group(1)}$ ./inv {found['tasks']}\n{shown}{found.group(4)}"
 
-    README.write_text(_BLOCK.sub(anew, README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(_BLOCK.sub(anew, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -97,3 +97,94 @@ def nasty(path: Path) -> Rehearsal:
         unobserved=(NASTY,),
         place=Place(NASTY, MOMENT, NASTY, NASTY, NASTY, 1.0, (NASTY,)),
     )
+
+
+def example() -> Rehearsal:
+    """The one that docs/rehearsal-example.html shows."""
+    retype = statement(
+        "ALTER TABLE orders ALTER COLUMN total TYPE numeric(12, 2)",
+        began=0.1,
+        seconds=8.4,
+        rows=None,
+        wal_bytes=1_310_000_000,
+        locks=(HeldLock("orders", "ACCESS EXCLUSIVE", 0.1, 8.6),),
+        changes=(Change("rewrite", "orders"), Change("rebuild-index", "orders", "orders_pkey")),
+        scans=("orders",),
+    )
+    constraint = statement(
+        "ALTER TABLE orders ADD CONSTRAINT orders_customer FOREIGN KEY (customer) REFERENCES customers (id) NOT VALID",
+        began=8.9,
+        seconds=0.02,
+        rows=None,
+        wal_bytes=9_200,
+        locks=(
+            HeldLock("orders", "SHARE ROW EXCLUSIVE", 8.9, 5.3),
+            HeldLock("customers", "SHARE ROW EXCLUSIVE", 8.9, 5.3),
+        ),
+        changes=(Change("constraint", "orders", "orders_customer", "f not valid"),),
+    )
+    names = statement(
+        "UPDATE customers SET name = %(name)s WHERE id = %(id)s",
+        began=9.0,
+        seconds=4.9,
+        rows=12_480,
+        times=12_480,
+        wal_bytes=3_400_000,
+        locks=(HeldLock("customers", "ROW EXCLUSIVE", 9.0, 5.2),),
+    )
+    index = statement(
+        "CREATE INDEX CONCURRENTLY orders_by_day ON orders (placed_at)",
+        began=14.4,
+        seconds=3.1,
+        rows=None,
+        wal_bytes=180_000_000,
+        autocommit=True,
+        locks=(HeldLock("orders", "SHARE UPDATE EXCLUSIVE", 14.4, 3.1),),
+        changes=(Change("build-index", "orders", "orders_by_day"),),
+    )
+    return rehearsal(
+        Path("shop"),
+        ran(
+            "3f1c8a52b7d4",
+            retype,
+            message="orders: totals with cents",
+            seconds=8.7,
+            sizes=(Size("orders", 1_240_000_000, 1_310_000_000),),
+            temporary_bytes=420_000_000,
+            stalls=(Stall("orders", 8.5, 8.6),),
+        ),
+        ran(
+            "9b60d2e4f118",
+            constraint,
+            names,
+            message="orders: a customer for each",
+            seconds=5.4,
+            stalls=(Stall("orders", 0.0, 5.3), Stall("customers", 0.0, 5.3)),
+        ),
+        ran(
+            "c47e05a1936f",
+            index,
+            message="orders: by day",
+            seconds=3.2,
+            sizes=(Size("orders", 1_310_000_000, 1_490_000_000),),
+            temporary_bytes=160_000_000,
+        ),
+        hazards=(
+            Hazard("changing-column-type", "block", "orders", "3f1c8a52b7d4", 1, "", "", "ACCESS EXCLUSIVE"),
+            Hazard("unbatched-write", "warning", "customers", "9b60d2e4f118", 1, "", "", "ROW EXCLUSIVE"),
+            Hazard("constraint-missing-not-valid", "note", "orders", "9b60d2e4f118", 1, "", ""),
+            Hazard("long-transaction", "warning", "orders", "", 0, "", ""),
+        ),
+        seconds=17.6,
+        stalls=(Stall("orders", 8.5, 8.6), Stall("customers", 0.0, 5.3)),
+        tables=frozenset({"orders", "customers"}),
+        unobserved=("waits shorter than 40 ms: that is how often each table was tried",),
+        place=Place(
+            "20261127T030000Z-ab12cd",
+            MOMENT - dt.timedelta(hours=7),
+            "image postgres:17",
+            "17.11",
+            "17.11",
+            94.0,
+        ),
+    )

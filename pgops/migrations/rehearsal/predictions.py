@@ -7,7 +7,7 @@ Nothing is called safe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pgops.migrations.hazards import Hazard
 from pgops.migrations.hazards.observed import Change
@@ -62,16 +62,29 @@ _WORDS = {
 }
 
 
-def compare(hazards: Sequence[Hazard], revisions: Sequence[Revision]) -> tuple[Prediction, ...]:
-    """Every hazard with its verdict, then what nobody predicted."""
+def compare(
+    hazards: Sequence[Hazard], revisions: Sequence[Revision], before: Collection[str]
+) -> tuple[Prediction, ...]:
+    """Every hazard with its verdict, then what nobody predicted.
+
+    :param before: the tables that were there before the plan.
+    """
     ran = {each.revision: each for each in revisions}
     # One hazard is told of each statement that has it; the copy shows the table of the revision.
     different = {(each.revision, each.rule, each.table): each for each in reversed(hazards)}
-    found = [_judged(each, ran.get(each.revision)) for each in reversed(different.values())]
+    found = [_judged(each, ran.get(each.revision), before) for each in reversed(different.values())]
     return (*found, *_unpredicted(hazards, revisions))
 
 
-def _judged(hazard: Hazard, revision: Revision | None) -> Prediction:
+def _judged(hazard: Hazard, revision: Revision | None, before: Collection[str]) -> Prediction:
+    if hazard.table is not None and hazard.table not in before and revision is not None:
+        return Prediction(
+            hazard.rule,
+            hazard.revision,
+            hazard.table,
+            "not exercised",
+            "the plan itself makes it, so nobody waits for it",
+        )
     verdict, evidence = _verdict(hazard, revision)
     return Prediction(hazard.rule, hazard.revision, hazard.table, verdict, evidence)
 

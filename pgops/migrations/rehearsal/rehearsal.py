@@ -56,7 +56,7 @@ class Rehearsal:
     @property
     def predictions(self) -> tuple[Prediction, ...]:
         """Every hazard beside what was seen."""
-        return compare(self.plan.all_hazards, self.measured.revisions)
+        return compare(self.plan.all_hazards, self.measured.revisions, self.measured.tables)
 
     @property
     def worst(self) -> Stall | None:

@@ -66,7 +66,7 @@ class Measured:
 
     ``failure`` says in one line why it did not come to its end. ``stalls`` is ``None`` where nobody tried. ``models`` are
     the differences from the models, ``None`` where they were not compared. ``unobserved`` says, one line each, what
-    could not be seen.
+    could not be seen. ``tables`` are those (and views) that were there before.
     """
 
     seconds: float
@@ -77,6 +77,7 @@ class Measured:
     round_trip: RoundTrip
     models: tuple[str, ...] | None
     unobserved: tuple[str, ...]
+    tables: frozenset[str] = frozenset()
 
     @property
     def ok(self) -> bool:
@@ -283,6 +284,9 @@ def _measured(plan: Plan, superuser: Target, reporter: Reporter, *, probed: bool
         round_trip=RoundTrip(tried=False, seconds=0.0, problems=("the plan did not come to its end",)),
         models=None,
         unobserved=unobserved,
+        tables=frozenset(
+            each.shown for each in observer.catalogue.first.values() if each.kind not in {"i", "I"}
+        ),
     )
 
 

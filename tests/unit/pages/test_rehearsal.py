@@ -11,6 +11,7 @@ import pytest
 from pgops.migrations.rehearsal.measured import HeldLock
 from pgops.pages import markdown
 from pgops.pages.rehearsal import as_html, as_markdown
+from tests.support import rehearsal_page
 from tests.support.rehearsals import NASTY, nasty, ran, rehearsal, statement
 
 
@@ -101,7 +102,7 @@ def test_markdown_calls_nobody_and_breaks_out_of_nothing(tmp_path: Path) -> None
     assert "http://" not in prose
     assert "](http" not in prose.replace("\\](", "")
     for line in outside.splitlines():
-        if line.startswith(("| confirmed", "| refuted")):
+        if line.startswith(("| confirmed", "| refuted", "| not")):
             assert len(re.findall(r"(?<!\\)\|", line)) == 6, line
 
 
@@ -112,3 +113,9 @@ def test_a_code_span_holds_any_ticks(value: str) -> None:
     assert ticks is not None
     inner = span[len(ticks[0]) : -len(ticks[0])]
     assert ticks[0] not in re.findall("`+", inner)
+
+
+def test_the_example_in_the_docs_is_what_a_page_looks_like() -> None:
+    assert rehearsal_page.PAGE.read_text(encoding="utf-8") == rehearsal_page.page(), (
+        "python -m tests.support.rehearsal_page makes it and its picture anew"
+    )
