@@ -27,6 +27,8 @@ _VARYING = (
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}"), "<backup>"),
     (re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}"), "<run>"),
     (re.compile(r"\bplan [0-9a-f]{16}"), "plan <hash>"),
+    (re.compile(r"\b127\.0\.0\.1:\d+"), "<scratch server>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "<date>"),
     (re.compile(r"\b\d+(\.\d+)? s\b"), "<seconds>"),
     # Whether a lock on an empty table is held long enough to be told depends on the machine.
     (re.compile(r"^  not predicted: blocking-lock on [^\n]*\n", re.MULTILINE), ""),
