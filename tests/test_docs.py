@@ -75,6 +75,11 @@ def test_the_reference_of_tasks_is_the_one_the_code_would_write() -> None:
     )
 
 
+def test_every_task_shows_what_it_prints() -> None:
+    """Recorded by a real run; tests/integration/test_recorded.py compares them with one."""
+    assert set(tasks()) == {name for name, _ in recorded.SESSION} == set(recorded.recorded_session())
+
+
 def test_every_exit_code_is_documented() -> None:
     rows = dict(re.findall(r"^\| (\d+) \| ([^|]*) \|", read("docs/exit-codes.md"), re.MULTILINE))
     assert sorted(map(int, rows)) == sorted(map(int, errors.ExitCode))

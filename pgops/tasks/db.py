@@ -259,11 +259,9 @@ def reset(
         console.warn(note)
     with postgres.connected(target) as connection:
         tables, size = _what_is_there(connection)
-    from pgops.units import human_bytes
+    from pgops.units import counted, human_bytes
 
-    console.say(
-        f"{environment.name}: {target.place} has {tables} table{'' if tables == 1 else 's'}, {human_bytes(size)}"
-    )
+    console.say(f"{environment.name}: {target.place} has {counted(tables, 'table')}, {human_bytes(size)}")
     if dry_run:
         console.say("dry run: it would be dropped, created empty and migrated; nothing was touched")
         console.result({"environment": environment.name, "dry_run": True})
@@ -282,6 +280,7 @@ def reset(
 
 
 def _what_is_there(connection: Connection) -> tuple[int, int]:
+    """How many tables of the project's own, and the bytes of the whole database."""
     from pgops.postgres import fetch_one
 
     row = fetch_one(
@@ -289,7 +288,8 @@ def _what_is_there(connection: Connection) -> tuple[int, int]:
         """
         SELECT (SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                  WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-                   AND n.nspname NOT LIKE 'pg_toast%'),
+                   AND n.nspname NOT LIKE 'pg_toast%'
+                   AND n.nspname <> 'pgops' AND c.relname <> 'alembic_version'),
                pg_database_size(current_database())
         """,
     )

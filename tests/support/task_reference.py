@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.support.recorded import recorded_session, session_block
 
 if TYPE_CHECKING:
     from invoke.collection import Collection
@@ -24,22 +26,27 @@ environments.yaml: `--lock-wait=10s`. A word that no task can use ends with 2 be
 """
 
 
-def reference() -> str:
-    """The text of docs/tasks.md."""
+def reference(recordings: Mapping[str, tuple[str, str]] | None = None) -> str:
+    """The text of docs/tasks.md.
+
+    :param recordings: what was typed and seen for each task; those that stand there already when not given.
+    """
+    recordings = recorded_session() if recordings is None else recordings
     parts = [_HEAD]
     for name, tasks in _collections():
         if name:
             parts.append(f"## {name}\n\n{importlib.import_module(f'pgops.tasks.{name}').__doc__}\n")
         else:
             parts.append("## On their own\n")
-        parts += [_described(name, key, task, heading="###") for key, task in tasks.items()]
+        parts += [_described(name, key, task, recordings, heading="###") for key, task in tasks.items()]
     return "\n".join(parts)
 
 
 def pages() -> dict[str, str]:
     """A page for each task: its full name -> the page's text."""
+    recordings = recorded_session()
     return {
-        f"{name}.{key}" if name else key: _described(name, key, task, heading="#")
+        f"{name}.{key}" if name else key: _described(name, key, task, recordings, heading="#")
         for name, tasks in _collections()
         for key, task in tasks.items()
     }
@@ -57,7 +64,9 @@ def _collections() -> Iterator[tuple[str, dict[str, Task[Any]]]]:
         yield name, own
 
 
-def _described(collection: str, key: str, task: Task[Any], *, heading: str) -> str:
+def _described(
+    collection: str, key: str, task: Task[Any], recordings: Mapping[str, tuple[str, str]], *, heading: str
+) -> str:
     title = f"{collection}.{key}" if collection else key
     if task.is_default and collection:
         title = f"{title} (= {collection})"
@@ -71,11 +80,14 @@ def _described(collection: str, key: str, task: Task[Any], *, heading: str) -> s
         text += "\n| flag | |\n|---|---|\n" + "\n".join(rows) + "\n"
     from pgops.tasks._examples import EXAMPLES
 
-    examples = EXAMPLES.get(f"{collection}.{key}" if collection else key, ())
+    name = f"{collection}.{key}" if collection else key
+    examples = EXAMPLES.get(name, ())
     if examples:
         widest = max(len(command) for command, _ in examples)
         lines = [f"$ invoke {command.ljust(widest)}  # {what}" for command, what in examples]
         text += "\n```console\n" + "\n".join(lines) + "\n```\n"
+    if name in recordings:
+        text += "\n" + session_block(*recordings[name])
     return text
 
 

@@ -34,6 +34,7 @@ from pgops.postgres import (
     literal,
     trusted_sql,
 )
+from pgops.units import human_time
 
 Kind = Literal["new", "previous", "salvaged"]
 _LONGEST_NAME = 63
@@ -66,6 +67,14 @@ class Marker:
     comment: str | None = None
     replaced_by: int | None = None
     owner: str | None = None
+
+    @property
+    def time(self) -> str:
+        """``at`` for people."""
+        try:
+            return human_time(dt.datetime.fromisoformat(self.at))
+        except ValueError:
+            return self.at  # a comment that somebody else wrote
 
     @property
     def restored(self) -> str:

@@ -63,7 +63,7 @@ class State:
         elif self.before is not None:
             marker = self.before.marker
             said.append(
-                f"{place} is the database that {marker.restored} at {marker.at}, with what was written since; "
+                f"{place} is the database that {marker.restored} at {marker.time}, with what was written since; "
                 f"what was there before is kept as {self.before.name}"
                 + ("; no later restore reached the swap" if self.unfinished or self.unmarked else "")
             )
@@ -79,7 +79,7 @@ class State:
             said.append(f"a restore is under way: {self.running}")
         else:
             said += [
-                f"{each.name} is left of a restore of {each.marker.backup} at {each.marker.at} that did not end; "
+                f"{each.name} is left of a restore of {each.marker.backup} at {each.marker.time} that did not end; "
                 "the next restore removes it"
                 for each in self.unfinished
             ]

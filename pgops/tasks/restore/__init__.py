@@ -190,7 +190,7 @@ def undo(
     words.show_state(console, state)
     written = _written_since(environment, state)
     words.show_written(console, written)
-    console.say(f"would be put back: {kept.name}, set aside at {kept.marker.at}{words.size_of(kept.size)}")
+    console.say(f"would be put back: {kept.name}, set aside at {kept.marker.time}{words.size_of(kept.size)}")
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result(

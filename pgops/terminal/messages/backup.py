@@ -87,8 +87,7 @@ def _proof(backup: Backup) -> str:
 
 def show(console: Console, found: Backup) -> None:
     """Everything about one backup."""
-    from pgops.backups.manifest.manifest import timestamp
-    from pgops.units import human_bytes, human_seconds
+    from pgops.units import human_bytes, human_seconds, human_time
 
     manifest = found.manifest
     facts: list[tuple[str, object]] = [
@@ -100,7 +99,7 @@ def show(console: Console, found: Backup) -> None:
             "server",
             f"PostgreSQL {manifest.server_version}, cluster {manifest.system_identifier or 'unknown'}",
         ),
-        ("started", timestamp(manifest.started_at)),
+        ("started", human_time(manifest.started_at)),
         ("took", human_seconds((manifest.finished_at - manifest.started_at).total_seconds())),
         ("revision", manifest.heads),
         ("commit", manifest.git_commit),

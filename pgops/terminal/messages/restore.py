@@ -37,13 +37,13 @@ def show(
 ) -> None:
     """From what, into what, and what happens to what is there."""
     from pgops.terminal.messages.backup import holdings
-    from pgops.units import counted, human_age, human_bytes, timestamp
+    from pgops.units import counted, human_age, human_bytes, human_time
 
     backup, manifest, around = looked.backup, looked.backup.manifest, looked.around
     age = (now - manifest.started_at).total_seconds()
     console.say(f"restore {looked.target.environment}")
     console.say(
-        f"  backup     {backup.id} of {source.name}, taken {timestamp(manifest.started_at)} ({human_age(age)}), "
+        f"  backup     {backup.id} of {source.name}, taken {human_time(manifest.started_at)} ({human_age(age)}), "
         f"{human_bytes(manifest.bytes)}, {backup.standing}"
     )
     console.say(f"  holds      {holdings(manifest)}; revision {', '.join(manifest.heads) or 'none'}")
@@ -82,7 +82,7 @@ def show_state(console: Console, state: State) -> None:
         console.say(sentence)
     for each in state.kept:
         if each != state.before:
-            console.say(f"also kept: {each.name}, set aside at {each.marker.at}{size_of(each.size)}")
+            console.say(f"also kept: {each.name}, set aside at {each.marker.time}{size_of(each.size)}")
 
 
 _TABLES_NAMED = 5
