@@ -14,7 +14,7 @@ from pgops import __version__
 from pgops.environments.load import FILE_NAME
 from pgops.errors import UsageError
 from pgops.tasks import _core
-from pgops.tasks._program import end_in_silence, parse_tasks, usage_errors
+from pgops.tasks._program import end_in_silence, parse_tasks, printed, usage_errors
 from pgops.tasks._words import UnknownTaskError
 from pgops.terminal import commands
 
@@ -52,13 +52,15 @@ class PgopsProgram(Program):
         with usage_errors(self):
             _core.check_alone("version", self.args, self.core.unparsed)
         end_in_silence()
-        super().print_version()
+        with printed():
+            super().print_version()
 
     def print_help(self) -> None:
         with usage_errors(self):
             _core.check_alone("help", self.args, self.core.unparsed)
         end_in_silence()
-        super().print_help()
+        with printed():
+            super().print_help()
 
     def parse_tasks(self) -> None:
         with usage_errors(self):

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -27,6 +28,7 @@ from pgops.tasks import _core
 from pgops.tasks._task import SHORT_FLAGS, OpsTask
 from pgops.tasks._words import Known, read
 from pgops.terminal.commands import program_name, use_program
+from pgops.terminal.streams import open_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,8 @@ def install() -> None:
     if named := os.environ.pop("PGOPS_PROGRAM", ""):
         # Set by ./inv, which is what its user can type; no program started from here is.
         use_program(named)
+    open_missing()
+    Program.parse_cleanup = _parse_cleanup(Program.parse_cleanup)  # type: ignore[method-assign, assignment]
     Program.parse_tasks = _parse_tasks_or_end  # type: ignore[method-assign]
     Program.no_tasks_given = _no_tasks_given  # type: ignore[method-assign]
     Program.print_task_help = _print_task_help(Program.print_task_help)  # type: ignore[method-assign, assignment]
@@ -100,6 +104,32 @@ def usage_errors(program: Program) -> Iterator[None]:
     except ParseError as error:
         text = _FLAG.sub(r"--\1", str(error)).rstrip("!")
         _end(program.argv, UsageError(_NO_VALUE.sub(r"\1 needs a value", text)))
+
+
+def _parse_cleanup(invokes: Callable[[Program], None]) -> Callable[[Program], None]:
+    def parse_cleanup(self: Program) -> None:
+        """Invoke's, which prints lists and help; where that can't be printed it is no success."""
+        with printed():
+            invokes(self)
+
+    return parse_cleanup
+
+
+@contextlib.contextmanager
+def printed() -> Iterator[None]:
+    """What is printed in the block arrives, or ends the process with 1 and a line on stderr."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        from pgops.terminal.console import Console, LostOutputError
+
+        Console().fail(LostOutputError(f"standard output can't be written: {error.strerror}"))
+        # What is still to be written would be complained about at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(code=int(ExitCode.FAILURE)) from error
 
 
 def _no_tasks_given(self: Program) -> None:

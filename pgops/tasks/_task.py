@@ -155,7 +155,7 @@ def task(
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
     from pgops.runtime import variables, watchdog
     from pgops.secrets.redaction import redact, redact_what_python_prints
-    from pgops.terminal.console import Console
+    from pgops.terminal.console import Console, LostOutputError
 
     redact_what_python_prints()
     console = Console(json_output=bool(given.get("json")))
@@ -164,6 +164,11 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
     try:
         with variables.set_aside(), watchdog.watching():
             body(context, console, *args, **given)
+        console.check_output()
+    except LostOutputError as error:
+        # Not as JSON: that has nowhere to go.
+        Console().fail(error)
+        raise Exit(code=int(error.exit_code)) from error
     except PgopsError as error:
         if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
             logging.getLogger("invoke").debug("the failure's traceback", exc_info=error)

@@ -201,7 +201,8 @@ def psql(
         target, command=command, settings={"default_transaction_read_only": "on"} if read_only else {}
     )
     if code:
-        raise Exit(code=code)
+        # Ended by a signal, `| head` being one: what a shell says of that.
+        raise Exit(code=code if code > 0 else 128 - code)
 
 
 def _stamped_as_another(console: Console, environment: Environment, target: Target, *, write: bool) -> bool:

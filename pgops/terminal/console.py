@@ -37,6 +37,10 @@ _STYLES = {
 }
 
 
+class LostOutputError(PgopsError):
+    """The result of a task could not be printed; the task itself came to its end."""
+
+
 class Console:
     """Where a task prints. One per task run."""
 
@@ -56,6 +60,8 @@ class Console:
         self._styles = Styles()
         # Under --json: words that are only shown where a question makes them needed.
         self._withheld: list[str] = []
+        self._lost: OSError | None = None
+        self._result_lost = False
         self.has_reader = True
         """Whether somebody still reads what is printed; a log that is followed ends when nobody does."""
 
@@ -73,7 +79,7 @@ class Console:
         if self.json_output:
             self._withheld.append(text)
         else:
-            self.has_reader = write(self._out, self._shown(text) + "\n") and self.has_reader
+            self._write(self._out, self._shown(text) + "\n")
 
     def warn(self, text: str) -> None:
         """A line on stderr that a person must not miss."""
@@ -85,7 +91,7 @@ class Console:
         A file or a program gets it unchanged, a terminal without control characters.
         """
         shown = clear(text) if is_terminal(self._out) else text
-        self.has_reader = write(self._out, shown) and self.has_reader
+        self._result_lost = not self._write(self._out, shown) or self._result_lost
 
     def style(self, text: str, style: str, stream: TextIO | None = None) -> str:
         """``text`` in a colour where the stream shows colours."""
@@ -107,11 +113,33 @@ class Console:
         cells = [[clear(redact(_cell(value))) for value in row] for row in rows]
         for line in layout.table(headers, cells, width_of(self._people)):
             self.verbatim(self.style(line.text, "bold") if line.heads else line.text)
+        self._result_lost = self._result_lost or self._lost is not None
 
     def _put(self, stream: TextIO, text: str) -> None:
-        reader = write(stream, layout.folded(as_typed(self._shown(text)), width_of(stream)) + "\n")
-        if stream is self._out:
-            self.has_reader = reader and self.has_reader
+        self._write(stream, layout.folded(as_typed(self._shown(text)), width_of(stream)) + "\n")
+
+    def _write(self, stream: TextIO, text: str) -> bool:
+        """Whether it arrived; a reader that has gone wanted no more."""
+        error = write(stream, text)
+        if error is not None and stream is self._out:
+            self.has_reader = False
+        if error is None or isinstance(error, BrokenPipeError):
+            return True
+        if stream is not self._err:
+            self._lost = self._lost or error
+        return False
+
+    def check_output(self) -> None:
+        """Say on stderr if standard output took not all of what was printed, the disk being full perhaps.
+
+        :raises LostOutputError: it was the result itself.
+        """
+        if self._lost is None:
+            return
+        why = f"standard output can't be written: {self._lost.strerror}"
+        if self._result_lost:
+            raise LostOutputError(why)
+        self.warn(f"{why}; what was done is done, and some of what was said of it is lost")
 
     # results
 

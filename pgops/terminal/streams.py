@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -40,17 +41,37 @@ def width_of(stream: TextIO) -> int | None:
         return None
 
 
-def write(stream: TextIO, text: str) -> bool:
-    """Write ``text``; where the reader of a pipe has gone (``| head``) it and all that follows is for nobody.
+def write(stream: TextIO, text: str) -> OSError | None:
+    """Write ``text``; where that can't be done it and all that follows is for nobody.
 
-    :returns: whether there still is a reader. The work itself goes on: a run is not broken off because nobody reads.
+    The work itself goes on: a run is not broken off because nobody reads, or because the disk of its log is full.
+
+    :returns: what kept it from being written: ``BrokenPipeError`` where the reader of a pipe has gone (``| head``).
     """
     try:
         stream.write(text)
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-        return False
-    return True
+        return error
+    return None
+
+
+def open_missing() -> None:
+    """Give this process the standard streams that it was started without (``>&-``): they lead nowhere.
+
+    Else the next file or connection would get the number of one of them, and whatever is printed would go there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+            nowhere = number
+        setattr(sys, name, open(nowhere, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
