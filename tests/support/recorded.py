@@ -30,6 +30,14 @@ _BLOCK = re.compile(
 # What differs from run to run, as patterns of what stands in its place.
 _VARYING = (
     (re.compile(r"^ +[^\n]* so far[^\n]*\n", re.MULTILINE), ""),
+    # What a rehearsal sees of waits depends on the machine.
+    (
+        re.compile(
+            r"^ +(wait at|not predicted:|not seen|refuted:|[A-Z ]+ on \w+ for )[^\n]*\n", re.MULTILINE
+        ),
+        "",
+    ),
+    (re.compile(r"127\.0\.0\.1:\d+"), "<server>"),
     (re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\n]*$", re.MULTILINE), "<line of the server's log>"),
     # Which client programs a host has.
     (re.compile(r"(tools:? +|with +)(\d|pg_dump|pg_restore)[^\n]*"), r"\1<tools>"),
@@ -80,6 +88,7 @@ SESSION: Sequence[tuple[str, str]] = (
     ("restore.undo", "restore.undo --yes"),
     ("restore.discard", "restore.discard --database={kept} --yes"),
     ("migrate.down", "migrate.down --yes"),
+    ("migrate.rehearse", "migrate.rehearse --backup=fresh"),
     ("migrate.stamp", "migrate.stamp --to=9b60d2e4f118 --yes"),
     ("status", "status --env=dev"),
     ("migrate.revision", 'migrate.revision -m "backfill slugs" --empty'),
