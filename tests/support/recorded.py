@@ -91,6 +91,7 @@ SESSION: Sequence[tuple[str, str]] = (
     ("migrate.rehearse", "migrate.rehearse --backup=fresh"),
     ("migrate.stamp", "migrate.stamp --to=9b60d2e4f118 --yes"),
     ("status", "status --env=dev"),
+    ("report", "report --html=environments.html --env=dev"),
     ("migrate.revision", 'migrate.revision -m "backfill slugs" --empty'),
     ("migrate.test", "migrate.test"),
     ("db.logs", "db.logs --tail=2"),
