@@ -37,7 +37,6 @@ _VARYING = (
         ),
         "",
     ),
-    (re.compile(r"127\.0\.0\.1:\d+"), "<server>"),
     (re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\n]*$", re.MULTILINE), "<line of the server's log>"),
     # Which client programs a host has.
     (re.compile(r"(tools:? +|with +)(\d|pg_dump|pg_restore)[^\n]*"), r"\1<tools>"),
