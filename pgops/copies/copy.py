@@ -23,7 +23,7 @@ from pgops.backups.verify.reading import ProblemsError
 from pgops.copies.room import refuse_without_room
 from pgops.errors import RefusedError, UnreachableError
 from pgops.local.scratch import COPY, scratch_server
-from pgops.migrations.tracing.schema_copy import Surroundings, make_roles, set_search_paths
+from pgops.migrations.tracing.schema_copy import Surroundings, cut_off, make_roles, set_search_paths
 from pgops.pgtools import ToolSource
 from pgops.postgres import (
     Connection,
@@ -178,6 +178,7 @@ def copy_on_scratch_server(
         ) as (proof, restored):
             if not proof.ok or restored is None:
                 raise ProblemsError(backup.id, proof)
+            remarks += _cut_off(restored)
             with connected(scratch, application_name="pgops copy") as admin:
                 remarks += _as_over_there(admin, original, repository.reveal(manifest))
                 facts = server_facts(admin)
@@ -237,6 +238,7 @@ def copy_beside(
             raise ProblemsError(backup.id, proof)
         with connected(server, application_name="pgops copy") as admin:
             execute(admin, f"ALTER DATABASE {identifier(restored.dbname)} CONNECTION LIMIT -1")
+        cut = _cut_off(restored)
         yield Copy(
             target=restored,
             superuser=restored,
@@ -246,8 +248,18 @@ def copy_beside(
             remarks=(
                 f"it ran as {server.user}, a superuser, with the roles and settings of {server.environment}'s server",
                 f"the database is called {restored.dbname} there",
+                *cut,
             ),
         )
+
+
+def _cut_off(restored: Target) -> list[str]:
+    """Let nothing that is tried on the copy reach the foreign servers of the original."""
+    with connected(restored, application_name="pgops copy") as connection:
+        servers = cut_off(connection)
+    if not servers:
+        return []
+    return [f"the copy reaches no foreign server: the user mappings of {', '.join(servers)} were taken away"]
 
 
 def majors_for(surroundings: Surroundings) -> Sequence[int]:

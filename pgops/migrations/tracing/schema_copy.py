@@ -178,6 +178,10 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
         except DatabaseError:
             execute(connection, "ROLLBACK")
             missing += _one_by_one(connection, text)
+        if servers := cut_off(connection):
+            missing.append(
+                f"the user mappings of {', '.join(servers)}: nothing that is tried reaches a foreign server"
+            )
         # They are as empty as their tables, and may be refreshed CONCURRENTLY as over there.
         execute(connection, "UPDATE pg_catalog.pg_class SET relispopulated = true WHERE relkind = 'm'")
         # What it is allowed beside its own: a managed service's role may more than its attributes say.
@@ -187,6 +191,23 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
     if found.user == scratch.user:
         return inside, missing
     return dataclasses.replace(inside, user=found.user, password=LiteralSecret(password)), missing
+
+
+def cut_off(connection: Connection) -> list[str]:
+    """Drop the user mappings of foreign servers: with them, what is tried on a copy would write to the real ones.
+
+    :returns: the servers that had some, by name.
+    """
+    rows = fetch_all(
+        connection,
+        """
+        SELECT m.srvname::text, CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(m.usename) END
+          FROM pg_catalog.pg_user_mappings AS m ORDER BY 1, 2
+        """,
+    )
+    for server, role in rows:
+        execute(connection, f"DROP USER MAPPING FOR {role} SERVER {identifier(server)}")
+    return list(dict.fromkeys(str(server) for server, _role in rows))
 
 
 def set_search_paths(connection: Connection, found: Surroundings) -> None:

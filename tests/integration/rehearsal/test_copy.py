@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -68,6 +68,46 @@ def test_no_room(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(BlockedError, match="the scratch server's disk has"):
             refuse_without_room(server.target, large)
     assert room._INDEXES == 2
+
+
+def test_nothing_that_is_tried_reaches_a_foreign_server(
+    release: Release, make_database: Callable[[], Target]
+) -> None:
+    """Neither a rehearsal nor the trace of a plan: with the user mapping they would write there."""
+    remote = make_database()
+    secret = remote.secret()
+    assert secret is not None
+    with connected(remote) as connection:
+        execute(connection, "CREATE TABLE theirs (id integer)")
+    with connected(release.database) as connection:
+        execute(connection, "CREATE EXTENSION postgres_fdw")
+        execute(
+            connection,
+            "CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw"
+            f" OPTIONS (host '{remote.host}', port '{remote.port}', dbname '{remote.dbname}')",
+        )
+        execute(
+            connection,
+            f"CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (user '{remote.user}', password '{secret.reveal()}')",
+        )
+        execute(
+            connection,
+            "CREATE FOREIGN TABLE theirs (id integer) SERVER elsewhere OPTIONS (schema_name 'public', table_name 'theirs')",
+        )
+        execute(connection, "INSERT INTO theirs VALUES (1)")
+    with connected(remote) as connection:
+        assert fetch_value(connection, "SELECT count(*) FROM theirs") == 1, "the mapping works"
+    release.backup()
+    release.add("aa02", "aa01", 'op.execute("INSERT INTO theirs VALUES (2)")')
+    plan = release.run("migrate.plan")
+    assert plan.code == 0, plan.text
+    assert "nothing that is tried reaches a foreign server" in plan.out
+    ran = release.run("migrate.rehearse")
+    assert ran.code == 1, ran.text
+    assert "user mapping not found" in ran.text
+    assert "the copy reaches no foreign server: the user mappings of elsewhere" in ran.text
+    with connected(remote) as connection:
+        assert fetch_value(connection, "SELECT count(*) FROM theirs") == 1
 
 
 @pytest.fixture
