@@ -6,8 +6,8 @@ From the journals and the manifests alone. Reads only; what can't be read is par
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pgops.backups.repository import Backup, listing, open_repository
 from pgops.backups.repository.origin import only_of, origin_here
@@ -30,7 +30,7 @@ class EnvironmentReport:
     """One environment. ``size`` is that of its database now, in bytes; ``None`` where it can't be asked.
 
     ``backups`` are oldest first, those of this very database; ``runs`` newest first. ``gates`` say what a migration
-    there waits for, one line each; ``problems`` what could not be read.
+    there needs, and ``waits`` what of it is missing now, one line each; ``problems`` what could not be read.
     """
 
     row: Row
@@ -40,6 +40,7 @@ class EnvironmentReport:
     backups: tuple[Backup, ...]
     gates: tuple[str, ...]
     problems: tuple[str, ...]
+    waits: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -55,6 +56,7 @@ class EnvironmentReport:
             "runs": [each.as_dict() for each in self.runs],
             "backups": [each.as_json() for each in self.backups],
             "gates": list(self.gates),
+            "waits": list(self.waits),
             "problems": [*self.row.problems, *self.problems],
         }
 
@@ -88,13 +90,41 @@ def report(
         list(zip(environments, rows, strict=True)),
         lambda pair: _environment(*pair),
     )
+    told = [
+        each if isinstance(each, EnvironmentReport) else _too_late(environment, row, each, timeout)
+        for environment, row, each in zip(environments, rows, found, strict=True)
+    ]
+    by_name = {each.name: each for each in told}
     return Report(
         now,
         tuple(
-            each if isinstance(each, EnvironmentReport) else _too_late(environment, row, each, timeout)
-            for environment, row, each in zip(environments, rows, found, strict=True)
+            replace(each, waits=tuple(_waits(environment, each, by_name)))
+            for environment, each in zip(environments, told, strict=True)
         ),
     )
+
+
+def _waits(
+    environment: Environment, found: EnvironmentReport, by_name: Mapping[str, EnvironmentReport]
+) -> Iterator[str]:
+    """What the gates of an environment wait for now, as far as the runs that are told show it."""
+    status = found.row.status
+    pending = list(status.pending) if status is not None and status.reachable else []
+    before = by_name.get(environment.promoted_from or "")
+    if not pending or before is None:
+        return
+    if before.row.server is None:
+        yield f"{before.name} could not be asked about {', '.join(pending)}"
+        return
+    succeeded = {
+        revision.revision
+        for run in before.runs
+        if run.action == "upgrade"
+        for revision in run.revisions
+        if revision.outcome == journal.SUCCEEDED
+    }
+    if missing := [each for each in pending if each not in succeeded]:
+        yield f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} to succeed in {before.name} first"
 
 
 def _too_late(environment: Environment, row: Row, error: Exception, timeout: float) -> EnvironmentReport:

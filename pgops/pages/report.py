@@ -99,6 +99,7 @@ def _environment(found: EnvironmentReport, now: dt.datetime) -> dict[str, object
         ),
         "restores": restores[-5:],
         "gates": found.gates,
+        "waits": found.waits,
         "problems": (*row.problems, *found.problems),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
@@ -33,3 +34,19 @@ def test_a_page_over_all_environments(project: ProjectDirectory, database: Targe
     ran = project.run("report", "--html=nowhere/page.html")
     assert ran.code == 2
     assert "there is no directory" in ran.err
+
+
+def test_what_a_gate_waits_for(project: ProjectDirectory, make_database: Callable[[], Target]) -> None:
+    project.environment_yaml(staging=make_database(), production=make_database())
+    file = project.path / "environments.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace("version: 1", "version: 1\npromotion: [staging, production]"), encoding="utf-8"
+    )
+    AlembicProject.make(project.path).chain("aa01", "aa02")
+    assert project.run("migrate", "--env=staging", "--to=aa01", "--yes").code == 0
+    ran = project.run("report", "--html=page.html", "--json")
+    assert ran.code == 0, ran.text
+    _staging, production = json.loads(ran.out)["report"]["environments"]
+    assert production["waits"] == ["aa02 has to succeed in staging first"]
+    assert "aa02 has to succeed in staging first" in (project.path / "page.html").read_text(encoding="utf-8")

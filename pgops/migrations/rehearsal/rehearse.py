@@ -14,7 +14,7 @@ from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.rehearsal.measured import Revision, RoundTrip, Size, Stall
 from pgops.migrations.rehearsal.observer import PAST_SQLALCHEMY, MeasuringObserver
 from pgops.migrations.rehearsal.probes import MOST, Probes, Table
-from pgops.migrations.rehearsal.way_back import down_and_up_again, model_differences, state_of
+from pgops.migrations.rehearsal.way_back import State, down_and_up_again, model_differences, state_of
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.run import Reporter, Run
@@ -219,16 +219,13 @@ def carry_out(
     with connected(copy) as connection:
         found = identity(connection)
     trial = dataclasses.replace(plan, target=copy, identity=found)
-    with connected(superuser, application_name="pgops rehearsal") as connection:
-        before = state_of(connection, plan.version_table)
+    before = _state(superuser, plan) if there_and_back else None
     measured = _measured(trial, superuser, reporter, probed=probed)
     if not measured.ok:
         return measured
-    with connected(superuser, application_name="pgops rehearsal") as connection:
-        after = state_of(connection, plan.version_table)
     back = RoundTrip(tried=False, seconds=0.0, problems=("it was not wanted (--no-round-trip)",))
-    if there_and_back:
-        back = down_and_up_again(trial, superuser, before, after)
+    if before is not None:
+        back = down_and_up_again(trial, superuser, before, _state(superuser, plan))
     models: tuple[str, ...] | None = None
     remarks: list[str] = []
     if not back.tried or back.ok:
@@ -239,6 +236,11 @@ def carry_out(
     return dataclasses.replace(
         measured, round_trip=back, models=models, unobserved=(*measured.unobserved, *remarks)
     )
+
+
+def _state(superuser: Target, plan: Plan) -> State:
+    with connected(superuser, application_name="pgops rehearsal") as connection:
+        return state_of(connection, plan.version_table)
 
 
 def _measured(plan: Plan, superuser: Target, reporter: Reporter, *, probed: bool) -> Measured:
