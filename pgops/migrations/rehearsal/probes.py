@@ -24,8 +24,8 @@ _APPLICATION = "pgops probe"
 _SETTINGS = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 _SHORTEST = 0.02
 # How many tries a second all sessions together make, about: they must not be what slows the run down.
-_TRIES = 100
-_LOOK = 0.02
+_TRIES = 50
+_LOOK = 0.05
 # A try that waits for nothing is over sooner, mostly.
 _BLINK = 0.003
 _WRITERS = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "RowExclusiveLock")

@@ -36,6 +36,7 @@ from pgops.migrations.tracing.writes import explained
 from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value
 
 _SESSION = "pgops_observed"
+_FIRST_LOOK, _SLOWEST_LOOK = 0.001, 0.05
 _CHANGES_ROWS = re.compile(r"\s*(?:UPDATE|DELETE|INSERT|MERGE|WITH)\b", re.IGNORECASE)
 _BEFORE_ANY_QUESTION = re.compile(r"\s*SET\s+(?:SESSION\s+CHARACTERISTICS|TRANSACTION)\b", re.IGNORECASE)
 _TRANSACTION = re.compile(
@@ -426,6 +427,7 @@ class _Sampler:
             fetch_value(inway, "SELECT 1")
             self._ready.set()
             standing = True
+            pause = _FIRST_LOOK
             while not self._done.is_set():
                 waits = False
                 for oid, mode, granted in fetch_all(
@@ -440,7 +442,9 @@ class _Sampler:
                 if waits and standing:
                     execute(inway, "ROLLBACK")
                     standing = False
-                self._done.wait(0.001)
+                # Locks are taken at the beginning; who builds for minutes is not asked a thousand times a second.
+                self._done.wait(pause)
+                pause = min(_SLOWEST_LOOK, pause * 1.05)
 
 
 def _is_alembics(statement: str) -> bool:
