@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterable
 from types import TracebackType
 
+from pgops.runtime.clear_text import clear, clear_output
 from pgops.secrets.references import MASK, known_secrets
 
 _SECRET_KEYS = r"(?:password|passwd|pwd|sslpassword|secret|token|access_key|secret_key)"
@@ -72,19 +73,19 @@ def _broken(form: str) -> re.Pattern[str]:
 
 
 def redacted_traceback(error: BaseException) -> str:
-    """What Python would print of an exception that nobody caught, without secrets."""
-    return redact("".join(traceback.format_exception(error)))
+    """What Python would print of an exception that nobody caught, without secrets and control characters."""
+    return clear(redact("".join(traceback.format_exception(error))))
 
 
 class RedactingFormatter(logging.Formatter):
-    """Another formatter's lines, without secrets."""
+    """Another formatter's lines, without secrets and control characters."""
 
     def __init__(self, inner: logging.Formatter | None) -> None:
         super().__init__()
         self._inner = inner or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(self._inner.format(record))
+        return clear_output(redact(self._inner.format(record)))
 
 
 def redact_what_python_prints() -> None:

@@ -1,6 +1,6 @@
 """What a person sees: lines, tables, questions, progress; or one JSON object for a script.
 
-Everything printed passes :func:`pgops.secrets.redaction.redact` and :mod:`pgops.terminal.clear_text`. Under ``--json`` stdout carries the one
+Everything printed passes :func:`pgops.secrets.redaction.redact` and :mod:`pgops.runtime.clear_text`. Under ``--json`` stdout carries the one
 object, and stderr only warnings and questions with what has to be known to answer them.
 """
 
@@ -16,9 +16,9 @@ from typing import Any, TextIO
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, InterruptedRunError, PgopsError, RefusedError
+from pgops.runtime.clear_text import Styles, clear, clear_json
 from pgops.secrets.redaction import redact
 from pgops.terminal import layout
-from pgops.terminal.clear_text import Styles, clear, clear_json
 from pgops.terminal.commands import as_typed
 from pgops.terminal.confirmation import Answer, answered_by_flags, flag_for
 from pgops.terminal.steps import Logged, Silent, Ticker, drawn

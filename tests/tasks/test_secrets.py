@@ -63,6 +63,24 @@ def test_what_env_py_prints_during_a_run(speaking: ProjectDirectory) -> None:
     assert "told postgresql" in ran.err and "child" in ran.err
 
 
+def test_nothing_that_env_py_prints_or_raises_works_on_the_terminal(speaking: ProjectDirectory) -> None:
+    """It may come from the database: a title, a clipboard, a line that is written over, letters turned round."""
+    evil = r"'\x1b]0;title\x07 \x1b[2J \u202e \x9b31m row'"
+    speak(
+        speaking, f"import sys, logging; print({evil}); sys.stderr.write('\x1b[32mgreen\x1b[0m 10%\\r20%\\n')"
+    )
+    ran = speaking.run("migrate", "--yes")
+    assert ran.code == 0, ran.text
+    assert "\\x1b]0;title\\x07 \\x1b[2J \\u202e \\x9b31m row\n" in ran.err
+    assert "green 10%\n20%\n" in ran.err
+    for flags in ((), ("-d",)):
+        for kind in ("BaseException", "ValueError"):
+            speak(speaking, f"import logging; logging.getLogger().error({evil}); raise {kind}({evil})")
+            failed = speaking.run(*flags, "migrate.plan")
+            assert failed.code == 1
+            assert "row" in failed.err and not set("\x1b\x07\x9b\u202e") & set(failed.text), failed.text
+
+
 @pytest.mark.parametrize("kind", ["BaseException", "ValueError", "SystemExit", "GeneratorExit"])
 @pytest.mark.parametrize("flags", [(), ("-d",)])
 def test_what_env_py_raises(speaking: ProjectDirectory, kind: str, flags: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator
 from typing import IO, TextIO
 
+from pgops.runtime.clear_text import clear_output
 from pgops.secrets.redaction import redact
 
 _TAIL = 2000
@@ -146,7 +147,8 @@ class _Relay:
             os.close(self._real)
 
     def _show(self, raw: bytes) -> None:
-        text = redact(raw.decode("utf-8", errors="surrogateescape")).encode("utf-8", errors="surrogateescape")
+        # What env.py prints may come from the database: it is read on a terminal, and must not work there.
+        text = clear_output(redact(raw.decode("utf-8", errors="replace"))).encode()
         while text:
             try:
                 text = text[os.write(self._real, text) :]

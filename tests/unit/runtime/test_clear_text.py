@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgops.errors import ConfigurationError
-from pgops.terminal.clear_text import Styles, clear, clear_json
+from pgops.runtime.clear_text import Styles, clear, clear_json
 from pgops.terminal.console import Console
 
 CLIPBOARD = "\x1b]52;c;cm0gLXJmIC8=\x07"

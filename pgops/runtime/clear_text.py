@@ -14,11 +14,17 @@ _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_COLOUR = re.compile("\x1b\\[[0-9;:]*m")
 
 
 def clear(text: str) -> str:
     """``text`` with each control character written out (``\\x1b``, ``\\u202e``); tabs and line ends stay."""
     return _CONTROLS.sub(_escape, text)
+
+
+def clear_output(text: str) -> str:
+    """What a program printed, as lines: without colours, a line that it wrote over begins a new one, the rest :func:`clear`."""
+    return clear(_COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def clear_json(text: str) -> str:
