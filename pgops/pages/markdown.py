@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from pgops.runtime.clear_text import clear
 from pgops.secrets.redaction import redact
-from pgops.terminal.clear_text import clear
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~^$-])")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import jinja2
 
+from pgops.runtime.clear_text import clear
 from pgops.secrets.redaction import redact
-from pgops.terminal.clear_text import clear
 from pgops.units import counted, human_age, human_bytes, human_seconds, human_time
 
 _DIRECTORY = Path(__file__).parent / "templates"

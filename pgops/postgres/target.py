@@ -37,6 +37,8 @@ _OWN_KEYS = frozenset(
 )
 _SECRET_KEYS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
+_LONGEST_NAME = 63
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -61,6 +63,14 @@ class Target:
     def __post_init__(self) -> None:
         # A demo password is often the user's or the database's name: those words stay readable.
         not_secret(self.environment, self.host, str(self.port), self.dbname, self.user)
+        for what, name in (("dbname", self.dbname), ("user", self.user)):
+            if (length := len(name.encode())) > _LONGEST_NAME:
+                raise ConfigurationError(
+                    f"{self.environment}: {what} {name} has {length} bytes, and a name of PostgreSQL {_LONGEST_NAME}: "
+                    "the server would take another one, its beginning",
+                    untouched="nothing was touched",
+                    hint=f"{what}: {name.encode()[:_LONGEST_NAME].decode(errors='ignore')}",
+                )
 
     def __str__(self) -> str:
         return f"{self.user}@{self.place}"

@@ -12,7 +12,7 @@ import pytest
 from pgops.migrations import journal
 from pgops.postgres import Target, connected, identity
 from tests.conftest import ProjectDirectory
-from tests.support.restores import back_up, databases, restorable, run_sql, small_data, value
+from tests.support.restores import back_up, databases, restorable, run_sql, small_data, table_hashes, value
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, signing_server
 
 
@@ -246,3 +246,44 @@ def test_an_encrypted_bucket_from_environments_yaml(
         assert [(each.name, each.stat().st_size) for each in left] == [("turn", 0)]
         for secret in (SECRET_KEY, str(key)):
             assert secret not in made.text + done.text + verified.text
+
+
+@pytest.mark.parametrize("manifest", ["whole", "gone", "flipped", "not JSON"])
+@pytest.mark.parametrize("contents", ["whole", "gone", "flipped", "empty"])
+def test_salvage_without_a_manifest_or_a_table_of_contents(
+    project: ProjectDirectory, server: Target, manifest: str, contents: str
+) -> None:
+    with restorable(server, "salvage") as target:
+        small_data(target)
+        project.environment_yaml(staging=target)
+        made = json.loads(project.run("backup", "--json").out)["backup"]
+        before = table_hashes(target)
+        home = Path(made["path"])
+        for file, harm in ((home / "manifest.json", manifest), (home / "dump" / "toc.dat", contents)):
+            whole = bytearray(file.read_bytes())
+            if harm == "gone":
+                file.unlink()
+            elif harm in ("empty", "not JSON"):
+                file.write_bytes(b"")
+            elif harm == "flipped":
+                whole[2] ^= 1
+                file.write_bytes(whole)
+        ran = project.run("restore", "--salvage", f"--backup={made['id']}", "--yes", "--json")
+        found = json.loads(ran.out)
+        assert ran.code == 9, ran.text
+        assert table_hashes(target) == before
+        salvaged = target.with_database(found["restore"]["database"])
+        assert table_hashes(salvaged) == before, ran.text
+        assert (found["restore"]["tables"], found["restore"]["rows"]) == (2, 501)
+        assert found["restore"]["missing"]["tables"] == []
+
+
+def test_salvage_of_what_is_not_there_or_holds_nothing(project: ProjectDirectory, database: Target) -> None:
+    project.environment_yaml(staging=database)
+    made = json.loads(project.run("backup", "--json").out)["backup"]
+    for name in ("manifest.json", "dump/toc.dat", "contents.dat"):
+        (Path(made["path"]) / name).write_bytes(b"PGDMP\x01")
+    ran = project.run("restore", "--salvage", f"--backup={made['id']}", "--yes")
+    assert (ran.code, "nothing of" in ran.err, "Traceback" in ran.text) == (9, True, False), ran.text
+    ran = project.run("restore", "--salvage", "--backup=20200101T000000Z-abcdef", "--yes")
+    assert (ran.code, "has nothing under the id" in ran.err) == (2, True), ran.text

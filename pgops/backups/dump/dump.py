@@ -18,6 +18,7 @@ from pgops.backups.database.inventory import DatabaseFacts, Relation
 from pgops.backups.database.progress import Monitor, Observer, reading
 from pgops.backups.database.restorable import what_hinders_a_restore
 from pgops.backups.manifest.manifest import (
+    CONTENTS_NAME,
     DUMP_DIRECTORY,
     GLOBALS_NAME,
     Extension,
@@ -135,6 +136,7 @@ def dump(
                 if finished.exit_code != 0:
                     raise _explained(finished, monitor.blockers, lock_wait)
                 remove_column_versions(directory / DUMP_DIRECTORY)
+                _keep_the_contents_twice(directory)
                 left = inventory.still_there(control, sequences)
                 after = reader.wait_for(_unlocked(lambda through: inventory.sequences(through, left)))
                 warnings += _globals_warning(wait(globals_), globals_file)
@@ -160,6 +162,13 @@ def dump(
         if error.pgcode == _LOCK_NOT_AVAILABLE:
             raise _not_locked(monitor.blockers, lock_wait) from error
         raise
+
+
+def _keep_the_contents_twice(directory: Path) -> None:
+    """A table of contents that is damaged would cost the whole archive; it is small. Where it is missing, reading tells."""
+    contents = directory / DUMP_DIRECTORY / "toc.dat"
+    if contents.is_file():
+        shutil.copyfile(contents, directory / CONTENTS_NAME)
 
 
 def end_sessions(connection: Connection, pattern: str) -> int:

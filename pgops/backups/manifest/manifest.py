@@ -28,6 +28,9 @@ DUMP_DIRECTORY = "dump"
 GLOBALS_NAME = "globals.sql"
 """Roles and tablespaces as ``pg_dumpall --globals-only`` writes them, without passwords."""
 
+CONTENTS_NAME = "contents.dat"
+"""The archive's table of contents (``dump/toc.dat``) once more: without it nothing of an archive can be read."""
+
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -64,6 +64,10 @@ def raise_lost(_name: str, error: VerificationError) -> None:
     raise error
 
 
+def leave_lost(_name: str, _error: VerificationError) -> None:
+    """The usual ``on_lost`` of a salvage that does not look at that file."""
+
+
 def leave_alone(_backup_id: str, _error: PgopsError) -> None:
     """For callers that say by :meth:`Repository.leftovers` what is still there."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,10 @@ from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import run_restore
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
 from pgops.backups.load.side_databases import Marker, side_database_name
-from pgops.backups.manifest.manifest import DUMP_DIRECTORY
+from pgops.backups.manifest.manifest import CONTENTS_NAME, DUMP_DIRECTORY, MANIFEST_NAME
 from pgops.backups.repository.repository import Backup, Repository
 from pgops.backups.restore.plan import RestorePlan
+from pgops.backups.restore.rebuilt import read_header
 from pgops.backups.restore.restore import attributes_for, restore_arguments
 from pgops.backups.verify.against_manifest import compare, name_of
 from pgops.backups.verify.reading import check_files
@@ -86,10 +88,15 @@ class SalvagedError(VerificationError):
     def __init__(self, done: Salvaged, environment: str) -> None:
         self.done = done
         self.environment = environment
-        left = len(done.missing_tables)
+        left, known = len(done.missing_tables), len(done.backup.manifest.tables)
+        tables = (
+            f"{left} of {known} tables lack rows or are missing"
+            if done.backup.manifest.files
+            else f"{done.tables} tables with {done.rows} rows, of how many is not known"
+        )
         super().__init__(
-            f"salvaged from {done.backup.id} into {done.database}: {left} of {len(done.backup.manifest.tables)} tables "
-            f"lack rows or are missing, {len(done.objects)} objects could not be made, {len(done.files)} files are damaged",
+            f"salvaged from {done.backup.id} into {done.database}: {tables}, "
+            f"{len(done.objects)} objects could not be made, {len(done.files)} files are damaged",
             untouched=f"the database of {environment} was not touched",
             hint=f"look at {done.database} and take from it what you need; drop it when you are done",
         )
@@ -150,10 +157,19 @@ def salvage(
         interrupt_errors(untouched=untouched),
         restore_lock(looked.admin, target, wait=lock_wait) as admin,
         repository.local(looked.backup.id, hooks.progress, not_opened) as directory,
+        contextlib.ExitStack() as contents_from,
     ):
         hooks.step(Step.CHECKING)
-        files = [*lost, *check_files(directory, manifest, hooks.progress)]
-        entries = _entries(looked, directory, untouched)
+        rebuilt = not manifest.files
+        problems = (
+            ["manifest.json: damaged or gone, so that nothing says what was backed up"]
+            if rebuilt
+            else check_files(directory, manifest, hooks.progress)
+        )
+        files = [*lost, *problems]
+        readable = contents_from.enter_context(_with_contents(directory, files))
+        reach = [readable, directory.resolve()]
+        entries = _entries(looked, readable, reach, untouched)
         remove_leftovers(admin, target.dbname)
         restore_id = side_databases.new_restore_id(now)
         marker = Marker(
@@ -172,7 +188,7 @@ def salvage(
             for statement in setting_statements(new.dbname, attributes, roles=roles):
                 execute(admin, statement)
             hooks.step(Step.LOADING)
-            load = _Load(looked, directory, new, hooks, restore_arguments(looked, attributes))
+            load = _Load(looked, readable, reach, new, hooks, restore_arguments(looked, attributes))
             load.section("pre-data", jobs)
             with _with_search_path(new) as helped:
                 _load_rows(load, entries, _damaged(files), jobs)
@@ -180,13 +196,16 @@ def salvage(
                 load.section("post-data", jobs)
                 hooks.step(Step.COMPARING)
                 tables, rows = _rows_missing(new, looked)
-                differences = _differences(new, looked, jobs)
+                count = len(manifest.tables) - len([each for each in tables if each.there is None])
+                if rebuilt:
+                    count, rows = _what_is_there(new)
+                differences = () if rebuilt else _differences(new, looked, jobs)
             name = side_database_name(target.dbname, "salvaged", restore_id)
             _keep(admin, new.dbname, name, looked.backup.id)
     return Salvaged(
         backup=looked.backup,
         database=name,
-        tables=len(manifest.tables) - len([each for each in tables if each.there is None]),
+        tables=count,
         rows=rows,
         missing_tables=tuple(tables),
         objects=tuple(load.failed),
@@ -197,10 +216,60 @@ def salvage(
     )
 
 
-def _entries(looked: RestorePlan, directory: Path, untouched: str) -> dict[int, str]:
+@contextlib.contextmanager
+def _with_contents(directory: Path, problems: Sequence[str]) -> Iterator[Path]:
+    """The backup with a table of contents that can be read: where its own is damaged or gone, the second one."""
+    second = directory / CONTENTS_NAME
+    damaged = {each.partition(": ")[0] for each in problems}
+    name = f"{DUMP_DIRECTORY}/toc.dat"
+    # Without a manifest nobody knows which of both is damaged.
+    unknown = MANIFEST_NAME in damaged and not _begins_well(directory / name)
+    if not (name in damaged or unknown) or CONTENTS_NAME in damaged or not _begins_well(second):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="pgops-") as place:
+        room = Path(place)
+        archive = room / DUMP_DIRECTORY
+        archive.mkdir()
+        for file in (directory / DUMP_DIRECTORY).iterdir():
+            if file.name != "toc.dat" and file.is_file() and not file.is_symlink():
+                (archive / file.name).symlink_to(file.resolve())
+        shutil.copyfile(second, archive / "toc.dat")
+        yield room
+
+
+def _begins_well(contents: Path) -> bool:
+    if not contents.is_file() or contents.is_symlink():
+        return False
+    try:
+        read_header(contents.read_bytes())
+    except VerificationError:
+        return False
+    return True
+
+
+def _what_is_there(new: Target) -> tuple[int, int]:
+    """Tables and rows of a database, where nothing says what they should be."""
+    with connected(
+        new, application_name="pgops salvage: counting", settings={"statement_timeout": "0"}
+    ) as connection:
+        tables = fetch_all(
+            connection,
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class AS c"
+            " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'",
+        )
+        counts = (
+            fetch_value(connection, f"SELECT count(*) FROM ONLY {identifier(schema, name)}")
+            for schema, name in tables
+        )
+        return len(tables), sum(map(int, counts))
+
+
+def _entries(looked: RestorePlan, directory: Path, reach: Sequence[Path], untouched: str) -> dict[int, str]:
     """The table of contents: what each entry is, by its number."""
     archive = directory / DUMP_DIRECTORY
-    listed = run(looked.tools.toolset.runner, list_command(archive), paths=[directory])
+    listed = run(looked.tools.toolset.runner, list_command(archive), paths=reach)
     if listed.exit_code != 0:
         raise VerificationError(
             f"nothing of {looked.backup.id} can be had: its table of contents can't be read: {listed.stderr.strip()}",
@@ -220,10 +289,17 @@ class _Load:
     """pg_restore, again and again into the same database; every error is kept."""
 
     def __init__(
-        self, looked: RestorePlan, directory: Path, new: Target, hooks: Hooks, arguments: Sequence[str]
+        self,
+        looked: RestorePlan,
+        directory: Path,
+        reach: Sequence[Path],
+        new: Target,
+        hooks: Hooks,
+        arguments: Sequence[str],
     ) -> None:
         self._looked = looked
         self._directory = directory
+        self._reach = reach
         self._new = new
         self._hooks = hooks
         self._arguments = arguments
@@ -254,7 +330,7 @@ class _Load:
                 target=self._new,
                 admin=looked.admin,
                 options=looked.options,
-                reach=[*within, *reach],
+                reach=[*within, *self._reach, *reach],
                 progress=self._hooks.progress,
             )
         if finished.exit_code == 0:

@@ -68,6 +68,7 @@ def run(
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
     from pgops.tasks.backup.select import here, select_backup
+    from pgops.tasks.restore.salvage import backup_to_salvage
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
 
@@ -84,9 +85,14 @@ def run(
     _honour_stamp(console, environment, target)
     repository = open_repository(source)
     origin = origin_at(target) if source is environment else here(console, source)
+    found = (
+        backup_to_salvage(console, repository, backup, origin, target)
+        if salvage
+        else select_backup(console, repository, backup, origin)
+    )
     looked = plan_restore(
         target,
-        revealed(repository, select_backup(console, repository, backup, origin)),
+        revealed(repository, found),
         with_owners=not no_owner,
         with_tablespaces=not no_tablespaces,
         beside=not in_place,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import datetime as dt
 
-    from pgops.backups.repository import Repository
+    from pgops.backups.repository import Backup, Repository
+    from pgops.backups.repository.origin import Origin
     from pgops.backups.restore.plan import RestorePlan
     from pgops.backups.restore.salvage import Salvaged
     from pgops.environments import Environment
+    from pgops.postgres import Target
     from pgops.terminal.console import Console
 
 
@@ -61,6 +63,31 @@ def salvage_what_can_be_had(
         done = salvage(looked, repository, hooks, now=now, jobs=jobs, lock_wait=lock_wait)
     _tell(console, done)
     raise SalvagedError(done, environment.name)
+
+
+def backup_to_salvage(
+    console: Console, repository: Repository, name: str, origin: Origin | None, target: Target
+) -> Backup:
+    """The backup called ``name``; by its whole id also one whose manifest is damaged or gone, with a warning.
+
+    :raises UsageError: there is none.
+    :raises VerificationError: nothing of it can be had.
+    """
+    from pgops.backups.manifest.manifest import is_id
+    from pgops.backups.restore.rebuilt import rebuilt_backup
+    from pgops.errors import UsageError, VerificationError
+    from pgops.tasks.backup.select import select_backup
+
+    try:
+        return select_backup(console, repository, name, origin)
+    except (UsageError, VerificationError) as error:
+        if not is_id(name):
+            raise
+        found = rebuilt_backup(repository, name, owner=target.user)
+        console.warn(
+            f"{error.message}; its archive is of database {found.manifest.database}, by its own account"
+        )
+        return found
 
 
 def _tell(console: Console, done: Salvaged) -> None:

@@ -303,3 +303,13 @@ def test_a_url_that_names_a_service_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("URL", "postgresql://me@db/app?service=main")
     with pytest.raises(ConfigurationError, match="names a service itself"):
         from_connection("x", UrlConnection(EnvSecret("URL")), connect_timeout=5)
+
+
+def test_a_name_that_the_server_would_cut_is_refused() -> None:
+    """Two environments would lead to one database, and what is shown would not be where it goes."""
+    name = "ä" * 31
+    assert Target("e", "h", 1, name, "u").dbname == name
+    for dbname, user in ((name + "xy", "u"), ("d", "u" * 64)):
+        with pytest.raises(ConfigurationError, match="64 bytes, and a name of PostgreSQL 63") as caught:
+            Target("e", "h", 1, dbname, user)
+        assert caught.value.hint in ("dbname: " + name + "x", "user: " + "u" * 63)
