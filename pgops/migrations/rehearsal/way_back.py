@@ -63,8 +63,9 @@ def state_of(connection: Connection, version_table: VersionTable) -> State:
             connection,
             "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c"
             " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-            " WHERE c.relname = %s AND n.nspname = coalesce(%s, n.nspname) AND c.relkind = 'r'",
-            (version_table.name, version_table.schema),
+            # One env.py may keep several, each in a schema of its own.
+            " WHERE c.relname = %s AND c.relkind = 'r'",
+            (version_table.name,),
         )
     ]
     counts = count_rows(connection, without=without)
