@@ -64,6 +64,10 @@ class VersionTable:
         own = fetch_all_on_search_path(connection, _where(self.name))[0][0]
         return VersionTable(self.name, None if own == self.found_in else self.found_in)
 
+    def as_sql(self) -> str:
+        """The name as SQL takes it."""
+        return identifier(self.schema, self.name) if self.schema else identifier(self.name)
+
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 

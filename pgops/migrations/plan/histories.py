@@ -8,12 +8,17 @@ from collections.abc import Sequence
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError
-from pgops.migrations.plan.plan import Action, Plan, make_plan
+from pgops.migrations.plan.plan import Action, Plan, Reader, make_plan
 from pgops.postgres import Target
 
 
 def make_plans(
-    environments: Sequence[Environment], target: Target, *, to: str | None = None, action: Action = "upgrade"
+    environments: Sequence[Environment],
+    target: Target,
+    *,
+    to: str | None = None,
+    action: Action = "upgrade",
+    reader: Reader = "person",
 ) -> tuple[Plan, ...]:
     """:func:`~pgops.migrations.plan.plan.make_plan` for each history of an environment, in their order.
 
@@ -24,7 +29,7 @@ def make_plans(
     tables: dict[str, str | None] = {}
     for each in environments:
         try:
-            plan = make_plan(each, target, to=to, action=action)
+            plan = make_plan(each, target, to=to, action=action, reader=reader)
         except PgopsError as error:
             _tell_which(error, each, plans)
             raise

@@ -24,7 +24,8 @@ from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.carried import Carried, carry
-from pgops.migrations.plan.render import Rendered, render
+from pgops.migrations.plan.empty import as_notes, is_empty
+from pgops.migrations.plan.render import Rendered, outline, render
 from pgops.migrations.revisions.history import History, known_revision
 from pgops.migrations.status.query import database_told
 from pgops.migrations.status.status import AheadError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pgops.migrations.journal import AppliedFile
 
 Action = Literal["upgrade", "downgrade"]
+Reader = Literal["person", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Plan:
 
     ``hazards`` are those of the whole plan; each revision has its own. ``invalid_indexes`` were
     there before anything ran. ``in_recovery``: the server is a replica, which takes no migrations.
+    ``empty``: the target holds nothing that could be hurt; ``hash`` is ``""`` where nobody asked for the SQL.
     ``command`` is what ``alembic`` would be called with. ``trace``
     is what PostgreSQL did with it on the target's bare schema; ``None``: hazards are predicted from its SQL.
     """
@@ -106,6 +109,7 @@ class Plan:
     hazards: tuple[Hazard, ...] = ()
     notes: tuple[str, ...] = ()
     in_recovery: bool = False
+    empty: bool = False
     command: Command = field(default=upgrade(None), compare=False, repr=False)
     trace: Trace | None = None
 
@@ -162,11 +166,18 @@ def _resolved(directory: Path) -> Path:
 
 
 def make_plan(
-    environment: Environment, target: Target, *, to: str | None = None, action: Action = "upgrade"
+    environment: Environment,
+    target: Target,
+    *,
+    to: str | None = None,
+    action: Action = "upgrade",
+    reader: Reader = "person",
 ) -> Plan:
     """Find out what ``migrate`` (or ``migrate.down``) would do. Read-only; a read-only role is enough.
 
     :param to: a revision, symbol or relative form as Alembic knows them; the heads when ``None``.
+    :param reader: who reads the plan. On an empty database a ``run`` needs neither SQL nor hazards, and such a plan
+        has no hash.
     :raises UsageError: no such revision; two heads nobody chose.
     :raises AheadError: the database has a revision that this code does not know.
     :raises RefusedError: env.py reaches another database, or this one is stamped as another environment.
@@ -185,14 +196,28 @@ def make_plan(
         )
         plan = _with_kept_files(
             lambda carried: _through_alembic(
-                environment, target, facts.identity, connection, to=to, action=action, carried=carried
+                environment,
+                target,
+                facts.identity,
+                connection,
+                to=to,
+                action=action,
+                reader=reader,
+                carried=carried,
             ),
             environment,
             connection,
             every=action == "downgrade" or to is not None,
         )
         plan = replace(plan, version_table=plan.version_table.seen_from(connection))
-        plan = _with_hazards(plan, connection)
+        plan = replace(
+            plan,
+            empty=action == "upgrade"
+            and bool(plan.pending)
+            and is_empty(connection, plan.version_table.as_sql()),
+        )
+        if plan.hash:
+            plan = _with_hazards(plan, connection)
     notes = [*([note] if note else []), *plan.notes]
     if facts.in_recovery:
         notes.append(f"{target.place} is a replica in recovery: it takes no migrations")
@@ -240,6 +265,7 @@ def _through_alembic(
     *,
     to: str | None,
     action: Action,
+    reader: Reader,
     carried: Carried | None,
 ) -> Plan:
     plans: list[Plan] = []
@@ -275,11 +301,15 @@ def _through_alembic(
                 error = AheadError.of(unknown, environment, connection, known=len(history.revisions))
                 raise _NotHereError(unknown, history, error)
             steps = _steps(alembic, history, heads, to, action)
-            rendered = _rendered(alembic, context, steps, heads)
-            again = _rendered(alembic, context, steps, heads)
-            varying.update(
-                here.revision for here, there in zip(rendered, again, strict=True) if here != there
-            )
+            table = alembic.version_tables[-1].seen_from(connection)
+            if reader == "run" and action == "upgrade" and is_empty(connection, table.as_sql()):
+                rendered = outline(context, steps, heads)
+            else:
+                rendered = _rendered(alembic, context, steps, heads)
+                again = _rendered(alembic, context, steps, heads)
+                varying.update(
+                    here.revision for here, there in zip(rendered, again, strict=True) if here != there
+                )
             plans.append(
                 _plan(
                     environment,
@@ -350,7 +380,8 @@ def sql_hashes_now(plan: Plan) -> dict[str, str]:
 
         def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
             found.update(
-                (each.revision, text_hash(each.body)) for each in _rendered(alembic, context, steps, heads)
+                (each.revision, text_hash(each.body or ""))
+                for each in _rendered(alembic, context, steps, heads)
             )
             return ()
 
@@ -422,7 +453,7 @@ def _plan(
             sql=each.sql,
             reads_data=each.unreadable,
             heads_after=each.heads_after,
-            sql_hash=None if each.revision in varying else text_hash(each.body),
+            sql_hash=None if each.revision in varying or each.body is None else text_hash(each.body),
             varies=each.revision in varying,
         )
         for each in rendered
@@ -437,7 +468,9 @@ def _plan(
         current=current,
         to=to,
         pending=pending,
-        hash=plan_hash(
+        hash=""
+        if any(each.body is None for each in rendered)
+        else plan_hash(
             environment.name,
             target,
             found_identity,
@@ -479,7 +512,7 @@ def plan_hash(
 
 
 def _with_hazards(plan: Plan, connection: Connection) -> Plan:
-    """Cross the emitted SQL with the target's live state."""
+    """Cross the emitted SQL with the target's live state. What holds nothing can't be hurt: there they are notes."""
     if not plan.pending:
         return plan
     from pgops.migrations import hazards
@@ -491,4 +524,4 @@ def _with_hazards(plan: Plan, connection: Connection) -> Plan:
         lock_timeout=plan.environment.timeouts.lock,
         unreadable={each.revision: each.reads_data for each in plan.pending if each.reads_data},
     )
-    return plan.with_hazards(found)
+    return plan.with_hazards(as_notes(found) if plan.empty else found)

@@ -24,12 +24,13 @@ from pgops.migrations.alembic_env.failures import describe
 class Rendered:
     """What one revision emits. ``unreadable`` says why the SQL is not all of it: the revision reads data.
 
-    ``body`` is the revision's own SQL, without what Alembic does around it (transaction, version table).
+    ``body`` is the revision's own SQL, without what Alembic does around it (transaction, version table); ``None``
+    where it was not asked for.
     """
 
     revision: str
     sql: str
-    body: str
+    body: str | None
     unreadable: str | None
     heads_after: tuple[str, ...]
 
@@ -77,7 +78,17 @@ def render(
     return found
 
 
-def _offline(context: MigrationContext, environment_context: EnvironmentContext) -> MigrationContext:
+def outline(context: MigrationContext, steps: Sequence[RevisionStep], heads: Sequence[str]) -> list[Rendered]:
+    """The same steps without their SQL: where the heads are after each."""
+    maintainer = HeadMaintainer(_offline(context, None), tuple(heads))
+    found = []
+    for step in steps:
+        maintainer.update_to_step(step)
+        found.append(Rendered(step.revision.revision, "", None, None, tuple(sorted(maintainer.heads))))
+    return found
+
+
+def _offline(context: MigrationContext, environment_context: EnvironmentContext | None) -> MigrationContext:
     # "named": with the driver's own style every % in the text would come out doubled.
     made: Any = make_url("postgresql+psycopg2://").get_dialect()
     dialect = made(paramstyle="named")

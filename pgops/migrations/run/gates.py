@@ -166,12 +166,12 @@ def check_hazards(plans: Sequence[Plan], accepted: Iterable[str], reason: str | 
     :raises UsageError: a rule that does not exist, or no reason given.
     :raises BlockedError: a hazard that blocks was not accepted.
     """
-    from pgops.migrations.hazards import RULES
-
     name = plans[0].environment.name
     found = [each for plan in plans for each in plan.all_hazards]
     given = list(dict.fromkeys(accepted))
     for rule in given:
+        from pgops.migrations.hazards import RULES
+
         if rule not in RULES:
             near = difflib.get_close_matches(rule, list(RULES), n=1)
             raise UsageError(

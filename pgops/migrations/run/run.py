@@ -13,6 +13,7 @@ from pgops.migrations import journal
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
+from pgops.migrations.plan.empty import is_empty
 from pgops.migrations.plan.plan import Plan, PlannedRevision, sql_hashes_now
 from pgops.migrations.revisions.history import file_hash
 from pgops.migrations.run.attempt import Approval, Attempt
@@ -184,9 +185,11 @@ class Run:
                 untouched="nothing was applied",
                 hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
             )
-        now = sql_hashes_now(plan)
+        if not plan.hash and plan.own_version_table is None:
+            self._refuse_what_is_filled(connection)
+        now = sql_hashes_now(plan) if plan.hash else {}
         if other := [
-            each.revision for each in plan.pending if each.sql_hash not in (None, now[each.revision])
+            each.revision for each in plan.pending if each.sql_hash not in (None, now.get(each.revision))
         ]:
             raise PlanChangedError(
                 f"{', '.join(other)} emits other SQL than when this was planned: what it reads changed",
@@ -195,6 +198,16 @@ class Run:
             )
         keep_texts(connection, plan.history, plan.pending if plan.action == "upgrade" else ())
         return None
+
+    def _refuse_what_is_filled(self, connection: Connection) -> None:
+        """Nobody looked at hazards, for the database was empty."""
+        plan = self.attempt.plan
+        if not is_empty(connection, plan.version_table.as_sql()):
+            raise PlanChangedError(
+                f"{plan.environment.name} was empty when this was planned, and is not any more",
+                untouched="nothing was applied",
+                hint=f"look again: invoke migrate.plan {plan.environment.flags}",
+            )
 
     def _heads(self, connection: Connection) -> tuple[str, ...]:
         return read_heads(

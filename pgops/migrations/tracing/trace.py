@@ -13,6 +13,7 @@ from pgops.errors import BlockedError, InterruptedRunError, PgopsError
 from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.hazards import find_traced
 from pgops.migrations.hazards.observed import Seen, Trace
+from pgops.migrations.plan.empty import as_notes
 from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
@@ -145,7 +146,9 @@ def with_trace(
             reads_data={each.revision: each.reads_data for each in plan.pending if each.reads_data},
         )
     notes = (*plan.notes, *(f"not traced: {each}" for each in found.untraced))
-    return dataclasses.replace(plan.with_hazards(judged), trace=found, notes=notes)
+    return dataclasses.replace(
+        plan.with_hazards(as_notes(judged) if plan.empty else judged), trace=found, notes=notes
+    )
 
 
 def _predicted(plan: Plan, why: str) -> Plan:

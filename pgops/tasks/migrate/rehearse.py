@@ -303,14 +303,14 @@ class _Write:
 
 def rehearsal_of(environment: Environment, plan: Plan) -> Rehearsed | None:
     """What is known of rehearsals of ``plan``; ``None`` where nobody wants one, and looking would cost the network."""
+    if not plan.hash or not plan.pending or plan.action != "upgrade":
+        return None
     from pgops.backups.repository import open_repository
     from pgops.backups.repository.receipts import receipts
     from pgops.errors import PgopsError
     from pgops.migrations.rehearsal.gate import Rehearsed, rehearsed, required
     from pgops.migrations.rehearsal.receipt import read
 
-    if not plan.pending or plan.action != "upgrade":
-        return None
     wanted = required(environment)
     if not wanted and not environment.backups.store.url.startswith("file:"):
         return None

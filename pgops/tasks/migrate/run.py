@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pgops.tasks._task import Context, histories_of, load_environment, one_history, task
+from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
 
 if TYPE_CHECKING:
     from pgops.environments import Environment
@@ -59,14 +59,23 @@ def upgrade(
         return
 
     from pgops.migrations.plan.histories import plans_as_dict
-    from pgops.migrations.rehearsal.gate import check as check_rehearsal
     from pgops.migrations.run import gates
     from pgops.tasks.migrate.promotion import ask_promotions
     from pgops.tasks.migrate.rehearse import rehearsal_of
     from pgops.tasks.migrate.traced import traced_plans
     from pgops.terminal.messages.migrate import show_plans
 
-    found = traced_plans(chosen, target, to=to)
+    # What nobody reads and nobody compares later is not asked for.
+    compared = (
+        plan is not None or environment.protected or environment.name in load_project(context).promotion
+    )
+    wanted = (
+        compared
+        or dry_run
+        or "migrate" in environment.rehearsal.required_before
+        or environment.hazards.trace == "always"
+    )
+    found = traced_plans(chosen, target, to=to, reader="person" if wanted else "run")
     promotions = ask_promotions(context, found)
     rehearsals = [rehearsal_of(each.environment, each) for each in found]
     show_plans(
@@ -86,9 +95,12 @@ def upgrade(
         gates.check_promotion(environment, each, override=override_promotion, reason=reason)
         for each in promotions
     ]
-    for each, rehearsed in zip(found, rehearsals, strict=True):
-        if each.pending:
-            check_rehearsal(each, rehearsed)
+    if "migrate" in environment.rehearsal.required_before:
+        from pgops.migrations.rehearsal.gate import check as check_rehearsal
+
+        for each, rehearsed in zip(found, rehearsals, strict=True):
+            if each.pending:
+                check_rehearsal(each, rehearsed)
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})

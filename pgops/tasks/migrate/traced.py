@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pgops.backups.repository.origin import Origin
     from pgops.environments import Environment
-    from pgops.migrations.plan.plan import Action, Plan
+    from pgops.migrations.plan.plan import Action, Plan, Reader
     from pgops.postgres import Target
 
 
 def traced_plans(
-    environments: Sequence[Environment], target: Target, *, to: str | None = None, action: Action = "upgrade"
+    environments: Sequence[Environment],
+    target: Target,
+    *,
+    to: str | None = None,
+    action: Action = "upgrade",
+    reader: Reader = "person",
 ) -> tuple[Plan, ...]:
     """What would run and why it may hurt, for each history of an environment.
 
@@ -24,14 +29,14 @@ def traced_plans(
     """
     from pgops.migrations.plan.histories import make_plans
 
-    plans = make_plans(environments, target, to=to, action=action)
+    plans = make_plans(environments, target, to=to, action=action, reader=reader)
     # A backup holds the heads of every history.
     heads = [head for plan in plans for head in plan.current]
     return tuple(_traced(plan, plans[:place], heads) for place, plan in enumerate(plans))
 
 
 def _traced(plan: Plan, before: Sequence[Plan], heads: Sequence[str]) -> Plan:
-    if not plan.pending:
+    if not plan.pending or (plan.empty and plan.environment.hazards.trace != "always"):
         return plan
     from pgops.backups.repository.origin import origin_here
     from pgops.local.tools import tool_sources

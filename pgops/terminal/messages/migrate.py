@@ -46,7 +46,7 @@ def show_plans(
     """
     for plan, promotion, rehearsed in zip(plans, promotions, rehearsals, strict=True):
         show_plan(console, plan, promotion=promotion, backup=backup, sql_lines=sql_lines, rehearsed=rehearsed)
-    if len(plans) > 1 and any(plan.pending for plan in plans):
+    if len(plans) > 1 and all(plan.hash for plan in plans) and any(plan.pending for plan in plans):
         from pgops.migrations.plan.histories import plans_hash
 
         console.say(f"all {len(plans)} histories: plan {plans_hash(plans)}")
@@ -103,7 +103,8 @@ def show_plan(
         console.say(f"  promotion: {promotion}")
     if rehearsed is not None:
         console.say(f"  rehearsal: {rehearsed}")
-    console.say(f"  plan {plan.hash}" + (f" of --history={history}" if history else ""))
+    if plan.hash:
+        console.say(f"  plan {plan.hash}" + (f" of --history={history}" if history else ""))
 
 
 def _show_reading(console: Console, plan: Plan, revision: PlannedRevision) -> None:
