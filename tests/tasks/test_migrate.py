@@ -269,7 +269,8 @@ def test_half_a_script_is_never_printed(
     assert "revision read reads data" in ran.err
     shown = project.run("migrate.plan")
     assert "its SQL is not known before it runs" in shown.out
-    # What is not known may hurt: y/N is not enough.
+    # What is not known may hurt where there is something: y/N is not enough.
+    assert project.run("migrate", "--to=aa03", "--yes").code == 0
     assert project.run("migrate", "--yes").code == 8
     assert project.run("migrate", "--confirm=staging").code == 0
 

@@ -106,6 +106,7 @@ def all_promotions(found: Sequence[Promotion]) -> Promotion | None:
         before=found[0].before,
         missing=tuple(revision for each in found for revision in each.missing),
         different=tuple(revision for each in found for revision in each.different),
+        other_sql=tuple(revision for each in found for revision in each.other_sql),
         unknown=next((each.unknown for each in found if each.unknown), None),
     )
 
