@@ -31,12 +31,14 @@ def dump_command(
     snapshot: str,
     compression: str,
     lock_wait: float,
+    extra: Sequence[str] = (),
 ) -> list[str]:
     """``pg_dump`` of the whole database of ``PGDATABASE`` into ``directory`` (directory format).
 
     :param compression: ``zstd:3``, ``lz4`` or ``gzip:6`` for a pg_dump that knows methods (16 and
         later), a plain level such as ``6`` for one that does not.
     :param lock_wait: seconds it may wait for a table's lock.
+    :param extra: more arguments, e.g. ``--statistics``.
     """
     return [
         "pg_dump",
@@ -50,6 +52,7 @@ def dump_command(
         # Flushed once, with everything else of the backup, when it is published.
         "--no-sync",
         "--no-password",
+        *extra,
     ]
 
 

@@ -276,7 +276,12 @@ def _entries(looked: RestorePlan, directory: Path, reach: Sequence[Path], untouc
             untouched=untouched,
             hint="use another backup: invoke backup.list",
         )
-    return {int(number): what for number, what in _ENTRY.findall(listed.stdout)}
+    # Statistics are of tables as they were, not as they are salvaged.
+    return {
+        int(number): what
+        for number, what in _ENTRY.findall(listed.stdout)
+        if not what.startswith("STATISTICS DATA ")
+    }
 
 
 def _damaged(problems: Sequence[str]) -> set[str]:
