@@ -386,7 +386,13 @@ def _try_again(load: _Load, entries: dict[int, str], missing: Sequence[TableLeft
             continue  # a COPY brings all of its rows or none
         for number, what in entries.items():
             if what.startswith(f"TABLE DATA {each.schema} {each.name} "):
-                load.failed = [failure for failure in load.failed if failure[0] != what]
+                # Where several worked at once an error may stand without its entry.
+                said = f'COPY failed for table "{each.name}": '
+                load.failed = [
+                    failure
+                    for failure in load.failed
+                    if failure[0] != what and not failure[1].startswith(said)
+                ]
                 load.entries([number], 1, what)
 
 
