@@ -289,6 +289,8 @@ def _spelled(argument: Argument) -> str:
 
 
 def _placeholder(argument: Argument) -> str:
+    if argument.kind in (int, float):
+        return "NUMBER" if argument.kind is int else "10s"
     return {"env": "ENVIRONMENT", "confirm": "ENVIRONMENT", "to": "REVISION", "backup": "ID"}.get(
         argument.names[0], argument.names[0].upper()
     )

@@ -203,7 +203,7 @@ class Console:
         untouched = f"{environment.name} was not touched"
         if not self.interactive():
             raise RefusedError(
-                f"{question} needs a confirmation, and there is no terminal to ask on",
+                f"a confirmation is needed, and there is no terminal to ask on: {question}",
                 untouched=untouched,
                 hint=f"add {flag}",
             )
@@ -221,7 +221,7 @@ class Console:
             return
         if not self.interactive():
             raise RefusedError(
-                f"{question} needs a confirmation, and there is no terminal to ask on",
+                f"a confirmation is needed, and there is no terminal to ask on: {question}",
                 untouched=untouched,
                 hint="add --yes",
             )

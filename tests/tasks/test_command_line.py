@@ -36,7 +36,7 @@ ENVIRONMENTS = """
 version: 1
 default: dev
 environments:
-  dev: {host: localhost, dbname: x, user: y}
+  dev: {host: localhost, port: 1, dbname: x, user: y, protected: false}
   production: {aliases: [prod], host: localhost, dbname: x, user: y}
 """
 
@@ -90,7 +90,7 @@ REFUSED = {
     "migrate --yess": "migrate has no --yess; did you mean --yes?",
     "migrate --dry_run": "migrate has no --dry_run; did you mean --dry-run?",
     "migrate --e=prod": "migrate has no --e; did you mean --yes or --env?",
-    "migrate --no-yes": "migrate has no --no-yes; its flags: --env, --to, --plan, --yes, --confirm, --dry-run, --lock-wait, --accept-hazard, --override-promotion, --reason, --json",
+    "migrate --no-yes": "migrate has no --no-yes; its flags: --env, --history, --to, --plan, --yes, --confirm, --dry-run, --lock-wait, --accept-hazard, --override-promotion, --reason, --json",
     "env.show -ye dev": "env.show has no -y (in -ye); its flags: --env, --json",
     "--env=prod migrate": "--env stands before a task's name and is none of Invoke's options; flags stand behind their task: migrate --env=prod",
     "-y migrate": "-y stands before a task's name and is none of Invoke's options; flags stand behind their task: migrate -y",
@@ -102,6 +102,19 @@ REFUSED = {
     "migrate --env=": "--env has an empty value; --env=ENVIRONMENT, or leave it out",
     "restore --backup=": "--backup has an empty value; --backup=ID, or leave it out",
     "migrate --to=": "--to has an empty value; --to=REVISION, or leave it out",
+    "migrate --lock-wait=": "--lock-wait has an empty value; --lock-wait=10s, or leave it out",
+    "db.logs --tail=": "--tail has an empty value; --tail=NUMBER, or leave it out",
+    "migrate.log --limit=0": "--limit=0: it takes a whole number, 1 or more",
+    "restore --schema": "--schema needs a value: restore --schema=SCHEMA; restore only the tables of this schema, into a new schema; may be given more than once",
+    "restore --table --yes": "--table needs a value, and --yes looks like a flag; if it is meant: --table=--yes",
+    "restore --jobs=-1": "--jobs=-1: it takes a whole number, 0 or more",
+    "migrate --lock-wait=10sec": "--lock-wait=10sec: it takes a duration such as 10s, with one of ms, s, min, h, d",
+    "db.psql select 1": "'select' is no task, and db.psql takes no words but its flags: --env, --command, --write, --confirm",
+    "migrate upgrade": "there is no task 'upgrade'; did you mean migrate.upgrade?",
+    "migrate.upgarde": "there is no task 'migrate.upgarde'; did you mean migrate.upgrade or migrate.plan?",
+    "completion bash": "'bash' is no task, and completion takes no words but its flags: --shell, --install, --json",
+    "migrate.revision -m a -m b": "-m is given twice; migrate.revision takes it once",
+    "Migrate": "there is no task 'Migrate'; did you mean migrate?",
     "migrate --yes=no": "--yes takes no value; migrate --yes is enough, not --yes=no",
     "migrate --yes=status": "--yes takes no value; migrate --yes is enough, not --yes=status",
     "migrate -y=no": "-y takes no value; migrate -y is enough, not -y=no",
@@ -227,6 +240,15 @@ def test_invoke_inv_and_the_module_read_alike(typing: ProjectDirectory) -> None:
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == f"error: {REFUSED['migrate -c prod']}\n"
+
+
+@pytest.mark.parametrize("task", ["migrate", "migrate.down"])
+def test_a_rule_that_there_is_not_is_told_whatever_is_pending(typing: ProjectDirectory, task: str) -> None:
+    ran = typing.run(task, "--accept-hazard=dropping-veiw", "--reason=x")
+    assert ran.code == 2
+    assert ran.err.startswith(
+        "error: --accept-hazard=dropping-veiw: there is no such rule; did you mean dropping-view?\n"
+    )
 
 
 def test_sql_of_psql_is_what_c_means(typing: ProjectDirectory) -> None:

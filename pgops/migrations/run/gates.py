@@ -160,6 +160,27 @@ def check_promotion(
     )
 
 
+def check_rules(name: str, rules: Sequence[str]) -> None:
+    """Whether each rule that is to be accepted exists; asked before anything else, whatever is pending.
+
+    :param name: the environment's.
+    :raises UsageError: a rule that does not exist.
+    """
+    if not rules:
+        return
+    from pgops.migrations.hazards import RULES
+
+    for rule in rules:
+        if rule not in RULES:
+            near = difflib.get_close_matches(rule, list(RULES), n=1)
+            raise UsageError(
+                f"--accept-hazard={rule}: there is no such rule"
+                + (f"; did you mean {near[0]}?" if near else ""),
+                untouched=f"{name} was not touched",
+                hint="the rules are in docs/hazards.md",
+            )
+
+
 def check_hazards(plans: Sequence[Plan], accepted: Iterable[str], reason: str | None) -> tuple[str, ...]:
     """The rules that were accepted and that a plan really trips.
 
@@ -170,17 +191,7 @@ def check_hazards(plans: Sequence[Plan], accepted: Iterable[str], reason: str | 
     name = plans[0].environment.name
     found = [each for plan in plans for each in plan.all_hazards]
     given = list(dict.fromkeys(accepted))
-    for rule in given:
-        from pgops.migrations.hazards import RULES
-
-        if rule not in RULES:
-            near = difflib.get_close_matches(rule, list(RULES), n=1)
-            raise UsageError(
-                f"--accept-hazard={rule}: there is no such rule"
-                + (f"; did you mean {near[0]}?" if near else ""),
-                untouched=f"{name} was not touched",
-                hint="the rules are in docs/hazards.md",
-            )
+    check_rules(name, given)
     if given and not reason:
         raise UsageError(
             "--accept-hazard needs a reason for the journal",

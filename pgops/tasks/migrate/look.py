@@ -312,7 +312,7 @@ def _beside_the_journal(environment: Environment, own: History) -> tuple[History
         return with_applied(connection, own, environment)
 
 
-@task(help={"limit": "how many runs, newest first"})
+@task(help={"limit": "how many runs, newest first; 1 or more"})
 def log(
     context: Context,
     console: Console,
@@ -323,6 +323,7 @@ def log(
     json: bool = False,
 ) -> None:
     """The journal of runs on an environment's database, failed and interrupted ones too."""
+    from pgops.errors import UsageError
     from pgops.migrations import journal
     from pgops.migrations.status.query import database_told
     from pgops.postgres import connected, set_read_only
@@ -331,6 +332,8 @@ def log(
 
     environment = load_environment(context, env)
     histories_of(environment, history)  # is there one of that name
+    if limit < 1:
+        raise UsageError(f"--limit={limit}: it takes a whole number, 1 or more")
     target = target_for(environment)
     with database_told(environment.name), connected(target, application_name="pgops look") as connection:
         set_read_only(connection)

@@ -49,6 +49,7 @@ def upgrade(
     from pgops.targets import target_for
 
     environment = load_environment(context, env)
+    _check_rules(environment, accept_hazard)
     target = target_for(environment)
     chosen = histories_of(environment, history)
     if to not in {None, "head", "heads"}:
@@ -127,6 +128,14 @@ def upgrade(
     _finish(console, _carry_out_all(console, found, approvals, lock_wait))
 
 
+def _check_rules(environment: Environment, given: list[str] | None) -> None:
+    # Where nothing is asked for there is nothing to import.
+    if given:
+        from pgops.migrations.run.gates import check_rules
+
+        check_rules(environment.name, given)
+
+
 @task(
     help={
         **_HELP,
@@ -157,6 +166,7 @@ def down(
     from pgops.terminal.messages.migrate import show_plan
 
     environment = one_history(load_environment(context, env), history, "a downgrade")
+    _check_rules(environment, accept_hazard)
     target = target_for(environment)
     (found,) = traced_plans((environment,), target, to=to, action="downgrade")
     show_plan(console, found, promotion=None, backup=gates.backup_required(environment))
