@@ -191,6 +191,9 @@ class Builder:
             alembic=self._alembic(settings),
             hazards=_hazards(settings),
             rehearsal=_rehearsal(settings),
+            reversible_before=frozenset(
+                each.value for each in plain(settings.get("reversible")).get("required_before", ())
+            ),
             project=self._root,
             position=self._position(layers.given),
             promoted_from=promoted_from,

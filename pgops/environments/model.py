@@ -212,6 +212,7 @@ class Environment:
     promoted_from: str | None = None
     trusted_owners: tuple[str, ...] = ()
     rehearsal: RehearsalPolicy = RehearsalPolicy()
+    reversible_before: frozenset[str] = frozenset()
     # Dotted setting -> where it was given; what stands nowhere is built in.
     origins: Mapping[str, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

@@ -37,6 +37,7 @@ from pgops.environments.spec import (
     HAZARDS,
     KEEP,
     REHEARSAL,
+    REVERSIBLE,
     SECRET_SOURCES,
     STORE,
     TIMEOUTS,
@@ -44,7 +45,19 @@ from pgops.environments.spec import (
 )
 from pgops.units import SECONDS
 
-_RECORDS = (DOCUMENT, ENVIRONMENT, COMPOSE, TIMEOUTS, BACKUPS, KEEP, ALEMBIC, HAZARDS, REHEARSAL, STORE)
+_RECORDS = (
+    DOCUMENT,
+    ENVIRONMENT,
+    COMPOSE,
+    TIMEOUTS,
+    BACKUPS,
+    KEEP,
+    ALEMBIC,
+    HAZARDS,
+    REHEARSAL,
+    REVERSIBLE,
+    STORE,
+)
 
 _SHORT: dict[Kind, str] = {ENVIRONMENT_NAME: "name", WORD: "text"}
 

@@ -36,6 +36,7 @@ from pgops.environments.spec import (
     KEEP,
     PASSWORD,
     REHEARSAL,
+    REVERSIBLE,
     SECRET_SOURCES,
     STORE,
     TIMEOUTS,
@@ -56,6 +57,7 @@ _RECORDS = (
     HISTORY,
     HAZARDS,
     REHEARSAL,
+    REVERSIBLE,
     STORE,
 )
 _SECRETS = {"password": PASSWORD, "secret": VALUE}

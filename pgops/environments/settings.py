@@ -75,6 +75,7 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
     yield "hazards.exclude", _shown(environment.hazards.exclude)
     yield "rehearsal.required_before", _shown(environment.rehearsal.required_before)
     yield "rehearsal.max_age", f"{environment.rehearsal.max_age:g}s"
+    yield "reversible.required_before", _shown(environment.reversible_before)
 
 
 def _alembic(given: AlembicSettings) -> Iterator[tuple[str, str]]:

@@ -207,6 +207,18 @@ REHEARSAL = Record(
     ),
 )
 
+REVERSIBLE = Record(
+    "reversible",
+    (
+        Field(
+            "required_before",
+            Items(Choice(("migrate",))),
+            "what takes only revisions whose downgrade() undoes them",
+            "[]",
+        ),
+    ),
+)
+
 COMPOSE = Record(
     "compose",
     (
@@ -274,6 +286,7 @@ ENVIRONMENT = Record(
         Field("alembic", ALEMBIC, "how Alembic is reached"),
         Field("hazards", HAZARDS, "when a migration counts as dangerous"),
         Field("rehearsal", REHEARSAL, "what has to be rehearsed on a copy first"),
+        Field("reversible", REVERSIBLE, "whether revisions have to be undoable"),
     ),
 )
 

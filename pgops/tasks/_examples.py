@@ -50,6 +50,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("migrate.down", "the last revision; asks first"),
         ("migrate.down --to=base", "all of them"),
     ],
+    "migrate.undo": [
+        ("migrate.undo --env=prod --dry-run", "both ways back, and what each loses"),
+        ("migrate.undo --env=prod", "the last run, by its downgrades; asks first"),
+        ("migrate.undo --env=prod --by=backup", "by the backup that was taken for it"),
+    ],
     "migrate.revision": [
         ('migrate.revision -m "knowledge: add rating"', "from the models, to be reviewed"),
         ('migrate.revision -m "backfill slugs" --empty', "to be written by hand"),

@@ -31,6 +31,7 @@ from pgops.migrations.journal.records import (
     unfinished,
     work_application,
 )
+from pgops.migrations.journal.written import note_written, written_since
 
 __all__ = [
     "FAILED",
@@ -52,6 +53,7 @@ __all__ = [
     "keep_files",
     "new_run_id",
     "note_leftover",
+    "note_written",
     "prepare",
     "read_stamp",
     "restamp",
@@ -62,4 +64,5 @@ __all__ = [
     "succeeded_files",
     "unfinished",
     "work_application",
+    "written_since",
 ]

@@ -64,6 +64,8 @@ _VERSIONS: tuple[str, ...] = (
     """,
     # A history is known by its version table; this is what environments.yaml called it at the time.
     "ALTER TABLE pgops.runs ADD COLUMN history text",
+    # How much had been written to each table when the run ended: what was written since is the difference.
+    "ALTER TABLE pgops.runs ADD COLUMN written jsonb",
 )
 VERSION = len(_VERSIONS)
 # Through JSON: a journal that no run has brought up to date since lacks the column.

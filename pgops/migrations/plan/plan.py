@@ -27,6 +27,7 @@ from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
 from pgops.migrations.plan.render import Rendered, outline, render
 from pgops.migrations.revisions.history import History, known_revision
+from pgops.migrations.revisions.reversible import irreversible
 from pgops.migrations.status.query import database_told
 from pgops.migrations.status.status import AheadError
 from pgops.postgres import Connection, Identity, Target, connected, server_facts, set_read_only
@@ -50,7 +51,8 @@ class PlannedRevision:
     ``sql`` is what it emits; where ``reads_data`` says why it can't be known beforehand, ``sql`` is
     only its beginning and never meant to be run. ``sql_hash`` is of its own SQL, as it was rendered; ``None`` where
     it ``varies``, emits other SQL each time it is read: then the file alone is known.
-    ``kept``: this checkout lacks its file, the journal kept it.
+    ``kept``: this checkout lacks its file, the journal kept it. ``irreversible`` says why its own
+    downgrade() does not undo it.
     """
 
     revision: str
@@ -64,6 +66,7 @@ class PlannedRevision:
     sql_hash: str | None = None
     varies: bool = False
     kept: AppliedFile | None = None
+    irreversible: str | None = None
 
     def path(self, project: Path) -> str:
         """The file as a person in the project knows it; of one that the journal keeps, where it was there."""
@@ -77,6 +80,7 @@ class PlannedRevision:
             "file": self.path(project),
             "file_hash": self.hash,
             "source": "journal" if self.kept else "checkout",
+            "irreversible": self.irreversible,
             "sql": self.sql,
             "sql_hash": self.sql_hash,
             "reads_data": self.reads_data,
@@ -448,6 +452,7 @@ def _plan(
             revision=each.revision,
             message=history.revisions[each.revision].message,
             kept=kept.get(each.revision),
+            irreversible=_irreversible(history.revisions[each.revision].file),
             file=history.revisions[each.revision].file,
             hash=history.revisions[each.revision].hash,
             sql=each.sql,
@@ -482,6 +487,13 @@ def _plan(
         history=history,
         scripts=alembic.scripts,
     )
+
+
+def _irreversible(file: Path) -> str | None:
+    try:
+        return irreversible(file.read_bytes()) if file.suffix == ".py" else None
+    except OSError:
+        return None
 
 
 def plan_hash(

@@ -63,6 +63,12 @@ class Promotion:
         }
 
 
+class IrreversibleError(BlockedError):
+    """A revision can't be undone, and the environment takes only what can."""
+
+    code = "irreversible"
+
+
 def check_server(plan: Plan) -> None:
     """Before anybody is asked and anything is backed up: could a run take place there at all.
 
@@ -179,6 +185,29 @@ def check_rules(name: str, rules: Sequence[str]) -> None:
                 untouched=f"{name} was not touched",
                 hint="the rules are in docs/hazards.md",
             )
+
+
+def check_reversible(plans: Sequence[Plan]) -> None:
+    """Where an environment takes only what can be undone (``reversible: {required_before: [migrate]}``).
+
+    :param plans: of one environment, upgrades.
+    :raises BlockedError: a revision has no downgrade that undoes it.
+    """
+    environment = plans[0].environment
+    if "migrate" not in environment.reversible_before:
+        return
+    found = [
+        f"{each.revision} ({each.irreversible})"
+        for plan in plans
+        for each in plan.pending
+        if each.irreversible
+    ]
+    if found:
+        raise IrreversibleError(
+            f"{environment.name} takes only revisions that can be undone, and these can not: {', '.join(found)}",
+            untouched=f"{environment.name} was not touched",
+            hint="write their downgrade(), and try it: invoke migrate.test",
+        )
 
 
 def check_hazards(plans: Sequence[Plan], accepted: Iterable[str], reason: str | None) -> tuple[str, ...]:

@@ -114,6 +114,7 @@ class Run:
                 proof = verify_run(plan, before)
             except BaseException as error:
                 raise failed_run(self.attempt, connection, error) from error
+            journal.note_written(connection, self.attempt.id)
             journal.finish_run(connection, self.attempt.id, journal.SUCCEEDED)
         return RunResult(
             id=self.attempt.id,

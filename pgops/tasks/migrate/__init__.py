@@ -4,6 +4,7 @@ from pgops.tasks.migrate.checks import check, test
 from pgops.tasks.migrate.look import log, plan, revisions, status
 from pgops.tasks.migrate.rehearse import rehearse
 from pgops.tasks.migrate.run import down, stamp, upgrade
+from pgops.tasks.migrate.undo import undo
 from pgops.tasks.migrate.write import revision
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "stamp",
     "status",
     "test",
+    "undo",
     "upgrade",
 ]

@@ -91,6 +91,7 @@ def upgrade(
         console.result({"run": _no_run()})
         return
     gates.check_server(found[0])
+    gates.check_reversible(found)
     accepted = gates.check_hazards(found, accept_hazard or (), reason)
     overridden = [
         gates.check_promotion(environment, each, override=override_promotion, reason=reason)
@@ -106,7 +107,7 @@ def upgrade(
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})
         return
-    _ask(console, found, yes=yes, confirm=confirm)
+    ask(console, found, yes=yes, confirm=confirm)
 
     from pgops.migrations.run.attempt import Approval
 
@@ -125,7 +126,7 @@ def upgrade(
         )
         for each, override, rehearsed in zip(found, overridden, rehearsals, strict=True)
     ]
-    _finish(console, _carry_out_all(console, found, approvals, lock_wait))
+    _finish(console, carry_out(console, found, approvals, lock_wait))
 
 
 def _check_rules(environment: Environment, given: list[str] | None) -> None:
@@ -179,14 +180,14 @@ def down(
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
         return
-    _ask(console, (found,), yes=yes, confirm=confirm)
+    ask(console, (found,), yes=yes, confirm=confirm)
     backup = (
         verified_backup(console, environment, target, lock_wait)
         if gates.backup_required(environment)
         else None
     )
     approval = Approval(backup=backup, hazards_accepted=accepted, reason=reason)
-    _finish(console, _carry_out_all(console, (found,), [approval], lock_wait))
+    _finish(console, carry_out(console, (found,), [approval], lock_wait))
 
 
 @task(
@@ -247,7 +248,7 @@ def stamp(
         console.say(
             f"{environment.name}{of} is stamped {to}; read back on a new connection (run {result.id})"
         )
-    console.result(_runs(results))
+    console.result(runs_as_dict(results))
 
 
 def _nothing_pending(console: Console, environments: Sequence[Environment], target: Target) -> str | None:
@@ -302,7 +303,7 @@ def _same_as_approved(plans: Sequence[Plan], approved: str | None) -> None:
     )
 
 
-def _ask(console: Console, plans: Sequence[Plan], *, yes: bool, confirm: str | None) -> None:
+def ask(console: Console, plans: Sequence[Plan], *, yes: bool, confirm: str | None) -> None:
     from pgops.terminal.confirmation import Effect, required_answer
 
     plan = plans[0]
@@ -354,7 +355,7 @@ def verified_backup(console: Console, environment: Environment, target: Target, 
     return str(backup.id)
 
 
-def _carry_out(console: Console, plan: Plan, approval: Approval, lock_wait: float) -> RunResult:
+def _carry_out_one(console: Console, plan: Plan, approval: Approval, lock_wait: float) -> RunResult:
     from pgops.migrations.run.run import Run
     from pgops.terminal.messages.migrate import Progress
 
@@ -362,7 +363,7 @@ def _carry_out(console: Console, plan: Plan, approval: Approval, lock_wait: floa
         return Run(plan, approval, progress, lock_wait=lock_wait).carry_out()
 
 
-def _carry_out_all(
+def carry_out(
     console: Console, plans: Sequence[Plan], approvals: Sequence[Approval], lock_wait: float
 ) -> list[RunResult]:
     """The plans of an environment's histories, in their order; one that fails ends it."""
@@ -373,7 +374,7 @@ def _carry_out_all(
         if not plan.pending and len(plans) > 1:
             continue
         try:
-            result = _carry_out(console, plan, approval, lock_wait)
+            result = _carry_out_one(console, plan, approval, lock_wait)
         except PgopsError as error:
             _tell_of_the_others(error, plan, plans, results)
             raise
@@ -409,15 +410,15 @@ def bring_up(console: Console, environment: Environment, target: Target) -> list
     from pgops.migrations.run.attempt import Approval
 
     plans = make_plans(environment.histories(), target)
-    results = _carry_out_all(console, plans, [Approval()] * len(plans), 30.0)
+    results = carry_out(console, plans, [Approval()] * len(plans), 30.0)
     return [revision for each in results for revision in each.applied]
 
 
 def _finish(console: Console, results: Sequence[RunResult]) -> None:
-    console.result(_runs(results))
+    console.result(runs_as_dict(results))
 
 
-def _runs(results: Sequence[RunResult]) -> dict[str, object]:
+def runs_as_dict(results: Sequence[RunResult]) -> dict[str, object]:
     """``run`` is what was done altogether; of several histories ``runs`` has each."""
     if len(results) == 1:
         return {"run": results[0].as_dict()}

@@ -9,14 +9,11 @@ from pgops.tasks._task import Context, load_environment, load_project, task
 from pgops.terminal.messages import restore as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pgops.backups.restore.undo import State
     from pgops.backups.restore.written import Written
     from pgops.environments import Environment
     from pgops.postgres import Target
     from pgops.terminal.console import Console
-    from pgops.terminal.progress import StepProgress
 
 _HELP = {
     "backup": "latest, an id, or the beginning or end of one (see backup.list)",
@@ -68,6 +65,7 @@ def run(
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
     from pgops.tasks.backup.select import here, select_backup
+    from pgops.tasks.restore.hooks import restamped, safety_backup
     from pgops.tasks.restore.salvage import backup_to_salvage
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
@@ -150,8 +148,8 @@ def run(
     )
     with StepProgress(console) as shown:
         hooks = Hooks(
-            safety=None if no_safety_backup else _safety(environment, target, lock_wait, shown),
-            restamp=_restamp(console, environment),
+            safety=None if no_safety_backup else safety_backup(environment, target, lock_wait, shown),
+            restamp=restamped(console, environment),
             step=lambda step: shown.step(step.value),
             progress=lambda done, total: shown.progress(done, total, ""),
         )
@@ -351,33 +349,3 @@ def _safety_is_wanted(environment: Environment, without: bool, *, in_place: bool
             untouched=f"{environment.name} was not touched",
             hint="leave --no-safety-backup out",
         )
-
-
-def _safety(
-    environment: Environment, target: Target, lock_wait: float, shown: StepProgress
-) -> Callable[[], str]:
-    def back_up() -> str:
-        from pgops.backups.dump.create import create
-        from pgops.local.tools import tool_sources
-
-        return create(environment, target, sources=tool_sources(), lock_wait=lock_wait, observer=shown).id
-
-    return back_up
-
-
-def _restamp(console: Console, environment: Environment) -> Callable[[Target, str], None]:
-    def restamp(new: Target, name: str) -> None:
-        import dataclasses
-
-        from pgops.migrations import journal
-        from pgops.postgres import WORKING, UntrustedError, connected, identity
-
-        with connected(new, application_name="pgops restore: stamp", settings=WORKING) as connection:
-            lives_at = dataclasses.replace(identity(connection), database=name)
-            try:
-                journal.restamp(connection, environment.name, lives_at, environment.trusted_owners)
-            except UntrustedError as error:
-                # The data is what was asked for; whoever migrates next is told the same, and refused.
-                console.warn(f"the journal that came with the backup is left as it is: {error.message}")
-
-    return restamp

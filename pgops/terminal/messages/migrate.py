@@ -82,6 +82,10 @@ def show_plan(
         )
         if revision.kept:
             console.say(f"      from the journal: {revision.kept.file}, applied by {revision.kept.origin}")
+        if revision.irreversible:
+            console.say(
+                f"      {'can not be undone' if plan.action == 'upgrade' else 'undoes nothing'}: {revision.irreversible}"
+            )
         if revision.reads_data:
             _show_reading(console, plan, revision)
         elif sql_lines:

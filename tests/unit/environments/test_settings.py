@@ -56,6 +56,7 @@ environments:
     alembic: {config: a.ini, name: n, x: {a: b}, environ: {A: b}}
     hazards: {large_rows: 1, large_bytes: 1B, exclude: [renaming-table], trace: never}
     rehearsal: {required_before: [migrate], max_age: 12h}
+    reversible: {required_before: [migrate]}
 """
     )
     environment = project.environment("a")

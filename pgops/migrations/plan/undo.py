@@ -1,0 +1,81 @@
+"""Which run is undone, and where its downgrades have to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgops.errors import RefusedError, UsageError
+from pgops.migrations import journal
+from pgops.migrations.journal import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """A run that is to be undone. ``revisions`` of it are still applied; ``later`` runs are undone with it."""
+
+    run: RunRecord
+    revisions: tuple[str, ...]
+    later: tuple[RunRecord, ...]
+
+
+def choose_run(runs: Sequence[RunRecord], wanted: str | None, environment: str) -> Undoing:
+    """The run to undo; pure.
+
+    :param runs: the journal, newest first.
+    :param wanted: an id or its beginning; the newest one of which something is still applied when ``None``.
+    :raises RefusedError: there is none.
+    :raises UsageError: no such run, several, or one that has nothing left to undo.
+    """
+    applied = _still_applied(runs)
+    undoable = [each for each in runs if applied.get(each.id)]
+    if not undoable:
+        raise RefusedError(
+            f"the journal of {environment} has no run that could be undone",
+            untouched=f"{environment} was not touched",
+            hint=f"invoke migrate.log --env={environment}",
+        )
+    chosen = undoable[0]
+    if wanted is not None:
+        fitting = [each for each in runs if each.id.startswith(wanted)]
+        if len(fitting) != 1 or fitting[0] not in undoable:
+            what = "is not one run" if len(fitting) != 1 else "has nothing left to undo"
+            raise UsageError(
+                f"--run={wanted} {what}",
+                untouched=f"{environment} was not touched",
+                hint=f"what can be undone: {', '.join(each.id for each in undoable[:5])}",
+            )
+        chosen = fitting[0]
+    later = undoable[: undoable.index(chosen)]
+    return Undoing(chosen, applied[chosen.id], tuple(later))
+
+
+def _still_applied(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
+    """The revisions of each upgrade that nothing has rolled back since."""
+    owner: dict[str, str] = {}
+    for run in reversed(runs):
+        for each in run.revisions:
+            if each.outcome != journal.SUCCEEDED:
+                continue
+            if run.action == "downgrade":
+                owner.pop(each.revision, None)
+            else:
+                owner[each.revision] = run.id
+    upgrades = {each.id for each in runs if each.action == "upgrade"}
+    found: dict[str, list[str]] = {}
+    for revision, run_id in owner.items():
+        if run_id in upgrades:
+            found.setdefault(run_id, []).append(revision)
+    return {run_id: tuple(revisions) for run_id, revisions in found.items()}
+
+
+def destination(begun_at: Sequence[str], current: Sequence[str]) -> str | None:
+    """What ``migrate.down --to=`` has to say to get back to where a run began; ``None`` where it can't be said.
+
+    :param begun_at: the heads at the run's beginning.
+    :param current: the heads now.
+    """
+    if not begun_at:
+        return "base"
+    other = set(begun_at) - set(current)
+    return other.pop() if len(other) == 1 else None

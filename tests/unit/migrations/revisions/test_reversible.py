@@ -1,0 +1,34 @@
+"""What a revision's text says of its way back."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgops.migrations.revisions.reversible import irreversible
+
+UP = "from alembic import op\ndef upgrade():\n    op.execute('SELECT 1')\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (UP, "it has no downgrade()"),
+        (UP + "def downgrade(): pass\n", "its downgrade() does nothing"),
+        (UP + "def downgrade():\n    '''Nothing.'''\n    ...\n", "its downgrade() does nothing"),
+        (UP + "def downgrade():\n    return\n    op.execute('SELECT 2')\n", "its downgrade() does nothing"),
+        (
+            UP + "def downgrade() -> None:\n    '''No.'''\n    raise NotImplementedError\n",
+            "its downgrade() raises",
+        ),
+        (UP + "def downgrade(): op.execute('SELECT 2')\n", None),
+        (UP + "def downgrade(engine_name=''): globals()[f'downgrade_{engine_name}']()\n", None),
+        (UP + "from shared import downgrade\n", None),
+        (UP + "from shared import *\n", None),
+        (UP + "downgrade = upgrade\n", None),
+        ("def upgrade(): pass\ndef downgrade(): pass\n", None),
+        (UP + "def downgrade():\n    if True:\n        raise ValueError\n", None),
+        ("this is no Python", None),
+    ],
+)
+def test_irreversible(text: str, why: str | None) -> None:
+    assert irreversible(text.encode()) == why
