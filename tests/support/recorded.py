@@ -75,6 +75,7 @@ SESSION: Sequence[tuple[str, str]] = (
     ("migrate.history", "migrate.history"),
     ("migrate.check", "migrate.check"),
     ("migrate.log", "migrate.log"),
+    ("migrate.undo", "migrate.undo --dry-run"),
     ("db.psql", 'db.psql -c "select count(*) from knowledge"'),
     ("backup.create", "backup"),
     ("backup.list", "backup.list"),

@@ -222,7 +222,6 @@ def _show(
     from pgops.units import counted, human_age, human_time
 
     run = found.run
-    console.say(f"{console.emphasised(environment)}: {target}")
     console.say(
         f"undo run {run.id} of {human_time(run.started_at)} by {run.operator}@{run.host}: "
         f"back to {', '.join(run.from_heads) or 'base'}"
@@ -234,6 +233,8 @@ def _show(
     )
     if downgrade.plan is not None:
         show_plan(console, downgrade.plan, promotion=None, backup=False)
+    else:
+        console.say(f"{console.emphasised(environment)}: {target}")
     if backup.restore is None:
         console.say(f"by its backup (--by=backup): not possible: {backup.why}")
         return
