@@ -16,6 +16,12 @@ from pgops.postgres import Target, connected, execute, fetch_all, fetch_value
 from tests.conftest import ProjectDirectory
 from tests.support.projects import AlembicProject, heads, tables
 
+# The journal as a pgops left it that did not keep texts yet.
+BEFORE_TEXTS_WERE_KEPT = (
+    "ALTER TABLE pgops.runs DROP COLUMN history, DROP COLUMN written; DROP TABLE pgops.files; "
+    "UPDATE pgops.journal SET version = 3"
+)
+
 
 @pytest.fixture
 def alembic(project: ProjectDirectory, database: Target) -> AlembicProject:
@@ -140,7 +146,7 @@ def test_a_journal_of_before_is_filled_in_from_the_checkout(
 ) -> None:
     assert project.run("migrate", "--to=aa02", "--yes").code == 0
     with connected(database) as connection:
-        execute(connection, "DROP TABLE pgops.files; UPDATE pgops.journal SET version = version - 1")
+        execute(connection, BEFORE_TEXTS_WERE_KEPT)
         execute(connection, "UPDATE pgops.revisions SET file_hash = 'other' WHERE revision = 'aa01'")
     assert project.run("migrate", "--yes").code == 0
     with connected(database) as connection:
@@ -159,7 +165,7 @@ def test_a_journal_that_keeps_no_texts_says_so(
     project: ProjectDirectory, database: Target, older: AlembicProject
 ) -> None:
     with connected(database) as connection:
-        execute(connection, "DROP TABLE pgops.files; UPDATE pgops.journal SET version = version - 1")
+        execute(connection, BEFORE_TEXTS_WERE_KEPT)
     refused = project.run("migrate.down", "--confirm=staging")
     assert refused.code == 1, refused
     assert "the journal has not kept the text of revision aa03" in refused.text
