@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import re
+import socket
 import sys
 import tempfile
 import threading
@@ -136,6 +137,28 @@ class ContainerRunner:
         return _ContainerChild(self._facts, self._image, list(argv), {**environ, "LC_ALL": "C"}, paths)
 
 
+def _remove_unstarted(engine: Engine) -> None:
+    """Remove what a process of this machine left that was killed after it made a container and before it started it.
+
+    One that runs ends by itself when the process that reads from it is gone; one that never ran has nothing to end.
+    """
+    for each in engine.untyped.containers(all=True, filters={"label": LABEL, "status": "created"}):
+        host, _, pid = each["Labels"][LABEL].rpartition(":")
+        if host == socket.gethostname() and not _lives(int(pid)):
+            with contextlib.suppress(docker.errors.NotFound):
+                engine.untyped.remove_container(each["Id"], v=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
+
+
 class _ContainerChild:
     def __init__(
         self,
@@ -160,6 +183,7 @@ class _ContainerChild:
 
     def _begin(self, image: str, environ: dict[str, str], paths: Sequence[Path]) -> None:
         api = self._engine.untyped
+        _remove_unstarted(self._engine)
         host = api.create_host_config(
             network_mode="host",
             auto_remove=True,
@@ -173,7 +197,7 @@ class _ContainerChild:
                 command=self._argv,
                 environment=environ,
                 user=f"{os.getuid()}:{os.getgid()}",
-                labels={LABEL: str(os.getpid())},
+                labels={LABEL: f"{socket.gethostname()}:{os.getpid()}"},
                 stdin_open=True,
                 host_config=host,
             )["Id"]

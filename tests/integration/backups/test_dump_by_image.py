@@ -78,8 +78,10 @@ def contained(engine: Engine) -> Iterator[Target]:
         api.remove_container(container, force=True, v=True)
 
 
-def tool_containers(engine: Engine) -> list[object]:
-    return list(engine.api.containers(all=True, filters={"label": LABEL}))
+def tool_containers(engine: Engine, pid: int | None = None, **filters: str) -> list[object]:
+    """Those that this process, or another one, made; more may run beside on the same engine."""
+    label = f"{LABEL}={socket.gethostname()}:{pid or os.getpid()}"
+    return list(engine.api.containers(all=True, filters={"label": label, **filters}))
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -206,7 +208,26 @@ def test_no_container_outlives_us(engine: Engine, number: signal.Signals) -> Non
     ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "found\n"
-        eventually(lambda: len(tool_containers(engine)) == 1, "no container was started")
+        eventually(
+            lambda: len(tool_containers(engine, parent.pid, status="running")) == 1,
+            "no container was started",
+        )
         with contextlib.suppress(ProcessLookupError):
             parent.send_signal(number)
-    eventually(lambda: tool_containers(engine) == [], "a container outlived us")
+    eventually(lambda: tool_containers(engine, parent.pid) == [], "a container outlived us")
+
+
+def test_a_container_that_a_killed_process_never_started_is_removed_by_the_next(engine: Engine) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    left = {}
+    for pid in (dead.pid, os.getpid()):
+        label = {LABEL: f"{socket.gethostname()}:{pid}"}
+        left[pid] = engine.api.create_container("postgres:17", command=["true"], labels=label)["Id"]
+    try:
+        (tools, *_) = image_tools(17)
+        run(tools.runner, ["true"])
+        assert tool_containers(engine, dead.pid) == []
+        assert engine.api.inspect_container(left[os.getpid()]), "whose process lives may be starting it"
+    finally:
+        engine.api.remove_container(left[os.getpid()])
