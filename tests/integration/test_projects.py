@@ -241,7 +241,7 @@ def test_migrations_that_read_data(adopted: Adopted) -> None:
     plan, run = adopted.answers("migrate.plan", "--json", "migrate", "--confirm=here", "--json")
 
     assert [(each["rule"], each["level"]) for each in plan["pending"][0]["hazards"]][:1] == [
-        ("unseen-sql", "warning")
+        ("unseen-sql", "note")
     ]
     assert run["run"]["applied"] == ["shelves", "title"]
     assert adopted.value("SELECT string_agg(shelf, ',' ORDER BY id) FROM book") == "E,U"
@@ -461,4 +461,5 @@ def test_flask_migrate_multidb(adopted: Adopted) -> None:
 def test_every_project_has_a_test_of_its_name() -> None:
     tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
 
-    assert {path.name for path in PROJECTS.iterdir() if path.is_dir()} - {"real", "__pycache__"} <= tests
+    elsewhere = {"real", "__pycache__", "six_histories_in_one_database"}  # the last: test_histories.py
+    assert {path.name for path in PROJECTS.iterdir() if path.is_dir()} - elsewhere <= tests
