@@ -92,6 +92,7 @@ OWN_RULES: tuple[str, ...] = (
     "ending-sessions",
     "failing-statement",
     "hiding-rows",
+    "holding-lock",
     "long-transaction",
     "moving-table",
     "reading-table",

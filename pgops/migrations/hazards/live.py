@@ -35,7 +35,10 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that holds a lock on a table of the plan. ``age`` is its transaction's in seconds, ``None`` if hidden."""
+    """A session that holds a lock on a table of the plan. ``age`` is its transaction's in seconds, ``None`` if hidden.
+
+    ``has_snapshot`` is false only where that is certain: it sees nothing older than its next statement.
+    """
 
     table: str
     pid: int
@@ -46,6 +49,7 @@ class Session:
     age: float | None
     modes: list[str]
     oid: int = 0
+    has_snapshot: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +292,8 @@ def busy_sessions(connection: Connection, oids: Sequence[int]) -> list[Session]:
         )
         SELECT m.root::bigint, a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
                coalesce(a.backend_type, ''), coalesce(a.query, ''),
-               extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode ORDER BY l.mode), m.root::bigint
+               extract(epoch FROM clock_timestamp() - a.xact_start)::float8, array_agg(DISTINCT l.mode ORDER BY l.mode), m.root::bigint,
+               bool_or(a.backend_xmin IS NOT NULL OR a.xact_start IS NULL)
           FROM member AS m
           JOIN pg_locks AS l ON l.locktype = 'relation' AND l.granted AND l.relation = m.oid
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

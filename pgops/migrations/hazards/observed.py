@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from pgops.migrations.hazards.lock_modes import strongest
+
 Kind = Literal[
     "rewrite",
     "truncate",
@@ -21,11 +23,13 @@ Kind = Literal[
     "constraint",
     "attach",
     "detach",
+    "disinherit",
     "rename",
     "rename-column",
     "move",
     "rights",
     "row-security",
+    "policy",
     "disable-trigger",
     "enable-trigger",
 ]
@@ -57,22 +61,25 @@ class Write:
     """Rows of a table that a statement changes: ``verb`` is insert, update or delete.
 
     ``bounded`` says that PostgreSQL's plan finds them by a unique key, or that the statement names them;
-    ``rows`` is how many it changed in the copy, which holds none of the target's.
+    ``rows`` is how many it changed in the copy, which holds none of the target's. ``equal`` are columns that have a value
+    in each row that it changes (column, value).
     """
 
     table: str
     verb: str
     bounded: bool
     rows: int
+    equal: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting of the session that is no longer what the run made it."""
+    """A setting of the session that is no longer what the run made it, or is again (``restored``)."""
 
     name: str
     before: str
     after: str
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,11 @@ class Seen:
     """One statement of a revision, as PostgreSQL carried it out.
 
     ``locks`` are those it took itself, ``held`` also what its transaction held before; ``scans`` are tables
-    read from end to end. ``alone``: it ran outside of a transaction. ``failed`` is PostgreSQL's message.
+    read from end to end, ``reads`` also those looked up by an index. ``alone``: it ran outside of a transaction.
+    ``failed`` is PostgreSQL's message.
+
+    A statement that did not run, since there were no rows, has ``within``, the statement of the revision that it is
+    a part of, and ``given``, what it takes (``trigger t, for each row of orders``).
     """
 
     revision: str
@@ -89,11 +100,18 @@ class Seen:
     locks: tuple[Lock, ...] = ()
     held: tuple[Lock, ...] = ()
     scans: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     writes: tuple[Write, ...] = ()
     settings: tuple[Setting, ...] = ()
     advisory: tuple[str, ...] = ()
     failed: str | None = None
+    within: str = ""
+    given: str = ""
+
+    def mode_on(self, table: str) -> str:
+        """The strongest lock that its transaction holds on a table by then."""
+        return strongest(each.mode for each in (*self.held, *self.locks) if each.relation == table)
 
     @property
     def rewrites(self) -> tuple[str, ...]:
@@ -124,6 +142,7 @@ class Seen:
             "writes": [asdict(each) for each in self.writes],
             "settings": [asdict(each) for each in self.settings],
             "failed": self.failed,
+            "given": self.given or None,
         }
 
 

@@ -396,6 +396,7 @@ TRACED: tuple[str, ...] = (
     "ending-sessions",
     "failing-statement",
     "hiding-rows",
+    "holding-lock",
     "moving-table",
     "reading-table",
     "revoking-rights",

@@ -108,9 +108,10 @@ def _of_session(
 ) -> Hazard | None:
     for lock, statement in wanted:
         held = set(session.modes) & ({*_CONFLICTS[lock], "AccessExclusiveLock"})
-        # An index made or dropped CONCURRENTLY also waits for every transaction that has used the table before.
-        if lock == "SHARE UPDATE EXCLUSIVE" and statement.has("concurrently") and session.modes:
-            held = set(session.modes)
+        if lock == "SHARE UPDATE EXCLUSIVE" and statement.has("concurrently"):
+            # A new index waits for who may write the table or can still see what it was like; what goes, for all.
+            builds = statement.starts("create") and not session.has_snapshot
+            held |= set(session.modes) & (_CONFLICTS["SHARE"] if builds else set(session.modes))
         if not held:
             continue
         rule, why, fix = kind_of(session, lock_timeout)

@@ -153,39 +153,40 @@ def statements(revision: str, text: str) -> Iterator[Statement]:
             yield Statement(revision, line, raw, tokens, transaction)
 
 
-def _split(text: str) -> Iterator[tuple[int, str, tuple[Token, ...]]]:
-    tokens: list[Token] = []
-    start: int | None = None
-    at = depth = 0
+def scan(text: str) -> Iterator[tuple[Token, int, int]]:
+    """Each token with where it begins and ends; white space and comments are left out."""
+    at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         assert match is not None, "the last alternative matches any character"
         kind, end = match.lastgroup, match.end()
-        if kind == "tag":
-            kind = "dollar"
         if kind == "comment":
             at = _end_of_comment(text, at)
             continue
-        if kind == "space":
-            at = end
-            continue
-        if kind == "dollar":
+        if kind in {"tag", "dollar"}:
             closing = text.find(match.group("dollar"), end)
             end = len(text) if closing < 0 else closing + len(match.group("dollar"))
-            token = Token("string", text[at:end])
-        else:
-            token = _token(kind or "mark", match.group(0))
+            yield Token("string", text[at:end]), at, end
+        elif kind != "space":
+            yield _token(kind or "mark", match.group(0)), at, end
+        at = end
+
+
+def _split(text: str) -> Iterator[tuple[int, str, tuple[Token, ...]]]:
+    tokens: list[Token] = []
+    start: int | None = None
+    depth = 0
+    for token, at, _end in scan(text):
         if token == _SEMICOLON and depth == 0:
             if tokens and start is not None:
                 yield text.count("\n", 0, start) + 1, text[start:at].rstrip(), tuple(tokens)
-            tokens, start, at = [], None, end
+            tokens, start = [], None
             continue
         if token.kind == "mark":
             depth = max(0, depth + {"(": 1, ")": -1}.get(token.value, 0))
         if start is None:
             start = at
         tokens.append(token)
-        at = end
     if tokens and start is not None:
         yield text.count("\n", 0, start) + 1, text[start:].rstrip(), tuple(tokens)
 

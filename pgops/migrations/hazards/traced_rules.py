@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.rules import Cost, Rule
+from pgops.migrations.hazards.sql import Statement
 
 READING = Rule(
     "reading-table",
@@ -42,8 +44,12 @@ STATES: Mapping[str, tuple[str, str]] = {
         "# correct the revision; invoke migrate.test tries the whole history",
     ),
     "hiding-rows": (
-        "row security without a policy hides every row from all but the owner",
+        "rows are there and not found any more: row security without a policy, a partition or child that its parent no longer shows",
         '# policies first, in the same revision:\nop.execute("CREATE POLICY … ON {table} …")',
+    ),
+    "holding-lock": (
+        "a lock that others wait for is held while a later statement of the revision reads or writes a large table",
+        "# each in a revision of its own: the long one first, or the one with the strong lock in one that ends at once",
     ),
     "moving-table": (
         "a table or schema goes where the code that is running does not look for it",
@@ -55,3 +61,9 @@ STATES: Mapping[str, tuple[str, str]] = {
     ),
 }
 """Rule -> (what it means, the safe way); they warn, whatever the size."""
+
+
+def hazard_of_state(rule: str, statement: Statement, table: str | None, message: str, **facts: str) -> Hazard:
+    """The finding of one of :data:`STATES`; ``facts`` fill in the safe way."""
+    fix = STATES[rule][1].format(**{"table": table or "…", "name": "…", **facts})
+    return Hazard(rule, "warning", table, statement.revision, statement.line, message, fix)

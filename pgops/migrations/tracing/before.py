@@ -44,7 +44,7 @@ def carry_out_before(plans: Sequence[Plan], target: Target, superuser: Target) -
     :raises PgopsError: one fails there.
     """
     for plan in plans:
-        stamp(superuser, plan.version_table.name, plan.version_table.schema, plan.current)
+        stamp(superuser, target, plan.version_table.name, plan.version_table.schema, plan.current)
         if not plan.pending:
             continue
         with connected(target) as connection:

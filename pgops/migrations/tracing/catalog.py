@@ -18,7 +18,8 @@ pg_catalog.json_build_array(
     CASE n.nspname WHEN 'public' THEN '' ELSE pg_catalog.quote_ident(n.nspname) || '.' END
         || pg_catalog.quote_ident(c.relname),
     coalesce(i.indrelid, 0)::int8, coalesce(i.indisunique, false), coalesce(i.indisprimary, false),
-    coalesce((SELECT pg_catalog.max(h.inhparent::int8) FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = c.oid AND c.relispartition), 0),
+    coalesce((SELECT pg_catalog.max(h.inhparent::int8) FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = c.oid), 0),
+    c.relispartition,
     c.relrowsecurity, c.relforcerowsecurity, c.relacl::text,
     pg_catalog.pg_stat_get_xact_numscans(c.oid),
     pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
@@ -26,7 +27,7 @@ pg_catalog.json_build_array(
     pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid),
     CASE WHEN c.relkind IN ('r', 'p', 'm', 'f') AND {deep} THEN (
         SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname, a.attnotnull,
-                   pg_catalog.format_type(a.atttypid, a.atttypmod),
+                   pg_catalog.concat_ws(' ', a.atttypid, a.atttypmod, a.attcollation),
                    a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '')), '[]')
           FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END,
     CASE WHEN c.relkind IN ('r', 'p', 'f') AND {deep} THEN (
@@ -96,7 +97,8 @@ SELECT pg_catalog.json_build_object(
 
 @dataclass(slots=True)
 class Relation:
-    """One relation at one moment. ``table`` is the oid of an index's table, 0 of everything else."""
+    """One relation at one moment. ``table`` is the oid of an index's table, 0 of everything else; ``parent`` that of the
+    table whose partition or child it is."""
 
     oid: int
     schema: str
@@ -109,6 +111,7 @@ class Relation:
     unique: bool
     primary: bool
     parent: int
+    partition: bool
     row_security: bool
     forced: bool
     rights: str | None
@@ -216,12 +219,16 @@ def _altered(name: str, before: Relation, after: Relation) -> Iterator[Change]:
         yield Change("move", name, after.schema)
     if before.name != after.name:
         yield Change("rename", name, after.name, after.kind)
-    if before.parent != after.parent:
-        yield Change("attach" if after.parent else "detach", name)
+    if before.partition != after.partition:
+        yield Change("attach" if after.partition else "detach", name)
+    elif before.parent and not after.parent:
+        yield Change("disinherit", name)
     if before.rights != after.rights:
         yield Change("rights", name, detail=f"{before.rights or ''} -> {after.rights or ''}")
     if (after.row_security and not after.policies) and not (before.row_security and not before.policies):
         yield Change("row-security", name)
+    if after.row_security and after.policies and not before.policies:
+        yield Change("policy", name)
     for trigger in sorted((after.disabled or frozenset()) - (before.disabled or frozenset())):
         yield Change("disable-trigger", name, trigger)
     for trigger in sorted((before.disabled or frozenset()) - (after.disabled or frozenset())):
@@ -240,7 +247,7 @@ def _altered(name: str, before: Relation, after: Relation) -> Iterator[Change]:
         if not_null and not was_not_null:
             yield Change("not-null", name, column)
         if kind != was_kind:
-            yield Change("retype", name, column, f"{was_kind} -> {kind}")
+            yield Change("retype", name, column)
     known = before.constraints or {}
     for oid, (kind, constraint, valid) in (after.constraints or {}).items():
         if oid not in known or (valid and not known[oid][2]):

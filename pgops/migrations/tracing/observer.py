@@ -11,10 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import event
@@ -22,48 +21,27 @@ from sqlalchemy.engine import Engine
 
 from pgops.migrations.alembic_env.failures import describe, sqlstate
 from pgops.migrations.hazards import sql
-from pgops.migrations.hazards.observed import Change, Lock, Seen, Setting, Write
+from pgops.migrations.hazards.lock_modes import BY_PG_LOCKS, strongest
+from pgops.migrations.hazards.observed import Change, Lock, Seen, Write
 from pgops.migrations.tracing.catalog import (
     ALL_RELATIONS,
-    FIRST_USER_OID,
     PROBE,
-    SETTINGS,
     Catalogue,
     Relation,
     read_all,
 )
-from pgops.migrations.tracing.writes import explained
-from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value
+from pgops.migrations.tracing.lock_sampler import LockSampler
+from pgops.migrations.tracing.session import Session, ask, counts, say
+from pgops.postgres import Connection, Target, fetch_all, fetch_value
 
 _SESSION = "pgops_observed"
-_FIRST_LOOK, _SLOWEST_LOOK = 0.001, 0.05
-_CHANGES_ROWS = re.compile(r"\s*(?:UPDATE|DELETE|INSERT|MERGE|WITH)\b", re.IGNORECASE)
 _BEFORE_ANY_QUESTION = re.compile(r"\s*SET\s+(?:SESSION\s+CHARACTERISTICS|TRANSACTION)\b", re.IGNORECASE)
 _TRANSACTION = re.compile(
     r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE)\b", re.IGNORECASE
 )
+_NO_WRITES = ("alter", "create", "lock", "grant", "revoke")
 # active_sql_transaction, invalid_transaction_termination: not inside a transaction.
 _ONLY_ALONE = frozenset(["25001", "2D000"])
-_STRENGTH = (
-    "AccessShareLock",
-    "RowShareLock",
-    "RowExclusiveLock",
-    "ShareUpdateExclusiveLock",
-    "ShareLock",
-    "ShareRowExclusiveLock",
-    "ExclusiveLock",
-    "AccessExclusiveLock",
-)
-_MODES = {mode: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", mode.removesuffix("Lock")).upper() for mode in _STRENGTH}
-_BASE = f"""
-SELECT pg_catalog.json_agg(pg_catalog.json_build_array(c.oid::int8,
-           pg_catalog.pg_stat_get_xact_numscans(c.oid), pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
-           pg_catalog.pg_stat_get_xact_tuples_updated(c.oid), pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid)))::text
-  FROM pg_catalog.pg_class AS c
- WHERE c.oid >= {FIRST_USER_OID}::oid AND c.relkind IN ('r', 'p', 'm', 'i') AND (
-       pg_catalog.pg_stat_get_xact_numscans(c.oid) > 0 OR pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) > 0
-       OR pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0 OR pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0)
-"""
 _UNIQUE = """
 SELECT n.nspname, c.relname, pg_catalog.array_agg(a.attname::text)
   FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -72,17 +50,6 @@ SELECT n.nspname, c.relname, pg_catalog.array_agg(a.attname::text)
  WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND n.nspname !~ '^pg_'
  GROUP BY 1, 2
 """
-
-
-@dataclass
-class _Session:
-    """What is known of one connection that migrates."""
-
-    settings: list[str] | None = None
-    changed: set[str] = field(default_factory=set)
-    held: dict[int, set[str]] = field(default_factory=dict)
-    counts: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    open: bool = False
 
 
 class Observer:
@@ -146,9 +113,12 @@ class Observer:
         if self.revision is None or _TRANSACTION.match(statement) or _is_alembics(statement):
             return False
         raw = connection.connection
-        session: _Session = connection.info.setdefault(_SESSION, _Session())
+        session: Session = connection.info.setdefault(_SESSION, Session())
         alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
-        seen = Seen(self.revision, statement.strip(), alone=alone)
+        text = statement
+        if parameters is not None and context.dialect.paramstyle in {"format", "pyformat"}:
+            text = statement.replace("%%", "%")
+        seen = Seen(self.revision, text.strip(), alone=alone)
         if _BEFORE_ANY_QUESTION.match(statement):
             return False
         if alone:
@@ -158,37 +128,35 @@ class Observer:
             writes = self._planned(raw, statement, parameters)
             with self._failing(seen):
                 act()
-            self._look(raw, session, seen, writes)
+            self._after(raw, session, seen, writes)
         return True
 
-    def _alone(
-        self, raw: Any, session: _Session, seen: Seen, act: Callable[[], Any], parameters: Any
-    ) -> None:
+    def _alone(self, raw: Any, session: Session, seen: Seen, act: Callable[[], Any], parameters: Any) -> None:
         """A statement that commits by itself: in a transaction of ours where it can be."""
-        _say(raw, "BEGIN")
+        say(raw, "BEGIN")
         self._begin(raw, session)
         writes = self._planned(raw, seen.sql, parameters)
         try:
             act()
         except Exception as error:
-            _say(raw, "ROLLBACK")
-            session.held, session.open = {}, False
+            say(raw, "ROLLBACK")
+            session.ended()
             if sqlstate(error) not in _ONLY_ALONE:
                 self._on_seen(replace(seen, failed=describe(error)))
                 raise
             with self._failing(seen):
                 self._beside(raw, seen, act)
             return
-        self._look(raw, session, seen, writes)
-        _say(raw, "COMMIT")
-        session.held, session.open = {}, False
+        self._after(raw, session, seen, writes)
+        say(raw, "COMMIT")
+        session.ended()
 
     def _beside(self, raw: Any, seen: Seen, act: Callable[[], Any]) -> None:
         """A statement that can't run in a transaction: its locks are seen from another session."""
-        pid = int(_ask(raw, "SELECT pg_catalog.pg_backend_pid()"))
-        with _Sampler(self._target, pid) as sampler:
+        pid = int(ask(raw, "SELECT pg_catalog.pg_backend_pid()"))
+        with LockSampler(self._target, pid) as sampler:
             act()
-        after = read_all(fetch_value(self._connection, ALL_RELATIONS))
+        before, after = dict(self.catalogue.now), read_all(fetch_value(self._connection, ALL_RELATIONS))
         changes = [
             change for oid in set(self.catalogue.now) - set(after) for change in self.catalogue.gone(oid)
         ]
@@ -197,6 +165,12 @@ class Observer:
         locks = self._named(sampler.modes)
         rewritten = {each.table for each in changes if each.kind == "rewrite"}
         locks += [Lock(name, "ACCESS EXCLUSIVE") for name in rewritten - {each.relation for each in locks}]
+        for oid, relation in after.items():
+            # It waits for who uses the partitioned table before it takes a lock that can be seen for long.
+            if oid in before and before[oid].partition and not relation.partition:
+                locks += self._named(
+                    {oid: {"AccessExclusiveLock"}, before[oid].parent: {"ShareUpdateExclusiveLock"}}
+                )
         self._on_seen(replace(seen, locks=tuple(locks), held=tuple(locks), changes=tuple(changes)))
 
     @contextlib.contextmanager
@@ -207,44 +181,30 @@ class Observer:
             self._on_seen(replace(seen, failed=describe(error)))
             raise
 
-    def _begin(self, raw: Any, session: _Session) -> None:
+    def _begin(self, raw: Any, session: Session) -> None:
         """The first statement of a transaction: what the session counted before it is not this transaction's."""
         if session.open:
             return
         session.open, session.held = True, {}
-        rows = json.loads(_ask(raw, _BASE) or "null") or ()
-        session.counts = {row[0]: tuple(row[1:]) for row in rows}
+        session.counts = counts(raw)
         if session.settings is None:
-            found = json.loads(_ask(raw, PROBE))
+            found = json.loads(ask(raw, PROBE))
             session.settings = found["settings"]
             session.held = {oid: set(modes) for oid, modes in found["locks"] or ()}
             if self._names is None:
                 self._names, self._schemas = found["names"], found["schemas"]
 
     def _planned(self, raw: Any, statement: str, parameters: Any) -> list[Write]:
-        """The writes that PostgreSQL plans for a statement that changes rows."""
-        if not _CHANGES_ROWS.match(statement):
-            return []
-        cursor = raw.cursor()
-        try:
-            cursor.execute("SAVEPOINT pgops_explain")
-            cursor.execute("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)")
-            try:
-                question = f"EXPLAIN (FORMAT JSON, VERBOSE) {statement}"
-                cursor.execute(question, parameters) if parameters else cursor.execute(question)
-                row = cursor.fetchone()[0]
-                plan = json.loads(row) if isinstance(row, str) else row
-            except Exception:  # noqa: BLE001 - what it can't plan it will not carry out either, and says why then
-                plan = None
-            cursor.execute("ROLLBACK TO SAVEPOINT pgops_explain")
-            cursor.execute("RELEASE SAVEPOINT pgops_explain")
-        finally:
-            cursor.close()
-        return [] if plan is None else explained(plan, self._unique)
+        """The writes that are known before a statement runs, tables as ``schema.table``."""
+        return []
 
-    def _look(self, raw: Any, session: _Session, seen: Seen, planned: list[Write]) -> None:
+    def _after(self, raw: Any, session: Session, seen: Seen, planned: list[Write]) -> None:
+        """Tell what a statement did."""
+        self._on_seen(self._look(raw, session, seen, planned))
+
+    def _look(self, raw: Any, session: Session, seen: Seen, planned: list[Write]) -> Seen:
         """Ask what the transaction holds now and what is different."""
-        found = json.loads(_ask(raw, PROBE))
+        found = json.loads(ask(raw, PROBE))
         held = {oid: set(modes) for oid, modes in found["locks"] or ()}
         taken = {oid: modes - session.held.get(oid, set()) for oid, modes in held.items()}
         there = {row[0]: Relation.read(row) for row in found["relations"] or ()}
@@ -272,7 +232,7 @@ class Observer:
             changes += self.catalogue.seen(relation, read=clusters or scans[oid] > built[oid])
         if found["names"] != self._names:
             self._names = found["names"]
-            for oid, relation in read_all(_ask(raw, ALL_RELATIONS)).items():
+            for oid, relation in read_all(ask(raw, ALL_RELATIONS)).items():
                 if oid not in there:
                     changes += self.catalogue.seen(relation, read=False)
         changes += self._of_schemas(found["schemas"])
@@ -286,13 +246,14 @@ class Observer:
                 for oid, count in scans.items()
                 if count and there[oid].kind in {"r", "m"} and (name := self.catalogue.name(oid)) is not None
             ),
+            reads=tuple(sorted(self._tables_read(there, scans))),
             changes=tuple(changes),
             writes=tuple(self._writes(seen.sql, planned, held, taken, there, scans, rows)),
-            settings=tuple(self._settings(session, found["settings"])),
+            settings=tuple(session.changed_settings(found["settings"])),
             advisory=advisory,
         )
         session.held = held
-        self._on_seen(result)
+        return result
 
     def _writes(
         self,
@@ -314,7 +275,7 @@ class Observer:
                 told.add(oid)
                 yield replace(write, table=name, rows=rows.get(oid, 0))
         words = next(sql.statements("", statement), None)
-        if words is None or words.starts("alter") or words.starts("create"):
+        if words is None or any(map(words.starts, _NO_WRITES)):
             return
         if words.starts("explain") and not words.has("analyze"):
             return
@@ -332,6 +293,11 @@ class Observer:
                 bounded = not scans.get(oid, 0) and (by_key or rows.get(oid, 0) > 0)
                 yield Write(name, "change", bounded, rows.get(oid, 0))
 
+    def _tables_read(self, there: dict[int, Relation], scans: dict[int, int]) -> set[str]:
+        """Tables of the target that were read, by an index or from end to end."""
+        tables = {there[oid].table or oid for oid, count in scans.items() if count}
+        return {name for oid in tables if (name := self.catalogue.name(oid)) is not None}
+
     def _of_schemas(self, found: list[Any] | None) -> Iterator[Change]:
         before = {oid: (name, rights) for oid, name, rights in self._schemas or ()}
         for oid, name, rights in found or ():
@@ -344,128 +310,35 @@ class Observer:
                 yield Change("rights", f"schema {old}", detail=f"{had or ''} -> {rights or ''}")
         self._schemas = found
 
-    def _settings(self, session: _Session, now: list[str]) -> Iterator[Setting]:
-        if session.settings is None:
-            # Nothing was asked before the first statement: there is nothing to compare with.
-            session.settings = now
-        for name, before, after in zip(SETTINGS, session.settings, now, strict=True):
-            if before == after:
-                session.changed.discard(name)
-            elif f"{name}={after}" not in session.changed:
-                session.changed.add(f"{name}={after}")
-                yield Setting(name, before, after)
-
     def _named(self, modes: dict[int, set[str]]) -> list[Lock]:
         """Locks by the names that tables had before the plan, the strongest of each; an index's apart."""
         found = []
         for oid, each in modes.items():
             name = self.catalogue.name(oid)
             if name is not None and each:
-                found.append(Lock(name, _MODES[max(each, key=_STRENGTH.index)]))
+                found.append(Lock(name, strongest(BY_PG_LOCKS[mode] for mode in each)))
         return sorted(found, key=lambda lock: lock.relation)
 
     def _commit(self, connection: Any) -> None:
-        session: _Session = connection.info.setdefault(_SESSION, _Session())
+        session: Session = connection.info.setdefault(_SESSION, Session())
         alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
         if self.revision is not None and not alone:
             if not session.open:
                 session.held, session.counts = {}, {}
 
             # What went over the driver's own cursors is seen here at the latest.
-            def unseen(seen: Seen) -> None:
-                if seen.changes or seen.writes or seen.settings:
-                    on_seen(seen)
-
-            on_seen, self._on_seen = self._on_seen, unseen
-            try:
-                self._look(connection.connection, session, Seen(self.revision, "-- not by SQLAlchemy"), [])
-            finally:
-                self._on_seen = on_seen
-        session.held, session.open = {}, False
+            seen = self._look(connection.connection, session, Seen(self.revision, "-- not by SQLAlchemy"), [])
+            if seen.changes or seen.writes or seen.settings:
+                self._on_seen(seen)
+        session.ended()
 
     def _rollback(self, connection: Any) -> None:
         session = connection.info.get(_SESSION)
         if session is not None and session.open:
-            session.held, session.open = {}, False
+            session.ended()
             self.catalogue.now = read_all(fetch_value(self._connection, ALL_RELATIONS))
-
-
-class _Sampler:
-    """Watches the locks of a backend from a session that stands in its way until it is seen to wait."""
-
-    def __init__(self, target: Target, pid: int) -> None:
-        self._target = target
-        self._pid = pid
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="pgops-locks", daemon=True)
-        self._ready = threading.Event()
-        self.modes: dict[int, set[str]] = {}
-
-    def __enter__(self) -> _Sampler:
-        self._thread.start()
-        self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join(10)
-
-    def _sample(self) -> None:
-        with (
-            connected(self._target, application_name="pgops trace") as look,
-            connected(self._target) as inway,
-        ):
-            tables = fetch_value(
-                inway,
-                "SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ') FROM pg_catalog.pg_class AS c"
-                " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-                f" WHERE c.relkind IN ('r', 'p') AND c.oid >= {FIRST_USER_OID} AND n.nspname <> 'pgops'",
-            )
-            execute(inway, "BEGIN ISOLATION LEVEL REPEATABLE READ")
-            if tables:
-                execute(inway, f"LOCK TABLE ONLY {tables.replace(', ', ', ONLY ')} IN ACCESS SHARE MODE")
-            fetch_value(inway, "SELECT 1")
-            self._ready.set()
-            standing = True
-            pause = _FIRST_LOOK
-            while not self._done.is_set():
-                waits = False
-                for oid, mode, granted in fetch_all(
-                    look,
-                    "SELECT relation::int8, mode, granted FROM pg_catalog.pg_locks"
-                    " WHERE pid = %s AND locktype IN ('relation', 'virtualxid', 'transactionid')",
-                    (self._pid,),
-                ):
-                    waits = waits or not granted
-                    if oid is not None and oid >= FIRST_USER_OID:
-                        self.modes.setdefault(oid, set()).add(mode)
-                if waits and standing:
-                    execute(inway, "ROLLBACK")
-                    standing = False
-                # Locks are taken at the beginning; who builds for minutes is not asked a thousand times a second.
-                self._done.wait(pause)
-                pause = min(_SLOWEST_LOOK, pause * 1.05)
 
 
 def _is_alembics(statement: str) -> bool:
     words = next(sql.statements("", statement), None)
     return words is None or sql.is_alembics_own(words)
-
-
-def _ask(raw: Any, question: str) -> Any:
-    """One value over the connection that migrates, in its own transaction."""
-    cursor = raw.cursor()
-    try:
-        cursor.execute(question)
-        row = cursor.fetchone()
-        return None if row is None else row[0]
-    finally:
-        cursor.close()
-
-
-def _say(raw: Any, statement: str) -> None:
-    cursor = raw.cursor()
-    try:
-        cursor.execute(statement)
-    finally:
-        cursor.close()

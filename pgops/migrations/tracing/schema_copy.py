@@ -22,9 +22,9 @@ from pgops.postgres import (
     fetch_one,
     identifier,
     literal,
-    names,
     server_facts,
 )
+from pgops.postgres.names import qualified
 from pgops.secrets.references import LiteralSecret, Secret
 
 _ENTRY = re.compile(
@@ -119,7 +119,6 @@ def dump_schema_command(file: Path, *, lock_wait: float) -> list[str]:
         "--no-comments",
         "--no-security-labels",
         "--no-tablespaces",
-        "--no-publications",
         "--no-subscriptions",
         "--no-password",
     ]
@@ -261,22 +260,22 @@ def _one_by_one(connection: Connection, script: str) -> Iterator[str]:
             yield f"{mark['type'].lower()} {mark['name']}: {str(error).splitlines()[0]}"
 
 
-def stamp(target: Target, table: str, schema: str | None, heads: Sequence[str]) -> None:
-    """Write the heads into the copy's version table.
+def stamp(superuser: Target, migrating: Target, table: str, schema: str | None, heads: Sequence[str]) -> None:
+    """Write the heads into the copy's version table: the one that the role that migrates finds there.
 
     :raises PgopsError: there is no such table in the copy.
     """
     if not heads:
         return
-    with connected(target, application_name="pgops trace") as connection:
-        given = identifier(schema, table) if schema else identifier(table)
-        # Where the search path of the database leads; our own sessions look nowhere.
-        name = names.qualified(connection, given) or given
-        try:
+    name = identifier(schema, table) if schema else identifier(table)
+    with connected(migrating, application_name="pgops trace") as connection:
+        found = qualified(connection, name)
+    try:
+        with connected(superuser, application_name="pgops trace") as connection:
             for head in heads:
-                execute(connection, f"INSERT INTO {name} (version_num) VALUES (%s)", (head,))
-        except DatabaseError as error:
-            raise PgopsError(
-                f"the copy of the schema could not be stamped: {str(error).splitlines()[0]}",
-                untouched="nothing was changed",
-            ) from error
+                execute(connection, f"INSERT INTO {found or name} (version_num) VALUES (%s)", (head,))
+    except DatabaseError as error:
+        raise PgopsError(
+            f"the copy of the schema could not be stamped: {str(error).splitlines()[0]}",
+            untouched="nothing was changed",
+        ) from error

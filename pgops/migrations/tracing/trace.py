@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +21,8 @@ from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.run import Run
 from pgops.migrations.run.watch import IndexProgress
+from pgops.migrations.tracing.bare_schema import BareSchemaObserver
 from pgops.migrations.tracing.before import carry_out_before
-from pgops.migrations.tracing.observer import Observer
 from pgops.migrations.tracing.schema_copy import Surroundings, dump_schema, load_schema, stamp, surroundings
 from pgops.pgtools import ToolSource
 from pgops.postgres import (
@@ -57,7 +59,7 @@ SELECT EXISTS (
 class _Follower:
     """Told by the run which revision is under way; all else is silent."""
 
-    observer: Observer
+    observer: BareSchemaObserver
     applied_revisions: list[str] = field(default_factory=list)
 
     def waiting(self, holders: list[Blocker]) -> None:
@@ -182,7 +184,7 @@ def trace(
             target, missing = load_schema(server, found, script)
             target = dataclasses.replace(target, environment=plan.environment.name, sslmode="prefer")
             superuser = server.with_database(found.database)
-            stamp(superuser, plan.version_table.name, plan.version_table.schema, plan.current)
+            stamp(superuser, target, plan.version_table.name, plan.version_table.schema, plan.current)
             carry_out_before(before, target, superuser)
             statements, revisions, failure = _carry_out(plan, target, superuser)
     untraced = [f"not in the copy: {each}" for each in missing]
@@ -228,7 +230,7 @@ def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen
     )
     copy = dataclasses.replace(plan, target=target, identity=found, environment=environment)
     with connected(superuser, application_name="pgops trace") as connection:
-        observer = Observer(superuser, connection, on_seen=statements.append)
+        observer = BareSchemaObserver(superuser, connection, on_seen=statements.append)
         follower = _Follower(observer)
         output = OutputGuard(keep_stderr=False)
         try:
@@ -241,4 +243,8 @@ def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen
             failure = error.message
         finally:
             output.close()
+    # An env.py may leave its connections to the garbage collector. They are collected while the server is still there;
+    # Alembic keeps the module, and whatever it holds, under this name.
+    sys.modules.pop("env_py", None)
+    gc.collect()
     return statements, follower.applied_revisions, failure

@@ -1,7 +1,7 @@
 """Which rows a statement changes, read from PostgreSQL's own plan of it; pure.
 
 The plan is made on empty tables with sequential scans out of favour: where it still reads a table from end
-to end, or walks an index by something that is not a constant, nothing bounds the rows.
+to end, or walks an index by something that is not a whole key, nothing bounds the rows.
 """
 
 from __future__ import annotations
@@ -15,81 +15,123 @@ from pgops.migrations.hazards.observed import Write
 Unique = Mapping[tuple[str, str], Sequence[str]]
 """(schema, index) of each unique index -> its columns."""
 
+Node = Mapping[str, Any]
+
 _VERBS = {"Insert": "insert", "Update": "update", "Delete": "delete", "Merge": "merge"}
 _INDEXED = frozenset(["Index Scan", "Index Only Scan", "Bitmap Index Scan"])
-_NAMED = frozenset(["Tid Scan"])
-_READS = frozenset(
-    ["Seq Scan", "Sample Scan", "Foreign Scan", "CTE Scan", "Function Scan", "Table Function Scan"]
+_READS = frozenset(["Seq Scan", "Sample Scan", "Foreign Scan", "Table Function Scan"])
+_ON_ITS_OWN = frozenset(["InitPlan", "SubPlan"])
+_EQUALITY = re.compile(
+    r"^\(?(?:\w+\.)?(\w+|\"[^\"]+\")\)?(?:::[\w .]+)? = (?:'((?:[^']|'')*)'(?:::[\w .\"()]+)?|(\d[\d.]*))$"
 )
 
 
-def explained(plan: Sequence[Mapping[str, Any]], unique: Unique) -> list[Write]:
+def explained(plan: Sequence[Node], unique: Unique) -> list[Write]:
     """The writes in the answer to ``EXPLAIN (FORMAT JSON, VERBOSE)``; ``rows`` are left 0."""
     root = plan[0]["Plan"]
-    limited = any(node["Node Type"] == "Limit" for node in _nodes(root))
+    shared = _shared(root)
     found = []
     for node in _nodes(root):
         if node["Node Type"] != "ModifyTable":
             continue
         verb = _VERBS.get(str(node.get("Operation")), "update")
-        below = [each for each in _nodes(node) if each is not node]
         name = f"{node.get('Schema')}.{node.get('Relation Name')}"
-        found.append(Write(name, verb, limited or _bounded(verb, node, below, unique), 0))
+        bounded = all(_bounded(each, unique, shared) for each in _rows_of(node))
+        equal = () if verb in {"insert", "merge"} else tuple(_equalities(node))
+        found.append(Write(name, verb, bounded, 0, equal))
     return found
 
 
-def _bounded(verb: str, node: Mapping[str, Any], below: Sequence[Mapping[str, Any]], unique: Unique) -> bool:
-    if verb in {"insert", "merge"}:
-        return not any(
-            each["Node Type"] in _READS or (each["Node Type"] in _INDEXED and not _by_key(each, unique))
-            for each in below
-        )
-    names = {
-        node.get("Relation Name"),
-        *(each.get("Relation Name") for each in node.get("Target Tables") or ()),
+def reads_many(plan: Sequence[Node], unique: Unique) -> bool:
+    """Whether nothing bounds the rows that a query gives."""
+    root = plan[0]["Plan"]
+    return not _bounded(root, unique, _shared(root))
+
+
+def _bounded(node: Node, unique: Unique, shared: Mapping[str, Node]) -> bool:
+    kind = node["Node Type"]
+    if kind in {"Limit", "Tid Scan"} or (kind == "Aggregate" and node.get("Strategy") == "Plain"):
+        return True
+    if kind in _READS:
+        return False
+    if kind in _INDEXED:
+        # By a key that comes from another table: at most one for each row of that.
+        return _by_key(node, unique)
+    if kind == "Function Scan":
+        # One of PostgreSQL's own gives here what it gives there.
+        return node.get("Schema") == "pg_catalog"
+    if kind == "CTE Scan":
+        source = shared.get(str(node.get("CTE Name")))
+        return source is not None and source is not node and _bounded(source, unique, shared)
+    return all(_bounded(each, unique, shared) for each in _rows_of(node))
+
+
+def _rows_of(node: Node) -> Iterator[Node]:
+    """The nodes that give a node its rows; not those that only compute a value."""
+    for each in node.get("Plans") or ():
+        if each.get("Parent Relationship") not in _ON_ITS_OWN:
+            yield each
+
+
+def _shared(root: Node) -> dict[str, Node]:
+    """Name of a CTE -> the node that computes it."""
+    return {
+        str(node["Subplan Name"]).removeprefix("CTE "): node
+        for node in _nodes(root)
+        if str(node.get("Subplan Name", "")).startswith("CTE ")
     }
-    own = [
-        each
-        for each in below
-        if each["Node Type"] in _NAMED or each["Node Type"] in _INDEXED or each.get("Relation Name") in names
-    ]
-    if not own:
-        # Neither read nor looked up: the planner knows that no row fits.
-        return not any(each["Node Type"] in _READS for each in below)
-    return any(each["Node Type"] in _NAMED or _by_key(each, unique) for each in own) and not any(
-        each["Node Type"] == "Seq Scan" and each.get("Relation Name") in names for each in own
-    )
 
 
-def _by_key(node: Mapping[str, Any], unique: Unique) -> bool:
-    """Whether an index scan compares every column of a unique index with a constant."""
+def _equalities(node: Node) -> Iterator[tuple[str, str]]:
+    """(Column, value) that every changed row has by its conditions, of a table that is read on its own."""
+    below = list(_rows_of(node))
+    if len(below) != 1 or below[0].get("Relation Name") != node.get("Relation Name"):
+        return
+    for key in ("Index Cond", "Recheck Cond", "Filter"):
+        for part in _parts(str(below[0].get(key) or "")):
+            if match := _EQUALITY.match(part):
+                value = match[3] if match[2] is None else match[2].replace("''", "'")
+                yield match[1].strip('"'), value
+
+
+def _by_key(node: Node, unique: Unique) -> bool:
+    """Whether an index scan compares every column of a unique index."""
     condition = node.get("Index Cond")
-    if node["Node Type"] not in _INDEXED or not condition:
-        return False
     columns = next((found for (_, name), found in unique.items() if name == node.get("Index Name")), None)
-    if columns is None:
+    if not condition or columns is None:
         return False
-    compared = dict(_comparisons(str(condition)))
-    return all(column in compared and _constant(compared[column]) for column in columns)
+    compared = {
+        column.strip("()").rpartition(".")[2].partition("::")[0].strip('()"')
+        for part in _parts(str(condition))
+        for column, equals, _ in [part.partition(" = ")]
+        if equals
+    }
+    return all(column in compared for column in columns)
 
 
-def _comparisons(condition: str) -> Iterator[tuple[str, str]]:
-    for part in re.split(r"\) AND \(", condition.strip("()")):
-        column, equals, value = part.partition(" = ")
-        if equals:
-            column = column.strip("()").rpartition(".")[2].partition("::")[0].strip('()"')
-            yield column, value
+def _parts(condition: str) -> list[str]:
+    """``((a = 1) AND (b = 2))`` -> its two comparisons; an OR stays in one piece."""
+    if " OR " in condition:
+        return []
+    return [each.strip() for each in re.split(r"\) AND \(", _unwrapped(condition))]
 
 
-def _constant(value: str) -> bool:
-    plain = re.sub(r"'(?:[^']|'')*'(?:::[\w\" .()\[\]]+)?", "", value)
-    return (
-        re.fullmatch(r"(?:ANY|ARRAY|[\d\s.,()\[\]{}:$-]|true|false|int\w*|bigint|text|uuid|NULL)*", plain)
-        is not None
-    )
+def _unwrapped(condition: str) -> str:
+    while condition.startswith("(") and condition.endswith(")") and _closes_last(condition):
+        condition = condition[1:-1]
+    return condition
 
 
-def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _closes_last(text: str) -> bool:
+    depth = 0
+    for place, mark in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(mark, 0)
+        if depth == 0:
+            return place == len(text) - 1
+    return False
+
+
+def _nodes(node: Node) -> Iterator[Node]:
     yield node
     for each in node.get("Plans") or ():
         yield from _nodes(each)

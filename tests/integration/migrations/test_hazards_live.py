@@ -673,10 +673,18 @@ def test_a_writer_stands_in_the_way_of_create_index(look: Connection, server: Ta
         ]
 
 
-def test_concurrently_waits_for_every_transaction_on_the_table(look: Connection, server: Target) -> None:
+def test_concurrently_waits_for_who_may_still_see_the_table_as_it_was(
+    look: Connection, server: Target
+) -> None:
+    create = "COMMIT; CREATE INDEX CONCURRENTLY x ON small (n); BEGIN"
+    renew = "COMMIT; REINDEX TABLE CONCURRENTLY small; BEGIN"
     with busy(server, "SELECT count(*) FROM small"):
-        text = "COMMIT; CREATE INDEX CONCURRENTLY x ON small (n); BEGIN"
-        assert [each.rule for each in of_sessions(look, text)] == ["long-transaction"]
+        assert of_sessions(look, create) == []
+        assert [each.rule for each in of_sessions(look, renew)] == ["long-transaction"]
+    with busy(server, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM small"):
+        assert [each.rule for each in of_sessions(look, create)] == ["long-transaction"]
+    with busy(server, "INSERT INTO small (id, n, proven) VALUES (99, 99, 99)"):
+        assert [each.rule for each in of_sessions(look, create)] == ["long-transaction"]
 
 
 @pytest.mark.parametrize("application", ["pg_dump", session_name("20260203T040506Z-abcdef")])

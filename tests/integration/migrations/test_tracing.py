@@ -13,19 +13,17 @@ from typing import Any
 import pytest
 
 from pgops.environments import HazardSettings
-from pgops.errors import PgopsError, UnreachableError
-from pgops.local.scratch import scratch_server
+from pgops.errors import UnreachableError
 from pgops.local.tools import tool_sources
-from pgops.migrations.hazards import Hazard
 from pgops.migrations.hazards.observed import Seen
 from pgops.migrations.plan.plan import Plan, make_plan
 from pgops.migrations.tracing import trace as tracing
 from pgops.migrations.tracing.trace import NotTracedError, with_trace
 from pgops.postgres import Target, connected, execute, fetch_all
 from pgops.secrets.references import LiteralSecret, Secret
-from tests.support.projects import STOCK_ENV, AlembicProject, migrate, online_env, value
+from tests.support.projects import AlembicProject, migrate, online_env, value
+from tests.support.traces import SETTINGS, hazard, no_backup, plan_of, server
 
-SETTINGS = HazardSettings(large_rows=1_000)
 FILLED = """
 CREATE TABLE orders (id integer PRIMARY KEY, total integer, note text);
 INSERT INTO orders SELECT i, i, 'secret ' || i FROM generate_series(1, 2000) AS i;
@@ -37,36 +35,9 @@ ANALYZE;
 """
 
 
-@contextmanager
-def server(majors: Any, extensions: Any) -> Iterator[tuple[Target, str]]:
-    with scratch_server(majors, extensions=extensions) as found:
-        yield found.target, found.origin
-
-
-def no_backup() -> tuple[str, str]:
-    raise PgopsError("no backup")
-
-
-def plan_of(
-    path: Path, target: Target, *bodies: str, env: str = STOCK_ENV, settings: HazardSettings = SETTINGS
-) -> Plan:
-    """A plan with one revision for each body of an upgrade, traced."""
-    project = AlembicProject.make(path, env=env)
-    before = None
-    for number, body in enumerate(bodies, 1):
-        project.revision(f"aa{number:02}", before, body)
-        before = f"aa{number:02}"
-    plan = make_plan(project.environment(target, hazards=settings), target)
-    return with_trace(plan, server, tool_sources(), of_backup=no_backup)
-
-
 def statements(plan: Plan, revision: str = "aa01") -> list[Seen]:
     assert plan.trace is not None, plan.notes
     return [each for each in plan.trace.statements if each.revision == revision]
-
-
-def hazard(plan: Plan, rule: str) -> Hazard:
-    return next(each for each in plan.all_hazards if each.rule == rule)
 
 
 @pytest.fixture
