@@ -17,7 +17,7 @@ from pgops.migrations.plan.plan import make_plan
 from pgops.migrations.rehearsal.measured import Revision
 from pgops.migrations.rehearsal.rehearse import Measured, carry_out
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_all, identifier
-from tests.support.oracle import SCHEMA
+from tests.support.oracle_schema import SCHEMA
 from tests.support.projects import AlembicProject, Recorder
 
 KINDS = (
