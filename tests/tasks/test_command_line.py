@@ -111,7 +111,7 @@ REFUSED = {
     "migrate --lock-wait=10sec": "--lock-wait=10sec: it takes a duration such as 10s, with one of ms, s, min, h, d",
     "db.psql select 1": "'select' is no task, and db.psql takes no words but its flags: --env, --command, --write, --confirm",
     "migrate upgrade": "there is no task 'upgrade'; did you mean migrate.upgrade?",
-    "migrate.upgarde": "there is no task 'migrate.upgarde'; did you mean migrate.upgrade or migrate.plan?",
+    "migrate.upgarde": "there is no task 'migrate.upgarde'; did you mean migrate.upgrade or migrate.undo?",
     "completion bash": "'bash' is no task, and completion takes no words but its flags: --shell, --install, --json",
     "migrate.revision -m a -m b": "-m is given twice; migrate.revision takes it once",
     "Migrate": "there is no task 'Migrate'; did you mean migrate?",
