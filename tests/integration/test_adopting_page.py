@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -118,6 +119,19 @@ def test_a_flask_migrate_project(tmp_path: Path, database: Target) -> None:
     planned = follow_existing(Walker(tmp_path), {"DATABASE_URL": url_of(database)})
 
     assert "+ books" in planned
+
+
+def test_several_histories_in_one_database(tmp_path: Path, database: Target) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECTS / "six_histories_in_one_database", project)
+    walker = Walker(project, environ={"PROJECT_URL": url_of(database), "PGPASSWORD": password_of(database)})
+    planned = json.loads(walker.type("pgops migrate.plan --json | cat"))
+    walker.instead = {"<hash>": planned["hash"], "--history=jobs": "--history=audit"}
+
+    *_, down, status = walker.follow(steps(PAGE, "histories"))
+
+    assert "rolled back 1 revision" in down
+    assert all(name in status for name in ("library", "billing", "audit"))
 
 
 def password_of(database: Target) -> str:
