@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +31,10 @@ def printing(project: ProjectDirectory) -> ProjectDirectory:
 
 def shell(project: ProjectDirectory, line: str) -> tuple[int, str]:
     """Exit code and stderr of pgops in a line for bash, in which it is ``pgops``."""
+    # As a word of its own: a path may hold it as well.
+    typed = re.sub(r"(?<!\S)pgops(?!\S)", str(PGOPS), line)
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {line.replace('pgops', str(PGOPS))}"],
+        ["bash", "-c", f"set -o pipefail; {typed}"],
         cwd=project.path,
         env=os.environ,
         stdin=subprocess.DEVNULL,
