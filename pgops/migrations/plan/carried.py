@@ -37,8 +37,8 @@ class Carried:
     files: Mapping[str, AppliedFile]
     names: Mapping[str, str]
 
-    def explained(self, error: PgopsError) -> PgopsError:
-        """An error of one of these files as one that says where it comes from; any other as it is."""
+    def explained(self, error: PgopsError) -> PgopsError | None:
+        """An error of one of these files as one that says where it comes from; ``None`` for any other."""
         for revision, name in self.names.items():
             path = str(self.directory / name)
             if path in error.message:
@@ -46,7 +46,7 @@ class Carried:
                 return _not_carried(
                     error.message.replace(path, f"revision {revision} (from the journal, {file.file})"), file
                 )
-        return error
+        return None
 
 
 class NotCarriedError(PgopsError):

@@ -26,7 +26,7 @@ from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
 from pgops.migrations.plan.render import Rendered, outline, render
-from pgops.migrations.revisions.history import History, known_revision
+from pgops.migrations.revisions.history import History, known_revision, text_now
 from pgops.migrations.revisions.reversible import irreversible
 from pgops.migrations.status.query import database_told
 from pgops.migrations.status.status import AheadError
@@ -258,7 +258,9 @@ def _with_kept_files(
             wanted |= missing.revisions
             carried = carry(connection, wanted, own, environment)
         except PgopsError as error:
-            raise (carried.explained(error) if carried else error) from error
+            if carried is None or (explained := carried.explained(error)) is None:
+                raise
+            raise explained from error
 
 
 def _through_alembic(
@@ -490,10 +492,8 @@ def _plan(
 
 
 def _irreversible(file: Path) -> str | None:
-    try:
-        return irreversible(file.read_bytes()) if file.suffix == ".py" else None
-    except OSError:
-        return None
+    text = text_now(file) if file.suffix == ".py" else b""
+    return irreversible(text) if text else None
 
 
 def plan_hash(

@@ -217,6 +217,14 @@ def read_revision(file: str, content: bytes) -> Revision:
     )
 
 
+def text_now(file: Path) -> bytes:
+    """What a revision file holds by now; nothing where it can't be read any more."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
 def file_hash(content: bytes) -> str:
     """SHA-256 of a revision file with line ends as ``\\n``: a checkout on Windows is the same file."""
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()

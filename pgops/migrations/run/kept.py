@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pgops.migrations import journal
-from pgops.migrations.revisions.history import History, Revision, file_hash
+from pgops.migrations.revisions.history import History, file_hash, text_now
 from pgops.postgres import Connection
 
 if TYPE_CHECKING:
@@ -22,18 +22,10 @@ def keep_texts(connection: Connection, history: History, beginning: Iterable[Pla
     wanted = {(each.revision, each.hash) for each in beginning} | journal.hashes_without_text(connection)
     texts = {}
     for revision, known in sorted(wanted):
-        if (here := history.revisions.get(revision)) is not None and here.hash == known:
-            text = _text(here)
+        here = history.revisions.get(revision)
+        # Of a compiled file there is no text.
+        if here is not None and here.hash == known and here.path.endswith(".py"):
+            text = text_now(here.file).replace(b"\r\n", b"\n")  # as it is hashed
             if file_hash(text) == known:
                 texts[known] = text
     journal.keep_files(connection, texts)
-
-
-def _text(revision: Revision) -> bytes:
-    """With its line ends as they are hashed. Of a compiled file there is no text, and none is kept."""
-    if not revision.path.endswith(".py"):
-        return b""
-    try:
-        return revision.file.read_bytes().replace(b"\r\n", b"\n")
-    except OSError:
-        return b""

@@ -15,7 +15,7 @@ from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
 from pgops.migrations.plan.empty import is_empty
 from pgops.migrations.plan.plan import Plan, PlannedRevision, sql_hashes_now
-from pgops.migrations.revisions.history import file_hash
+from pgops.migrations.revisions.history import file_hash, text_now
 from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run
 from pgops.migrations.run.kept import keep_texts
@@ -179,7 +179,7 @@ class Run:
                 untouched="nothing was applied",
                 hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
             )
-        changed = [each.revision for each in plan.pending if file_hash(_text_now(each)) != each.hash]
+        changed = [each.revision for each in plan.pending if file_hash(text_now(each.file)) != each.hash]
         if changed:
             raise PlanChangedError(
                 f"the file of {', '.join(changed)} changed since this was planned",
@@ -394,10 +394,3 @@ def _who(blockers: list[Blocker]) -> str:
 
 def _named(heads: Iterable[str]) -> str:
     return ", ".join(sorted(heads)) or "base"
-
-
-def _text_now(planned: PlannedRevision) -> bytes:
-    try:
-        return planned.file.read_bytes()
-    except OSError:
-        return b""

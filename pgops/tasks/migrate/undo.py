@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pgops.tasks._task import Context, load_environment, one_history, task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pgops.backups.restore.plan import RestorePlan
     from pgops.environments import Environment
@@ -90,6 +90,7 @@ def undo(
     from pgops.migrations.journal import honour_stamp, runs, written_since
     from pgops.migrations.plan.undo import choose_run
     from pgops.migrations.status.query import database_told
+    from pgops.migrations.status.status import read_heads
     from pgops.postgres import connected, set_read_only
     from pgops.targets import target_for
 
@@ -107,7 +108,9 @@ def undo(
             environment.name,
         )
         written = written_since(connection, found.run.id)
-    downgrade = _downgrade(environment, target, found)
+        schema, _, table = found.run.version_table.rpartition(".")
+        current = read_heads(connection, table, schema or None)
+    downgrade = _downgrade(environment, target, found, current)
     backup = _backup(console, environment, target, found, written)
     _show(console, environment, target, found, downgrade, backup)
     chosen = _choose(environment, found, by, downgrade, backup)
@@ -153,16 +156,13 @@ def undo(
     console.result({"undo": facts, "restore": restored})
 
 
-def _downgrade(environment: Environment, target: Target, found: Undoing) -> _ByDowngrade:
+def _downgrade(
+    environment: Environment, target: Target, found: Undoing, current: Sequence[str]
+) -> _ByDowngrade:
     from pgops.errors import PgopsError
     from pgops.migrations.plan.undo import destination
-    from pgops.migrations.status.status import read_heads
-    from pgops.postgres import connected
     from pgops.tasks.migrate.traced import traced_plans
 
-    schema, _, table = found.run.version_table.rpartition(".")
-    with connected(target, application_name="pgops look") as connection:
-        current = read_heads(connection, table, schema or None)
     to = destination(found.run.from_heads, current)
     if to is None:
         return _ByDowngrade(
@@ -297,10 +297,9 @@ def _restore(
     import datetime as dt
 
     from pgops.backups.dump.create import jobs_of
-    from pgops.backups.load.side_database import Hooks
     from pgops.backups.repository import open_repository
     from pgops.backups.restore.restore import restore
-    from pgops.tasks.restore.hooks import restamped, safety_backup
+    from pgops.tasks.restore.hooks import shown_hooks
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.messages import restore as words
     from pgops.terminal.progress import StepProgress
@@ -310,12 +309,7 @@ def _restore(
         environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
     )
     with StepProgress(console) as shown:
-        hooks = Hooks(
-            safety=safety_backup(environment, target, lock_wait, shown),
-            restamp=restamped(console, environment),
-            step=lambda step: shown.step(step.value),
-            progress=lambda done, total: shown.progress(done, total, ""),
-        )
+        hooks = shown_hooks(console, environment, target, lock_wait, shown)
         done = restore(
             plan,
             open_repository(environment),

@@ -51,10 +51,10 @@ def run(
     lock_wait: float = 30.0,
 ) -> None:
     """Restore a backup beside the database, compare it, then swap the two."""
+    import dataclasses
     import datetime as dt
 
     from pgops.backups.dump.create import jobs_of
-    from pgops.backups.load.side_database import Hooks
     from pgops.backups.repository import open_repository
     from pgops.backups.repository.origin import origin_at
     from pgops.backups.repository.repository import revealed
@@ -65,7 +65,7 @@ def run(
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
     from pgops.tasks.backup.select import here, select_backup
-    from pgops.tasks.restore.hooks import restamped, safety_backup
+    from pgops.tasks.restore.hooks import shown_hooks
     from pgops.tasks.restore.salvage import backup_to_salvage
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
@@ -147,12 +147,9 @@ def run(
         environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
     )
     with StepProgress(console) as shown:
-        hooks = Hooks(
-            safety=None if no_safety_backup else safety_backup(environment, target, lock_wait, shown),
-            restamp=restamped(console, environment),
-            step=lambda step: shown.step(step.value),
-            progress=lambda done, total: shown.progress(done, total, ""),
-        )
+        hooks = shown_hooks(console, environment, target, lock_wait, shown)
+        if no_safety_backup:
+            hooks = dataclasses.replace(hooks, safety=None)
         workers = jobs or jobs_of(environment)
         if in_place:
             done = restore_in_place(looked, repository, hooks, jobs=workers, lock_wait=lock_wait)

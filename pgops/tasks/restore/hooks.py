@@ -7,13 +7,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pgops.backups.load.side_database import Hooks
     from pgops.environments import Environment
     from pgops.postgres import Target
     from pgops.terminal.console import Console
     from pgops.terminal.progress import StepProgress
 
 
-def safety_backup(
+def shown_hooks(
+    console: Console, environment: Environment, target: Target, lock_wait: float, shown: StepProgress
+) -> Hooks:
+    """A safety backup first, the journal's new stamp at the end, and each step as it is shown."""
+    from pgops.backups.load.side_database import Hooks
+
+    return Hooks(
+        safety=_safety_backup(environment, target, lock_wait, shown),
+        restamp=_restamped(console, environment),
+        step=lambda step: shown.step(step.value),
+        progress=lambda done, total: shown.progress(done, total, ""),
+    )
+
+
+def _safety_backup(
     environment: Environment, target: Target, lock_wait: float, shown: StepProgress
 ) -> Callable[[], str]:
     """Takes a backup of what is there when it is called, and gives its id."""
@@ -27,7 +42,7 @@ def safety_backup(
     return back_up
 
 
-def restamped(console: Console, environment: Environment) -> Callable[[Target, str], None]:
+def _restamped(console: Console, environment: Environment) -> Callable[[Target, str], None]:
     """Stamps a restored database with its environment when it is called."""
 
     def restamp(new: Target, name: str) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pgops.migrations.journal import work_application
-from pgops.migrations.revisions.history import file_hash
+from pgops.migrations.revisions.history import file_hash, text_now
 from pgops.migrations.run.attempt import Approval
-from pgops.migrations.run.run import PlanChangedError, Run, RunResult, _text_now, run_settings
+from pgops.migrations.run.run import PlanChangedError, Run, RunResult, run_settings
 from tests.support.plans import planned, revision
 from tests.support.projects import Recorder
 
@@ -63,10 +63,10 @@ def test_a_file_is_what_was_planned_by_its_text_and_not_by_its_line_ends(tmp_pat
     file = tmp_path / "a_.py"
     file.write_bytes(b"x = 1\n")
     one = revision("a", file=file, hash=file_hash(b"x = 1\n"))
-    assert file_hash(_text_now(one)) == one.hash
+    assert file_hash(text_now(one.file)) == one.hash
     file.write_bytes(b"x = 1\r\n")
-    assert file_hash(_text_now(one)) == one.hash
+    assert file_hash(text_now(one.file)) == one.hash
     file.write_bytes(b"x = 2\n")
-    assert file_hash(_text_now(one)) != one.hash
+    assert file_hash(text_now(one.file)) != one.hash
     file.unlink()
-    assert _text_now(one) == b""
+    assert text_now(one.file) == b""
