@@ -39,7 +39,9 @@ def choose_run(runs: Sequence[RunRecord], wanted: str | None, environment: str) 
     if wanted is not None:
         fitting = [each for each in runs if each.id.startswith(wanted)]
         if len(fitting) != 1 or fitting[0] not in undoable:
-            what = "is not one run" if len(fitting) != 1 else "has nothing left to undo"
+            what = "has nothing left to undo"
+            if len(fitting) != 1:
+                what = f"fits {len(fitting)} runs" if fitting else "fits no run of the journal"
             raise UsageError(
                 f"--run={wanted} {what}",
                 untouched=f"{environment} was not touched",
