@@ -243,6 +243,8 @@ class Builder:
             keep=Keep(**plain(backups.get("keep"))),
             required_before=frozenset(each.value for each in required.value) if required else frozenset(),
             jobs=backups["jobs"].value if "jobs" in backups else 0,
+            max_age=backups["max_age"].value if "max_age" in backups else None,
+            prove_every=backups["prove_every"].value if "prove_every" in backups else None,
         )
 
     def _alembic(self, settings: Layer) -> AlembicSettings:

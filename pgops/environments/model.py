@@ -149,12 +149,18 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class BackupPolicy:
-    """``jobs`` 0 means: as many as there are processors, at most 4."""
+    """``jobs`` 0 means: as many as there are processors, at most 4.
+
+    ``max_age``: how many seconds old the newest good backup may be; ``prove_every``: how many may have passed since one
+    was proven by restoring it. ``None``: nobody looks.
+    """
 
     store: Store
     keep: Keep = Keep()
     required_before: frozenset[str] = frozenset()
     jobs: int = 0
+    max_age: float | None = None
+    prove_every: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

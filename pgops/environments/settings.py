@@ -63,6 +63,9 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
         yield f"backups.keep.{each.name}", f"{value:g}s" if isinstance(value, float) else _shown(value)
     yield "backups.required_before", _shown(backups.required_before)
     yield "backups.jobs", _shown(backups.jobs)
+    for name in ("max_age", "prove_every"):
+        longest: float | None = getattr(backups, name)
+        yield f"backups.{name}", "" if longest is None else f"{longest:g}s"
     common = dict(_alembic(environment.alembic))
     yield from common.items()
     for history, found in environment.alembic.histories.items():

@@ -129,6 +129,16 @@ BACKUPS = Record(
             "[]",
         ),
         Field("jobs", Integer(0, 64), "parallel workers; 0 is one per processor, at most 4", "0"),
+        Field(
+            "max_age",
+            Duration(366 * 86400.0),
+            "how old the newest good backup may be before `backup.check` and `status --exit-code` end with 9",
+        ),
+        Field(
+            "prove_every",
+            Duration(366 * 86400.0),
+            "how long ago a backup was last proven by restoring it, at most; the same two end with 9 beyond it",
+        ),
     ),
 )
 

@@ -11,6 +11,8 @@ from pgops.backups.repository.origin import Origin, origin_here, origin_of
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, ExitCode, PgopsError, SecretError, VerificationError
 from pgops.migrations.status.status import Status
+from pgops.monitoring.check import judged, limits_of, unknown
+from pgops.monitoring.freshness import Freshness, StaleError
 from pgops.postgres import DatabaseError, connected, redact, server_facts
 from pgops.runtime.threads import TooLateError, each_within
 from pgops.targets import target_for
@@ -27,6 +29,7 @@ class Row:
 
     ``drift`` is a word for people: ``none``, ``3 differences``, ``not checked`` … ``exit_code`` is not 0 where
     the row is no state of the world, but a mistake: files of the project are wrong, or a journal is not ours.
+    ``freshness`` is how its backups stand to its limits; ``None`` where it has none.
     """
 
     environment: str
@@ -38,10 +41,16 @@ class Row:
     problems: tuple[str, ...] = ()
     exit_code: int = 0
     missing: str = "unreachable"
+    freshness: Freshness | None = None
 
     def backup_age(self, now: dt.datetime) -> float | None:
         """Seconds since the newest backup was begun; negative where its time is in the future."""
         return None if self.backup is None else (now - self.backup.manifest.started_at).total_seconds()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its backups are beyond its limits, or nobody can tell."""
+        return self.freshness is not None and self.freshness.state in ("stale", "unknown")
 
     def as_dict(self, now: dt.datetime) -> dict[str, object]:
         """The row in ``status --json``."""
@@ -56,6 +65,7 @@ class Row:
             "drift": self.drift,
             "backup": self.backup.as_json() if self.backup else None,
             "backup_age": self.backup_age(now),
+            "freshness": self.freshness.as_dict() if self.freshness else None,
             "problems": list(self.problems),
         }
 
@@ -73,6 +83,17 @@ class SomeFailedError(PgopsError):
         )
         # One class for every such mistake: each has its code already.
         self.exit_code = ExitCode(failed[0].exit_code)  # type: ignore[misc]
+        self._rows = [row.as_dict(now) for row in rows]
+
+    def beside(self) -> dict[str, object]:
+        return {"environments": self._rows}
+
+
+class StaleStatusError(StaleError):
+    """Backups are not as fresh as they have to be, and ``--exit-code`` asked to be told; the rows stand beside."""
+
+    def __init__(self, rows: Sequence[Row], now: dt.datetime) -> None:
+        super().__init__([row.freshness for row in rows if row.freshness is not None])
         self._rows = [row.as_dict(now) for row in rows]
 
     def beside(self) -> dict[str, object]:
@@ -107,7 +128,9 @@ def overview(
 def _failed(environment: Environment, error: Exception, timeout: float) -> Row:
     if not isinstance(error, TooLateError):
         raise error
-    return Row(environment.name, problems=(f"no answer within {timeout:g} s",))
+    late = f"no answer within {timeout:g} s"
+    fresh = unknown(environment, dt.datetime.now(dt.UTC), late) if limits_of(environment) else None
+    return Row(environment.name, problems=(late,), freshness=fresh)
 
 
 def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | None) -> Row:
@@ -120,7 +143,9 @@ def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | N
         with connected(target, application_name="pgops status") as connection:
             facts = server_facts(connection)
         server = f"PostgreSQL {facts.version}"
-        backup = _newest_backup(environment, problems, origin_here(facts.identity))
+        origin = origin_here(facts.identity)
+        backup = _newest_backup(environment, problems, origin)
+        fresh = _freshness(environment, origin)
     except (PgopsError, DatabaseError) as error:
         backup = _newest_backup(environment, problems, None)
         said = error.message if isinstance(error, PgopsError) else one_line(str(error))
@@ -130,6 +155,7 @@ def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | N
             backup=backup,
             problems=(*problems, redact(said)),
             missing=_in_the_way(error),
+            freshness=_freshness(environment, None),
         )
     status = read_status(environment)
     if status.problem:
@@ -149,7 +175,14 @@ def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | N
         backup=backup,
         problems=tuple(problems),
         exit_code=_mistake(environment, status),
+        freshness=fresh,
     )
+
+
+def _freshness(environment: Environment, origin: Origin | None) -> Freshness | None:
+    if not limits_of(environment):
+        return None
+    return judged(environment, origin, now=dt.datetime.now(dt.UTC))
 
 
 def _mistake(environment: Environment, status: Status) -> int:

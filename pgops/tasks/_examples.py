@@ -91,6 +91,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ('backup.pin --reason="before the release"', "keep the newest one for good"),
         ("backup.pin --remove", "let retention decide again"),
     ],
+    "backup.check": [
+        ("backup.check", "ends with 9 where a backup or a proof is older than its limit"),
+        ("backup.check --env=prod --json", "one, for a script"),
+    ],
     "restore.run": [
         ("restore --dry-run", "what would be restored, and into what"),
         ("restore", "the newest backup; asks first"),
@@ -112,7 +116,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("report --html=environments.html", "all of them on one page"),
         ("report --html=prod.html --env=prod", "one"),
     ],
-    "status": [("status", "everything in one table"), ("status --env=prod --json", "one, for a script")],
+    "status": [
+        ("status", "everything in one table"),
+        ("status --env=prod --json", "one, for a script"),
+        ("status --exit-code", "ends with 9 where backups are too old"),
+    ],
     "completion": [
         ("completion --install", "for your shell"),
         ("completion --shell=zsh", "print the script"),

@@ -8,7 +8,9 @@ from pgops.tasks._task import Context, load_project, task
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
+    from pgops.environments import Environment, Project
     from pgops.overview.overview import Row
     from pgops.terminal.console import Console
 
@@ -21,10 +23,17 @@ _TIMEOUT_WITH_DRIFT = 300.0
     help={
         "env": "environment (name or alias); all of them when not given",
         "drift": "also compare each database with the models; takes as long as importing the application",
+        "exit_code": "end with 9 where backups are older than max_age, or their proof than prove_every",
     }
 )
 def status(
-    context: Context, console: Console, *, env: str | None = None, drift: bool = False, json: bool = False
+    context: Context,
+    console: Console,
+    *,
+    env: str | None = None,
+    drift: bool = False,
+    exit_code: bool = False,
+    json: bool = False,
 ) -> None:
     """Show every environment: server, revision, pending, drift, last run, last backup."""
     import datetime as dt
@@ -50,11 +59,32 @@ def status(
     for row in rows:
         for problem in row.problems:
             console.say(f"  {told_of(row.environment, problem)}")
+        if row.freshness is not None:
+            for problem in row.freshness.problems:
+                console.say(f"  {told_of(row.environment, problem)}")
     if failed := [row for row in rows if row.exit_code]:
         from pgops.overview.overview import SomeFailedError
 
         raise SomeFailedError(rows, failed, now)
+    if exit_code:
+        _end_by_freshness(project, environments, rows, now)
     console.result({"environments": [row.as_dict(now) for row in rows]})
+
+
+def _end_by_freshness(
+    project: Project, environments: Sequence[Environment], rows: Sequence[Row], now: dt.datetime
+) -> None:
+    """End with 9 where backups are not as fresh as they have to be.
+
+    :raises UsageError: none of the environments has limits.
+    :raises StaleStatusError: an environment is beyond its limits, or nobody can tell.
+    """
+    from pgops.monitoring.check import refuse_without_limits
+    from pgops.overview.overview import StaleStatusError
+
+    refuse_without_limits(environments, project.file.name)
+    if any(row.is_stale for row in rows):
+        raise StaleStatusError(rows, now)
 
 
 def _line(row: Row, now: dt.datetime) -> list[object]:
@@ -62,7 +92,8 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
 
     backup = None
     if row.backup is not None:
-        backup = f"{human_age(row.backup_age(now) or 0.0)}, {row.backup.standing}"
+        late = ", STALE" if row.is_stale else ""
+        backup = f"{human_age(row.backup_age(now) or 0.0)}, {row.backup.standing}{late}"
     status = row.status
     if row.server is None or status is None:
         return [row.environment, row.missing, None, None, None, None, backup]

@@ -81,6 +81,7 @@ SESSION: Sequence[tuple[str, str]] = (
     ("backup.list", "backup.list"),
     ("backup.show", "backup.show"),
     ("backup.verify", "backup.verify"),
+    ("backup.check", "backup.check --env=dev"),
     ("backup.pin", 'backup.pin --reason="before the release"'),
     ("backup.prune", "backup.prune --dry-run"),
     ("restore.run", "restore --yes"),

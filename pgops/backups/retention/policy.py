@@ -7,8 +7,8 @@ backup is kept, for as many periods as have one. A backup stays when any rule wa
 One that is known to be damaged uses up no place: it takes none from a sound one. It may still hold what no
 other does, and a verification may have been wrong, so it stays as long as it would if it were sound.
 
-Never removed, whatever the policy: pinned ones, the newest verified one, and one that claims to be
-from the future, because then a clock is wrong and nothing that depends on age can be trusted.
+Never removed, whatever the policy: pinned ones, the newest verified one, the newest that was proven by
+restoring it, and one that claims to be from the future, because then a clock is wrong and nothing that depends on age can be trusted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Candidate:
     """What retention knows about a backup. ``time`` is aware: when its snapshot was taken.
 
     ``verified`` and ``damaged`` are what its newest proof says, both false where there is none. ``untrusted``: a key
-    signs here, and it is not signed with it.
+    signs here, and it is not signed with it. ``restored``: when it was last proven by restoring it, if it ever was.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Candidate:
     pinned: bool = False
     damaged: bool = False
     untrusted: bool = False
+    restored: dt.datetime | None = None
 
     @property
     def left_out(self) -> str:
@@ -176,4 +177,8 @@ def _protected(ordered: Sequence[Candidate], now: dt.datetime) -> dict[str, list
     )
     if newest_verified is not None:
         reasons[newest_verified.id].append("newest verified")
+    # With it would go the knowledge that restoring works, and how long it takes.
+    proven = [(each.restored, each.time, each.id) for each in ordered if each.restored and each.verified]
+    if proven:
+        reasons[max(proven)[2]].append("last proven by restoring")
     return reasons

@@ -23,7 +23,13 @@ def candidates(listing: Listing) -> list[Candidate]:
     """What retention decides about: whole backups. One whose manifest can't be read is left to a person."""
     return [
         Candidate(
-            each.id, each.manifest.started_at, each.verified, each.pinned, each.damaged, not each.trusted
+            each.id,
+            each.manifest.started_at,
+            each.verified,
+            each.pinned,
+            each.damaged,
+            not each.trusted,
+            max((proof.at for proof in each.proofs if proof.ok and proof.method == "restore"), default=None),
         )
         for each in listing.backups
     ]

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, load_environment, task
+from pgops.tasks.backup.check import check
 from pgops.terminal.messages import backup as words
 from pgops.terminal.progress import StepProgress
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pgops.backups.retention.prune import Pruned
     from pgops.environments import Environment
     from pgops.terminal.console import Console
+
+__all__ = ["check", "create", "list_", "pin", "prune", "show", "verify"]
 
 _WHICH = "id of the backup, its beginning or end, or `latest`"
 

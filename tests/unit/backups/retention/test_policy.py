@@ -221,3 +221,16 @@ def test_the_order_in_which_backups_are_found_does_not_matter(found: Sequence[Ca
     except RefusedError:
         with pytest.raises(RefusedError):
             decide(list(reversed(found)), keep, NOW)
+
+
+def test_the_last_one_that_was_proven_by_restoring_stays() -> None:
+    found = [
+        Candidate("old", NOW - dt.timedelta(days=30), True, restored=NOW - dt.timedelta(days=29)),
+        Candidate("older", NOW - dt.timedelta(days=40), True, restored=NOW - dt.timedelta(days=2)),
+        Candidate("new", NOW - dt.timedelta(days=1), True),
+    ]
+    decision = decide(found, Keep(last=1), NOW)
+    assert {each.candidate.id: each.reasons for each in decision.kept} == {
+        "new": ("newest verified", "last: number 1 of 1"),
+        "older": ("last proven by restoring",),
+    }
