@@ -1,11 +1,23 @@
 #!/bin/bash
 # Makes the image postgres:<major> from Debian's packages, for engines that can reach no image registry.
 #
-#   .ci/postgres-image.sh [17|15]     does nothing when the engine has that image already
+#   .ci/postgres-image.sh [17|15]                does nothing when the engine has that image already
+#   .ci/postgres-image.sh [17|15] pgbackrest     the image pgops-pgbackrest:<major>: with pgBackRest and an SSH server
 set -euo pipefail
 
 major=${1:-17}
-image=postgres:$major
+packages="postgresql-$major,postgresql-client-$major"
+case "${2:-}" in
+'') image=postgres:$major ;;
+pgbackrest)
+    image=pgops-pgbackrest:$major
+    packages+=,pgbackrest,openssh-server
+    ;;
+*)
+    echo "postgres-image: $2 is not known; known: pgbackrest" >&2
+    exit 2
+    ;;
+esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # shellcheck source=.ci/debian.sh
@@ -27,7 +39,7 @@ if docker image inspect "$image" >/dev/null 2>&1; then
     exit 0
 fi
 say "building $image from Debian $suite (about a minute)"
-root=$(debian_root "$suite" "postgresql-$major,postgresql-client-$major")
+root=$(debian_root "$suite" "$packages")
 trap 'rm -rf "$root"' EXIT
 
 # Debian makes a cluster of its own at installation; ours is made at the first start.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pgops.environments import (
     ComposeConnection,
     Environment,
@@ -16,6 +18,9 @@ from pgops.errors import ConfigurationError, PgopsError
 from pgops.postgres import Target, from_connection
 from pgops.runtime.variables import inherited
 from pgops.secrets.references import EnvSecret, FileSecret
+
+if TYPE_CHECKING:
+    from pgops.backups.pgbackrest import Stanza
 
 
 def target_for(environment: Environment) -> Target:
@@ -43,6 +48,20 @@ def target_for(environment: Environment) -> Target:
         environ=inherited(),
     )
     return compose_target(environment, spec)
+
+
+def stanza_for(environment: Environment) -> Stanza:
+    """pgBackRest's stanza of an environment whose backups it takes (``backups.pgbackrest`` is not ``None``).
+
+    Nothing is connected to before its first command.
+    """
+    # Imported here: most environments have none.
+    from pgops.backups.pgbackrest import Stanza
+    from pgops.local.reach import place_name, runner_for
+
+    settings = environment.backups.pgbackrest
+    assert settings is not None
+    return Stanza(settings, runner_for(settings), place_name(settings))
 
 
 def _refuse_unproven(environment: Environment, target: Target) -> None:

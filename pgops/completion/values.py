@@ -98,9 +98,11 @@ def _with_backups(line: Line) -> Environment:
 
 
 def _directory(environment: Environment) -> DirectoryRepository | None:
-    """Where the backups lie, if that is a directory; a bucket is not asked."""
+    """Where the backups lie, if that is a directory; a bucket or pgBackRest is not asked."""
     from pgops.backups.repository.directory import DirectoryRepository
 
+    if environment.backups.pgbackrest is not None:
+        return None
     scheme, _, path = environment.backups.store.url.partition(":")
     return DirectoryRepository(Path(path.removeprefix("//")), environment.name) if scheme == "file" else None
 

@@ -22,6 +22,7 @@ from pgops.environments.model import (
     RehearsalPolicy,
     Timeouts,
 )
+from pgops.environments.pgbackrest import read_pgbackrest
 from pgops.environments.places import one_database, place_of
 from pgops.environments.spec import ENVIRONMENT
 from pgops.environments.stores import read_stores
@@ -245,6 +246,7 @@ class Builder:
             jobs=backups["jobs"].value if "jobs" in backups else 0,
             max_age=backups["max_age"].value if "max_age" in backups else None,
             prove_every=backups["prove_every"].value if "prove_every" in backups else None,
+            pgbackrest=read_pgbackrest(layers, self._walker),
         )
 
     def _alembic(self, settings: Layer) -> AlembicSettings:

@@ -148,11 +148,27 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class PgBackRest:
+    """pgBackRest's backups of a cluster, and where it runs: by ``ssh``, in a ``container``, or on this machine.
+
+    ``user`` is as whom it runs there, ``config`` its configuration file there, ``recovery`` the directory there
+    that recovered clusters are made in; ``None`` for what follows from the rest.
+    """
+
+    stanza: str
+    ssh: str | None = None
+    container: str | None = None
+    user: str | None = None
+    config: str | None = None
+    recovery: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BackupPolicy:
     """``jobs`` 0 means: as many as there are processors, at most 4.
 
     ``max_age``: how many seconds old the newest good backup may be; ``prove_every``: how many may have passed since one
-    was proven by restoring it. ``None``: nobody looks.
+    was proven by restoring it. ``None``: nobody looks. ``pgbackrest``: it takes the backups, not pg_dump.
     """
 
     store: Store
@@ -161,6 +177,7 @@ class BackupPolicy:
     jobs: int = 0
     max_age: float | None = None
     prove_every: float | None = None
+    pgbackrest: PgBackRest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
     for each in fields(backups.keep):
         value = getattr(backups.keep, each.name)
         yield f"backups.keep.{each.name}", f"{value:g}s" if isinstance(value, float) else _shown(value)
+    if backups.pgbackrest is not None:
+        yield "backups.engine", "pgbackrest"
+        yield "backups.stanza", backups.pgbackrest.stanza
+        for each in fields(backups.pgbackrest)[1:]:
+            yield f"backups.reach.{each.name}", _shown(getattr(backups.pgbackrest, each.name))
     yield "backups.required_before", _shown(backups.required_before)
     yield "backups.jobs", _shown(backups.jobs)
     for name in ("max_age", "prove_every"):

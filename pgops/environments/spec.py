@@ -112,6 +112,36 @@ TIMEOUTS = Record(
     ),
 )
 
+REACH = Record(
+    "reach",
+    (
+        Field(
+            "ssh",
+            Text("a destination of ssh", r"[^-\s][^\s]*"),
+            "by OpenSSH: a host, user@host, or a Host of ~/.ssh/config",
+        ),
+        Field("container", WORD, "in a container that runs in the Docker engine: its name or id"),
+        Field(
+            "user",
+            Text("the name of a user", r"[A-Za-z_][A-Za-z0-9_.-]*"),
+            "as whom pgBackRest runs there: by runuser where we are root, else by sudo without a question",
+            "in a container postgres, else who we are there",
+        ),
+        Field(
+            "config",
+            Text("an absolute path there", r"/[^\x00\r\n]*"),
+            "pgBackRest's configuration file there",
+            "its own",
+        ),
+        Field(
+            "recovery",
+            Text("an absolute path there", r"/[^\x00\r\n]*"),
+            "directory there below which a recovered cluster gets one of its own; not with `container`",
+            "the one that the cluster's own data directory is in",
+        ),
+    ),
+)
+
 BACKUPS = Record(
     "backups",
     (
@@ -121,6 +151,18 @@ BACKUPS = Record(
             "where backups live: a name from `stores`",
             "the only store",
         ),
+        Field(
+            "engine",
+            Choice(("dump", "pgbackrest")),
+            "what takes backups: pg_dump, of this database; or pgBackRest, of the whole cluster, kept in its own repositories by its own retention",
+            "dump",
+        ),
+        Field(
+            "stanza",
+            Text("the name of a stanza", r"[A-Za-z0-9][A-Za-z0-9._-]*"),
+            "pgBackRest's name of the cluster; with `engine: pgbackrest`",
+        ),
+        Field("reach", REACH, "where pgBackRest runs; with `engine: pgbackrest`", "this machine"),
         Field("keep", KEEP, "retention; the rules are ORed, without any nothing is pruned"),
         Field(
             "required_before",

@@ -10,10 +10,10 @@ from pgops.backups.repository import Repository, load, newest_first, open_reposi
 from pgops.backups.repository.origin import Origin, origin_at, origin_of
 from pgops.environments import Environment
 from pgops.errors import ExitCode, PgopsError, UsageError, VerificationError
-from pgops.monitoring.freshness import Freshness, Limits, Taken, freshness
+from pgops.monitoring.freshness import Freshness, Limits, Restore, Taken, freshness
 from pgops.postgres import DatabaseError, redact
 from pgops.runtime.threads import TooLateError, each_within
-from pgops.targets import target_for
+from pgops.targets import stanza_for, target_for
 from pgops.units import one_line
 
 TIMEOUT = 90.0
@@ -92,7 +92,9 @@ def judged(environment: Environment, origin: Origin | None, *, now: dt.datetime,
         found = freshness(
             environment.name,
             limits_of(environment),
-            _taken(open_repository(environment), origin, now, notes),
+            _taken_by_pgbackrest(environment)
+            if environment.backups.pgbackrest is not None
+            else _taken(open_repository(environment), origin, now, notes),
             now,
         )
     except PgopsError as error:
@@ -112,6 +114,20 @@ def unknown(
     :param code: the exit code of that.
     """
     return Freshness(environment.name, limits_of(environment), now, unknown=said, exit_code=int(code))
+
+
+def _taken_by_pgbackrest(environment: Environment) -> Iterator[Taken]:
+    """The stanza's backups, newest first; a proof that found damage or broken pages makes one no success."""
+    for each in reversed(stanza_for(environment).info().backups):
+        proof = each.proof
+        flawed = each.page_errors or (proof is not None and not proof.ok)
+        restores = [proof] if proof is not None and proof.method == "restore" else []
+        yield Taken(
+            each.id,
+            each.started_at,
+            each.standing if flawed else "",
+            tuple(Restore(found.at, found.seconds, found.ok) for found in restores),
+        )
 
 
 def _taken(

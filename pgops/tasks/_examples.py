@@ -73,6 +73,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "backup.create": [
         ("backup", "the default environment"),
         ("backup --env=prod --dry-run", "what would be dumped, with which tools"),
+        ("backup --env=prod --type=full", "where pgBackRest takes the backups"),
     ],
     "backup.list": [("backup.list --env=prod", "oldest first")],
     "backup.show": [

@@ -12,6 +12,8 @@ from pgops.terminal.messages import backup as words
 from pgops.terminal.progress import StepProgress
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from pgops.backups.repository import Backup, Repository
     from pgops.backups.retention.prune import Pruned
     from pgops.environments import Environment
@@ -23,13 +25,18 @@ _WHICH = "id of the backup, its beginning or end, or `latest`"
 
 
 @task(
-    default=True, help={"dry_run": "say what would be dumped, with which tools and where to; write nothing"}
+    default=True,
+    help={
+        "dry_run": "say what would be dumped, with which tools and where to; write nothing",
+        "type_": "full, diff or incr: of an environment whose backups pgBackRest takes",
+    },
 )
 def create(
     context: Context,
     console: Console,
     *,
     env: str | None = None,
+    type_: str | None = None,
     dry_run: bool = False,
     lock_wait: float = 30.0,
     json: bool = False,
@@ -41,6 +48,10 @@ def create(
     from pgops.targets import target_for
 
     environment = load_environment(context, env)
+    if physical := _physical(environment):
+        physical.create(console, environment, kind=type_, dry_run=dry_run)
+        return
+    _refuse_type(environment, type_)
     target = target_for(environment)
     repository = open_repository(environment)
     sources = tool_sources()
@@ -69,6 +80,26 @@ def create(
             "not_removed": pruned.failed,
         }
     )
+
+
+def _physical(environment: Environment) -> ModuleType | None:
+    """The tasks over pgBackRest, where it takes the environment's backups."""
+    if environment.backups.pgbackrest is None:
+        return None
+    from pgops.tasks.backup import physical
+
+    return physical
+
+
+def _refuse_type(environment: Environment, given: str | None) -> None:
+    from pgops.errors import UsageError
+
+    if given is not None:
+        raise UsageError(
+            f"--type={given}: backups of {environment.name} are dumps, and each is a whole one",
+            untouched="nothing was touched",
+            hint="leave --type out; backups: {engine: pgbackrest} in environments.yaml has full, diff and incr",
+        )
 
 
 def _retain(console: Console, environment: Environment, repository: Repository, made: Backup) -> Pruned:
@@ -110,6 +141,9 @@ def list_(context: Context, console: Console, *, env: str | None = None, json: b
     from pgops.completion.remembered import remember_backups
 
     environment = load_environment(context, env)
+    if physical := _physical(environment):
+        physical.list_(console, environment)
+        return
     repository = open_repository(environment)
     found = listing(repository)
     remember_backups(environment, found.backups, os.environ)
@@ -155,6 +189,9 @@ def show(
     from pgops.tasks.backup.select import here, select_backup
 
     environment = load_environment(context, env)
+    if physical := _physical(environment):
+        physical.show(console, environment, backup)
+        return
     found = select_backup(console, open_repository(environment), backup, here(console, environment))
     words.show(console, found)
     console.result({"backup": found.as_json(), "manifest": found.manifest.as_json()})
@@ -186,6 +223,9 @@ def verify(
     from pgops.units import human_seconds
 
     environment = load_environment(context, env)
+    if physical := _physical(environment):
+        physical.verify(console, environment, backup, restore=restore, on=on)
+        return
     repository = open_repository(environment)
     found = select_backup(console, repository, backup, here(console, environment))
     console.say(f"{found.manifest.environment}: {found.path}")
@@ -234,6 +274,8 @@ def prune(
     from pgops.terminal.confirmation import Effect, required_answer
 
     environment = load_environment(context, env)
+    if physical := _physical(environment):
+        physical.refuse_retention(environment, "backup.prune")
     repository = open_repository(environment)
     found, others = only_of(listing(repository), origin_at(target_for(environment)))
     decision = decide(candidates(found), environment.backups.keep, dt.datetime.now(dt.UTC))
@@ -300,6 +342,8 @@ def pin(
     from pgops.tasks.backup.select import here, select_backup
 
     environment = load_environment(context, env)
+    if physical := _physical(environment):
+        physical.refuse_retention(environment, "backup.pin")
     repository = open_repository(environment)
     found = select_backup(console, repository, backup, here(console, environment))
     if remove:

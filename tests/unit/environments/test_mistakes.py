@@ -225,3 +225,20 @@ def test_a_url_with_a_password_is_not_repeated(wrong: Wrong) -> None:
     ):
         found = wrong(line)
         assert found and SECRET not in "\n".join(found)
+
+
+def test_pgbackrest_and_what_goes_with_it(wrong: Wrong) -> None:
+    assert wrong(HOST + "backups: {engine: pgbackrest}\n") == [
+        "8:15: environments.a.backups.engine: pgbackrest needs `stanza`, its name of the cluster, beside it"
+    ]
+    assert wrong(HOST + "backups: {stanza: app}\n") == [
+        "8:15: environments.a.backups.stanza: goes with engine: pgbackrest only"
+    ]
+    both = "reach: {ssh: db.example.com, container: db-1}"
+    assert wrong(HOST + f"backups: {{engine: pgbackrest, stanza: app, {both}}}\n") == [
+        "8:56: environments.a.backups.reach.ssh: ssh and container do not go together"
+    ]
+    # An option of ssh is no destination.
+    assert (
+        len(wrong(HOST + "backups: {engine: pgbackrest, stanza: app, reach: {ssh: -oProxyCommand=x}}\n")) == 1
+    )

@@ -1,0 +1,116 @@
+"""What the tasks say of pgBackRest's backups: what would be done, what was made, what is there."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgops.backups.manifest.manifest import Proof
+    from pgops.backups.pgbackrest import PhysicalBackup, Stanza
+    from pgops.backups.pgbackrest.backup import PhysicalProof, StanzaInfo
+    from pgops.environments import Environment
+    from pgops.terminal.console import Console
+
+TYPES = {"full": "full", "diff": "differential", "incr": "incremental"}
+
+
+def planned(console: Console, stanza: Stanza, info: StanzaInfo, kind: str | None) -> None:
+    """What a dry run would have done."""
+    wanted = TYPES[kind] if kind else ("incremental" if info.backups else "full")
+    after = f", after {info.backups[-1].id}" if info.backups else ""
+    console.say(f"would take {'an' if wanted == 'incremental' else 'a'} {wanted} backup{after}")
+    console.say(
+        f"on {stanza.place}: {' '.join(stanza.command('backup', *([f'--type={kind}'] if kind else [])))}"
+    )
+    if info.backup_running:
+        console.warn("a backup of this stanza is running now")
+
+
+def made(console: Console, backup: PhysicalBackup, warnings: Sequence[str]) -> None:
+    """What was made, and where it is."""
+    from pgops.units import human_bytes, human_seconds
+
+    for warning in warnings:
+        console.warn(warning)
+    took = (backup.finished_at - backup.started_at).total_seconds()
+    console.say(
+        f"backup {backup.id}: {TYPES[backup.type]}, cluster of {human_bytes(backup.bytes)}, "
+        f"{human_bytes(backup.added_bytes)} added in {human_seconds(took)}; its WAL is in the archive, "
+        "it was not read back (backup.verify)"
+    )
+    console.say(backup.path)
+
+
+def listed(console: Console, environment: Environment, stanza: Stanza, info: StanzaInfo) -> None:
+    """Backups, oldest first, and what WAL there is."""
+    from pgops.units import human_bytes, human_seconds
+
+    now = dt.datetime.now(dt.UTC)
+    if not info.backups:
+        console.say(f"{environment.name} has no backup in {stanza.url}")
+    else:
+        console.table(
+            ["backup", "age", "size", "added", "revision", "proof", "repo"],
+            [
+                [
+                    each.id,
+                    human_seconds((now - each.started_at).total_seconds()),
+                    human_bytes(each.bytes),
+                    human_bytes(each.added_bytes),
+                    list(each.heads),
+                    each.standing,
+                    str(each.repository),
+                ]
+                for each in info.backups
+            ],
+        )
+    for archive in info.archives:
+        console.say(
+            f"WAL in repo{archive.repository}, {archive.id}: "
+            + (f"{archive.min} to {archive.max}" if archive.max else "none")
+        )
+    if info.backup_running:
+        console.say("a backup is running now")
+
+
+def show(console: Console, environment: Environment, found: PhysicalBackup) -> None:
+    """Everything about one backup."""
+    from pgops.backups.pgbackrest.backup import COMMIT
+    from pgops.units import human_bytes, human_seconds, human_time
+
+    proof = found.proof
+    facts: list[tuple[str, object]] = [
+        ("backup", found.id),
+        ("type", TYPES[found.type] + (f", rests on {found.prior}" if found.prior else "")),
+        ("path", found.path),
+        ("environment", environment.name),
+        ("server", f"PostgreSQL {found.server_version}, cluster {found.system_identifier}"),
+        ("started", human_time(found.started_at)),
+        ("took", human_seconds((found.finished_at - found.started_at).total_seconds())),
+        ("revision", list(found.heads)),
+        ("commit", found.annotations.get(COMMIT)),
+        (
+            "size",
+            f"cluster {human_bytes(found.bytes)}; in the repository {human_bytes(found.repository_bytes)}, "
+            f"{human_bytes(found.added_bytes)} of it added",
+        ),
+        ("WAL", f"{found.wal_start} to {found.wal_stop} ({found.lsn_start} to {found.lsn_stop})"),
+        (
+            "proof",
+            found.standing
+            + (f" in {human_seconds(proof.seconds)}: {proof.details}" if proof and proof.details else ""),
+        ),
+    ]
+    console.table(["", ""], facts)
+    for problem in proof.problems if proof else ():
+        console.warn(problem)
+
+
+def as_proof(proof: PhysicalProof, backup: str) -> Proof:
+    """The same in the words of a dump's verification."""
+    from pgops.backups.manifest.manifest import Proof
+
+    return Proof(proof.method, proof.at, proof.seconds, proof.problems, backup=backup)

@@ -1,0 +1,212 @@
+"""A PostgreSQL with pgBackRest in a container, as its operator sees it: a running cluster, a stanza, an archive."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import secrets
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+import pytest
+
+from pgops import postgres
+from pgops.environments import PgBackRest
+from pgops.postgres import Target
+from pgops.secrets.references import LiteralSecret, Secret
+
+IMAGE = "pgops-pgbackrest:17"
+STANZA = "app"
+DATA = "/var/lib/postgresql/data"
+REPOSITORY = "/var/lib/pgbackrest"
+ARCHIVING: Mapping[str, str] = {
+    "archive_mode": "on",
+    "archive_command": f"pgbackrest --stanza={STANZA} archive-push %p",
+    "wal_level": "replica",
+    "fsync": "off",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """``container`` runs the server; ``target`` is its superuser's, on the database ``app``."""
+
+    container: Any = field(repr=False)
+    target: Target
+
+    @property
+    def name(self) -> str:
+        return str(self.container.name)
+
+    @property
+    def settings(self) -> PgBackRest:
+        return PgBackRest(STANZA, container=self.name)
+
+    def shell(self, script: str, *, user: str = "postgres", fails: bool = False) -> str:
+        """Run a script in the container and give what it printed."""
+        code, said = self.container.exec_run(["bash", "-c", script], user=user)
+        text: str = said.decode("utf-8", "replace")
+        assert (code != 0) is fails, text
+        return text
+
+    def pgbackrest(self, *arguments: str) -> str:
+        return self.shell(" ".join(["pgbackrest", f"--stanza={STANZA}", *arguments]))
+
+    def sql(self, statement: str) -> Any:
+        """Run one statement; its first value, or ``None``."""
+        with postgres.connected(self.target) as connection:
+            return postgres.fetch_value(connection, statement)
+
+    def execute(self, *statements: str) -> None:
+        with postgres.connected(self.target) as connection:
+            for each in statements:
+                postgres.execute(connection, each)
+
+    def archived(self) -> None:
+        """End the segment that is being written and wait until it is in the archive."""
+        segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())")
+        deadline = time.monotonic() + 30
+        while (self.sql("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver")) < segment:
+            assert time.monotonic() < deadline, f"{segment} was not archived"
+            time.sleep(0.05)
+
+    def put(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Write a file in the container."""
+        put_file(self.container, path, text, mode=mode)
+
+
+def put_file(container: Any, path: str, text: str, *, mode: int = 0o644) -> None:
+    data = text.encode()
+    directory, _, name = path.rpartition("/")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(data), mode
+        tar.addfile(entry, io.BytesIO(data))
+    assert container.put_archive(directory, packed.getvalue())
+
+
+def configuration(repository: Mapping[str, str] | None = None) -> str:
+    """pgbackrest.conf with one repository; ``repository`` replaces or adds settings."""
+    settings = {
+        "repo1-path": REPOSITORY,
+        "repo1-retention-full": "9",
+        "start-fast": "y",
+        "compress-type": "lz4",
+        "process-max": "2",
+        "archive-timeout": "20",
+        **(repository or {}),
+    }
+    lines = ["[global]", *(f"{key}={value}" for key, value in settings.items())]
+    return "\n".join([*lines, f"[{STANZA}]", f"pg1-path={DATA}", ""])
+
+
+@contextlib.contextmanager
+def running_cluster(
+    *,
+    repository: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    initdb: str = "",
+    tmpfs: Mapping[str, str] | None = None,
+    host_network: bool = False,
+) -> Iterator[Cluster]:
+    """A cluster with an archive and a stanza, no backup yet.
+
+    :param repository: settings of pgbackrest.conf.
+    :param settings: of PostgreSQL.
+    :param initdb: more arguments for initdb.
+    :param tmpfs: directories in memory, with their options.
+    :param host_network: whether it is on this machine's network, to reach servers of the test.
+    """
+    password = secrets.token_hex(8)
+    given = {**ARCHIVING, **(settings or {})}
+    with contextlib.closing(docker.from_env(timeout=120)) as engine:
+        if not engine.images.list(IMAGE):
+            reason = f"there is no image {IMAGE}: .ci/postgres-image.sh 17 pgbackrest makes it"
+            if os.environ.get("PGOPS_TEST_REQUIRE_DOCKER"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        volumes = {} if tmpfs and REPOSITORY in tmpfs else {REPOSITORY: {}}
+        config = engine.api.create_host_config(
+            port_bindings=None if host_network else {5432: ("127.0.0.1",)},
+            network_mode="host" if host_network else None,
+            tmpfs=dict(tmpfs or {}),
+        )
+        port = _free_port() if host_network else 5432
+        made = engine.api.create_container(
+            IMAGE,
+            command=["postgres", f"-cport={port}", *(f"-c{key}={value}" for key, value in given.items())],
+            name=f"pgops-test-pgbackrest-{secrets.token_hex(4)}",
+            environment={
+                "POSTGRES_PASSWORD": password,
+                "POSTGRES_DB": "app",
+                "POSTGRES_INITDB_ARGS": f"--no-sync {initdb}",
+            },
+            labels={"pgops.test": "pgbackrest"},
+            volumes=list(volumes),
+            host_config=config,
+        )
+        container = engine.containers.get(made["Id"])
+        try:
+            extra = {"pg1-port": str(port)} if host_network else {}
+            text = configuration(repository) + "".join(f"{key}={value}\n" for key, value in extra.items())
+            put_file(container, "/etc/pgbackrest.conf", text)
+            container.start()
+            if not host_network:
+                container.reload()
+                port = int(container.ports["5432/tcp"][0]["HostPort"])
+            target = Target(
+                environment="test",
+                host="127.0.0.1",
+                port=port,
+                dbname="app",
+                user="postgres",
+                password=LiteralSecret(Secret(password)),
+                sslmode="disable",
+            )
+            postgres.wait_until_ready(target, 60)
+            cluster = Cluster(container, target)
+            cluster.shell(f"chown postgres: {REPOSITORY} && chmod 750 {REPOSITORY}", user="root")
+            cluster.pgbackrest("stanza-create")
+            yield cluster
+        finally:
+            container.remove(v=True, force=True)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def on_database(cluster: Cluster, dbname: str) -> Target:
+    """The same server, another database."""
+    return dataclasses.replace(cluster.target, dbname=dbname)
+
+
+def environments_yaml(cluster: Cluster, *, more: str = "") -> str:
+    """One environment, staging, whose backups pgBackRest takes; its password is in TEST_PASSWORD."""
+    target = cluster.target
+    return f"""version: 1
+default: staging
+environments:
+  staging:
+    host: {target.host}
+    port: {target.port}
+    dbname: {target.dbname}
+    user: {target.user}
+    password: {{env: TEST_PASSWORD}}
+    protected: false
+    backups:
+      engine: pgbackrest
+      stanza: {STANZA}
+      reach: {{container: {cluster.name}}}
+{more}"""
