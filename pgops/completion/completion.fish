@@ -48,7 +48,7 @@ function __pgops_complete
     end
     set -l candidates
     switch "$flag"
-        case --env -e --from --on --confirm --backup --to --since --base-revision --accept-hazard --table --schema --database --shell --server
+        case --env -e --from --on --confirm --backup --to --since --sizes-of --fail-on --base-revision --accept-hazard --table --schema --database --shell --server
             set candidates ($program[1] -P -m pgops.completion.values $flag $start $words[2..-1] 2>/dev/null)
     end
     if test (count $candidates) -gt 0

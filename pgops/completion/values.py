@@ -116,6 +116,11 @@ def _revisions(line: Line) -> Iterator[str]:
     yield from history.revisions
 
 
+def _since(line: Line) -> Iterable[str]:
+    # Of migrate.lint it is a branch or a commit, which git's own completion knows better.
+    return () if "migrate.lint" in line.words else _revisions(line)
+
+
 def _targets(line: Line) -> Iterator[str]:
     yield from ("heads", "base")
     yield from _revisions(line)
@@ -170,7 +175,9 @@ VALUES: Mapping[str, Callable[[Line], Iterable[str]]] = {
     "--confirm": _environments_without_aliases,
     "--backup": _backups,
     "--to": _targets,
-    "--since": _revisions,
+    "--since": _since,
+    "--sizes-of": _environments,
+    "--fail-on": lambda _line: ("block", "warning", "never"),
     "--base-revision": _revisions,
     "--accept-hazard": _rules,
     "--table": _tables,

@@ -40,6 +40,12 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("migrate.plan --env=prod", "what would run there; only reads"),
         ("migrate.plan --sql > plan.sql", "its SQL, whole"),
         ("migrate.plan --exit-code", "ends with 4 where something is pending"),
+        ("migrate.plan --env=prod --markdown=plan.md", "for a comment on the pull request"),
+    ],
+    "migrate.lint": [
+        ("migrate.lint --since=origin/main", "what this branch adds; ends with 7 where it may hurt"),
+        ("migrate.lint --since=origin/main --sizes-of=prod", "with the sizes of production's tables"),
+        ("migrate.lint --since=HEAD~1 --sarif=lint.sarif", "for code scanning"),
     ],
     "migrate.rehearse": [
         ("migrate.rehearse --env=prod", "on its newest proven backup; the target is only read"),

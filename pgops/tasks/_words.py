@@ -142,6 +142,10 @@ class _Task:
         if equals:
             self._set(argument, flag, given=value)
             return words[1:]
+        if argument.optional:
+            # A word behind it is another task, never its value.
+            self._set(argument, flag, given=True)
+            return words[1:]
         self._set(argument, flag, given=self._value_after(argument, flag, words))
         return words[2:]
 
@@ -188,7 +192,7 @@ class _Task:
                 f"{flag} has an empty value; {_spelled(argument)}={_placeholder(argument)}, or leave it out"
             )
         self._given[id(argument)] = flag
-        argument.set_value(given, cast=argument.takes_value)
+        argument.set_value(given, cast=argument.takes_value and given is not True)
 
     def _no_flag(self, flag: str, typed: str | None = None) -> UsageError:
         """A flag that the task doesn't have: Invoke's own, one mistyped, or one of nobody."""

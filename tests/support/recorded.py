@@ -70,6 +70,7 @@ SESSION: Sequence[tuple[str, str]] = (
     ("db.status", "db.status"),
     ("db.url", "db.url"),
     ("migrate.plan", "migrate.plan --to=3f1c8a52b7d4"),
+    ("migrate.lint", "migrate.lint"),
     ("migrate.upgrade", "migrate"),
     ("migrate.status", "migrate.status --env=dev"),
     ("migrate.history", "migrate.history"),

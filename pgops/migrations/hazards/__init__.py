@@ -13,11 +13,22 @@ from types import MappingProxyType
 from pgops.environments import HazardSettings
 from pgops.migrations.hazards import judge, plan, sessions, traced
 from pgops.migrations.hazards.hazard import Hazard
+from pgops.migrations.hazards.known import Known, ListedSizes, LiveTarget
 from pgops.migrations.hazards.observed import Trace
 from pgops.migrations.hazards.rules import CLAIMED, RULES, Level
 from pgops.postgres import Connection
 
-__all__ = ["CLAIMED", "RULES", "Hazard", "Level", "find", "find_traced"]
+__all__ = [
+    "CLAIMED",
+    "RULES",
+    "Hazard",
+    "Known",
+    "Level",
+    "ListedSizes",
+    "find",
+    "find_traced",
+    "find_unconnected",
+]
 
 
 def find(
@@ -38,13 +49,32 @@ def find(
     :raises PgopsError: squawk is missing or gave nothing.
     """
     # Here, because the judging modules make Hazards.
-    planned = plan.read(connection, sql_by_revision, unreadable)
+    known = LiveTarget(connection)
+    planned = plan.read(known, sql_by_revision, unreadable)
     found = [
-        *judge.judge(connection, planned, settings),
+        *judge.judge(known, planned, settings),
         *sessions.judge(connection, planned, lock_timeout),
     ]
     order = {revision: place for place, revision in enumerate({**sql_by_revision, **unreadable})}
     found.sort(key=lambda hazard: (order.get(hazard.revision, -1), hazard.line))
+    return [hazard for hazard in found if hazard.rule not in settings.exclude]
+
+
+def find_unconnected(
+    known: Known,
+    sql_by_revision: Mapping[str, str],
+    settings: HazardSettings,
+    *,
+    unreadable: Mapping[str, str] = MappingProxyType({}),
+) -> list[Hazard]:
+    """The hazards of a plan that its SQL and its tables tell; sessions and replicas are nobody's here.
+
+    :param known: of the tables.
+    :raises PgopsError: squawk is missing or gave nothing.
+    """
+    found = list(judge.judge(known, plan.read(known, sql_by_revision, unreadable), settings))
+    order = {revision: place for place, revision in enumerate({**sql_by_revision, **unreadable})}
+    found.sort(key=lambda hazard: (order[hazard.revision], hazard.line))
     return [hazard for hazard in found if hazard.rule not in settings.exclude]
 
 

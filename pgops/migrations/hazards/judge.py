@@ -10,6 +10,7 @@ from pgops.environments import HazardSettings
 from pgops.migrations.hazards import attaching, live, partitions, sql, squawk
 from pgops.migrations.hazards.columns import only_widens, planned_type, proven_not_null
 from pgops.migrations.hazards.hazard import Hazard
+from pgops.migrations.hazards.known import Known
 from pgops.migrations.hazards.plan import Plan
 from pgops.migrations.hazards.rules import (
     ATTACHING,
@@ -20,7 +21,6 @@ from pgops.migrations.hazards.rules import (
     Rule,
 )
 from pgops.migrations.hazards.sql import Name, Statement
-from pgops.postgres import Connection
 from pgops.units import human_bytes, human_seconds
 
 _FROM_SQUAWK_ON_ITS_OWN = "constraint-missing-not-valid"
@@ -31,7 +31,7 @@ _SERIAL = frozenset(["serial", "bigserial", "smallserial", "serial4", "serial8",
 _INSTANT = 0.05
 
 
-def judge(connection: Connection, plan: Plan, settings: HazardSettings) -> Iterator[Hazard]:
+def judge(known: Known, plan: Plan, settings: HazardSettings) -> Iterator[Hazard]:
     """The hazards of the plan's statements."""
     for revision, line, why in plan.unseen:
         yield Hazard(
@@ -61,7 +61,7 @@ def judge(connection: Connection, plan: Plan, settings: HazardSettings) -> Itera
             )
         for name in sorted(_sorted_out(names, statement)):
             if name in STATEMENT_RULES:
-                yield from _weigh(connection, plan, place, STATEMENT_RULES[name], settings)
+                yield from _weigh(known, plan, place, STATEMENT_RULES[name], settings)
 
 
 def _own(plan: Plan, place: int) -> Iterator[str]:
@@ -109,9 +109,7 @@ def _sorted_out(names: set[str], statement: Statement) -> set[str]:
     return names
 
 
-def _weigh(
-    connection: Connection, plan: Plan, place: int, rule: Rule, settings: HazardSettings
-) -> Iterator[Hazard]:
+def _weigh(known: Known, plan: Plan, place: int, rule: Rule, settings: HazardSettings) -> Iterator[Hazard]:
     """One finding for each table that the statement changes."""
     statement = plan.statements[place]
     touched, fresh = plan.touched[place], plan.fresh[place]
@@ -133,7 +131,8 @@ def _weigh(
         rule = BESIDE_DEFAULT_PARTITION if beside else of_partition
         state = plan.states.get(name)
         if state is None:
-            yield _hazard(rule, "warning", statement, name, None, " (not in the target now)")
+            unknown: Level = "block" if known.absent_blocks else "warning"
+            yield _hazard(rule, unknown, statement, name, None, f" ({known.absent})", known.absent_for)
             continue
         if not state.has_rows:
             yield _hazard(rule, "note", statement, name, state, " (empty)")
@@ -142,24 +141,25 @@ def _weigh(
         if rule.name == "unbatched-write" and level == "block" and statement.has("where"):
             level = "warning"
         hazard = _hazard(rule, level, statement, name, state, "")
-        yield _spared(connection, plan, place, hazard, name, state)
+        yield _spared(known, plan, place, hazard, name, state)
     if touched or fresh or statement.starts("drop", "schema") or rule.name == ATTACHING:
         return
     if sql.indexes(statement):
-        yield _hazard(rule, "warning", statement, None, None, " (the index is not in the target now)")
+        unknown = "block" if known.absent_blocks else "warning"
+        yield _hazard(rule, unknown, statement, None, None, f" (of the index: {known.absent})")
     else:
         # REINDEX DATABASE and the like name no table and touch all of them.
         yield _hazard(rule, "block", statement, None, None, "")
 
 
 def _spared(
-    connection: Connection, plan: Plan, place: int, hazard: Hazard, name: Name, state: live.TableState
+    known: Known, plan: Plan, place: int, hazard: Hazard, name: Name, state: live.TableState
 ) -> Hazard:
     """The finding, or a note in its place where PostgreSQL has less to do than it looks."""
     statement = plan.statements[place]
     if hazard.rule == "changing-column-type" and (changed := planned_type(statement)) is not None:
         column, wanted = changed
-        now = live.column_types(connection, state.oid).get(column)
+        now = known.column_types(state).get(column)
         if now is not None and not statement.has("using") and only_widens(now, wanted):
             return replace(
                 hazard,
@@ -167,7 +167,7 @@ def _spared(
                 message=f"{column} of {state.name} goes from {now} to {wanted}: nothing is rewritten; ACCESS EXCLUSIVE for an instant",
             )
     if hazard.rule == "adding-not-nullable-field":
-        checks = live.not_null_checks(connection, state.oid)
+        checks = known.not_null_checks(state)
         if proven_not_null(statement, plan.earlier_on(place, state), checks):
             return replace(
                 hazard,
@@ -175,7 +175,7 @@ def _spared(
                 message=f"a validated CHECK spares SET NOT NULL the reading of {state.name}; ACCESS EXCLUSIVE for an instant",
             )
     if hazard.rule == ATTACHING:
-        return attaching.weighed(connection, plan, place, hazard, name, state)
+        return attaching.weighed(known, plan, place, hazard, name, state)
     return hazard
 
 
@@ -186,6 +186,7 @@ def _hazard(
     name: Name | None,
     state: live.TableState | None,
     remark: str,
+    how_long: str | None = None,
 ) -> Hazard:
     facts = facts_of(statement, name)
     shown = facts["sql_table"] if state is None else state.name
@@ -194,7 +195,8 @@ def _hazard(
         text += f" (about {state.rows:,} rows, {human_bytes(state.bytes)})"
     if rule.blocked:
         seconds = rule.cost.seconds(state.bytes) if state is not None else 0.0
-        text += f"; {rule.lock} blocks {rule.blocked} {span(rule, seconds)}"
+        lasts = how_long if how_long and rule.cost is not Cost.INSTANT else span(rule, seconds)
+        text += f"; {rule.lock} blocks {rule.blocked} {lasts}"
     return Hazard(
         rule.name,
         level,

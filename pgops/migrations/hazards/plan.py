@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgops.migrations.hazards import live, partitions, sql
+from pgops.migrations.hazards.known import Known
 from pgops.migrations.hazards.sql import Name, Statement
-from pgops.postgres import Connection, server_facts
-from pgops.postgres.names import current_schema
 
 
 @dataclass(slots=True)
@@ -25,7 +24,7 @@ class Plan:
     fresh: list[list[Name]] = field(default_factory=list)
     defaults: dict[int, Name] = field(default_factory=dict)
     unseen: list[tuple[str, int, str]] = field(default_factory=list)
-    states: dict[Name, live.TableState] = field(default_factory=dict)
+    states: Mapping[Name, live.TableState] = field(default_factory=dict)
     version: str = ""
 
     def earlier_on(self, place: int, table: live.TableState) -> list[Statement]:
@@ -42,8 +41,8 @@ class Plan:
         return found
 
 
-def read(connection: Connection, sql_by_revision: Mapping[str, str], unreadable: Mapping[str, str]) -> Plan:
-    """Take the plan's SQL apart and look its tables up in the target."""
+def read(known: Known, sql_by_revision: Mapping[str, str], unreadable: Mapping[str, str]) -> Plan:
+    """Take the plan's SQL apart and look its tables up."""
     plan = Plan()
     plan.unseen = [
         (revision, 0, f"not all of its SQL is known before it runs ({why})")
@@ -57,22 +56,21 @@ def read(connection: Connection, sql_by_revision: Mapping[str, str], unreadable:
                 plan.statements.append(statement)
     if not plan.statements:
         return plan
-    facts = server_facts(connection)
-    plan.version = f"{facts.major}.{facts.version_num % 10_000}"
-    _follow_names(connection, plan)
-    plan.states = live.table_states(connection, {name for names in plan.touched for name in names})
+    plan.version = known.version
+    _follow_names(known, plan)
+    plan.states = known.table_states({name for names in plan.touched for name in names})
     return plan
 
 
-def _follow_names(connection: Connection, plan: Plan) -> None:
+def _follow_names(known: Known, plan: Plan) -> None:
     """Fill ``touched``, ``fresh`` and ``defaults``: tables made or renamed earlier in the plan are known by it."""
-    schema = current_schema(connection)
+    schema = known.schema
 
     def full(name: Name) -> Name:
         return Name(name.name, name.schema or schema)
 
-    there = live.tables_of_indexes(
-        connection, {name for statement in plan.statements for name in sql.indexes(statement)}
+    there = known.tables_of_indexes(
+        {name for statement in plan.statements for name in sql.indexes(statement)}
     )
     of_index = {full(index): table for index, table in there.items()}
     made: set[Name] = set()
@@ -87,7 +85,7 @@ def _follow_names(connection: Connection, plan: Plan) -> None:
             parent = full(attached.parent)
             default = defaults.get(parent)
             if default is None and parent not in made:
-                split = live.partitioning(connection, before.get(parent, attached.parent))
+                split = known.partitioning(before.get(parent, attached.parent))
                 default = split.default if split is not None else None
             if default is not None:
                 names.append(default)
@@ -97,7 +95,7 @@ def _follow_names(connection: Connection, plan: Plan) -> None:
                 defaults[parent] = attached.partition
         if statement.starts("drop", "schema"):
             for dropped in statement.names_at(statement.skip(2, "if", "exists")):
-                names += live.tables_of_schema(connection, dropped.name)
+                names += known.tables_of_schema(dropped.name)
         plan.fresh.append([name for name in names if full(name) in made])
         plan.touched.append([before.get(full(name), name) for name in names if full(name) not in made])
         made.update(full(name) for name in sql.created(statement))

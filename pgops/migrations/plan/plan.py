@@ -26,6 +26,7 @@ from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
 from pgops.migrations.plan.render import Rendered, outline, render
+from pgops.migrations.plan.source_lines import SourceLine, source_line
 from pgops.migrations.revisions.history import History, known_revision, text_now
 from pgops.migrations.revisions.reversible import irreversible
 from pgops.migrations.status.query import database_told
@@ -52,7 +53,7 @@ class PlannedRevision:
     only its beginning and never meant to be run. ``sql_hash`` is of its own SQL, as it was rendered; ``None`` where
     it ``varies``, emits other SQL each time it is read: then the file alone is known.
     ``kept``: this checkout lacks its file, the journal kept it. ``irreversible`` says why its own
-    downgrade() does not undo it.
+    downgrade() does not undo it. ``places``: which line of the file emits which line of ``sql``.
     """
 
     revision: str
@@ -67,6 +68,11 @@ class PlannedRevision:
     varies: bool = False
     kept: AppliedFile | None = None
     irreversible: str | None = None
+    places: tuple[SourceLine, ...] = field(default=(), compare=False, repr=False)
+
+    def place(self, sql_line: int) -> SourceLine | None:
+        """Where in the file a line of its SQL comes from; ``None`` where that is not known."""
+        return source_line(self.places, sql_line)
 
     def path(self, project: Path) -> str:
         """The file as a person in the project knows it; of one that the journal keeps, where it was there."""
@@ -84,7 +90,10 @@ class PlannedRevision:
             "sql": self.sql,
             "sql_hash": self.sql_hash,
             "reads_data": self.reads_data,
-            "hazards": [each.as_dict() for each in self.hazards],
+            "hazards": [
+                {**each.as_dict(), "file_line": place.first if (place := self.place(each.line)) else None}
+                for each in self.hazards
+            ],
         }
 
 
@@ -462,6 +471,7 @@ def _plan(
             heads_after=each.heads_after,
             sql_hash=None if each.revision in varying or each.body is None else text_hash(each.body),
             varies=each.revision in varying,
+            places=each.places,
         )
         for each in rendered
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from alembic.operations import Operations
@@ -18,6 +19,7 @@ from alembic.runtime.migration import HeadMaintainer, MigrationContext, Revision
 from sqlalchemy.engine import make_url
 
 from pgops.migrations.alembic_env.failures import describe
+from pgops.migrations.plan.source_lines import RecordingBuffer, SourceLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Rendered:
     """What one revision emits. ``unreadable`` says why the SQL is not all of it: the revision reads data.
 
     ``body`` is the revision's own SQL, without what Alembic does around it (transaction, version table); ``None``
-    where it was not asked for.
+    where it was not asked for. ``places``: which line of the file emits which line of ``sql``.
     """
 
     revision: str
@@ -33,6 +35,7 @@ class Rendered:
     body: str | None
     unreadable: str | None
     heads_after: tuple[str, ...]
+    places: tuple[SourceLine, ...] = field(default=(), compare=False)
 
 
 def render(
@@ -52,7 +55,8 @@ def render(
     found = []
     with _as_if_offline(context, offline, environment_context):
         for step in steps:
-            buffer = io.StringIO()
+            script: Any = step.revision
+            buffer = RecordingBuffer(Path(script.path))
             context_output: Any = buffer
             offline.output_buffer = offline.impl.output_buffer = context_output
             problem = None
@@ -64,6 +68,7 @@ def render(
                     step.migration_fn(**arguments)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code raises anything; it is shown
                     problem = describe(error)
+                    buffer.stopped_at(error.__traceback__)
                 body = buffer.getvalue()[begins:]
                 maintainer.update_to_step(step)
             found.append(
@@ -73,6 +78,7 @@ def render(
                     body=body,
                     unreadable=problem,
                     heads_after=tuple(sorted(maintainer.heads)),
+                    places=tuple(buffer.places),
                 )
             )
     return found

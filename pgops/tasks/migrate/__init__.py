@@ -1,6 +1,7 @@
 """Drive Alembic across environments: look, show, ask, back up, lock, apply, look again."""
 
 from pgops.tasks.migrate.checks import check, test
+from pgops.tasks.migrate.lint import lint
 from pgops.tasks.migrate.look import log, plan, revisions, status
 from pgops.tasks.migrate.rehearse import rehearse
 from pgops.tasks.migrate.run import down, stamp, upgrade
@@ -10,6 +11,7 @@ from pgops.tasks.migrate.write import revision
 __all__ = [
     "check",
     "down",
+    "lint",
     "log",
     "plan",
     "rehearse",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
+from pgops.tasks.migrate.documents import DOCUMENT_HELP, DOCUMENTS, Documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,9 @@ _STATUS_EXIT_CODE = f"{_EXIT_CODE}, with 3, 7 or 8 where a database could not be
         "to": "revision to plan for; all heads when not given",
         "sql": "print only the SQL that would run",
         "exit_code": _EXIT_CODE,
-    }
+        **DOCUMENT_HELP,
+    },
+    optional=DOCUMENTS,
 )
 def plan(
     context: Context,
@@ -35,6 +38,10 @@ def plan(
     to: str | None = None,
     sql: bool = False,
     exit_code: bool = False,
+    markdown: str | None = None,
+    sarif: str | None = None,
+    annotations: str | None = None,
+    code_quality: str | None = None,
     json: bool = False,
 ) -> None:
     """Show what migrate would run, its SQL and why it may hurt; change nothing."""
@@ -47,6 +54,8 @@ def plan(
     from pgops.tasks.migrate.traced import traced_plans
     from pgops.terminal.messages.migrate import SQL_LINES, show_plans
 
+    documents = Documents(markdown=markdown, sarif=sarif, annotations=annotations, code_quality=code_quality)
+    documents.check(sql=sql, json=json)
     environment = load_environment(context, env)
     chosen = histories_of(environment, history)
     if to not in {None, "head", "heads"}:
@@ -58,14 +67,25 @@ def plan(
         promotions = ask_promotions(context, found)
         backup = gates.backup_required(environment)
         rehearsals = [rehearsal_of(each.environment, each) for each in found]
-        show_plans(
-            console,
-            found,
-            promotions=promotions,
-            backup=backup,
-            sql_lines=SQL_LINES,
-            rehearsals=rehearsals,
-        )
+        if not documents.on_stdout:
+            show_plans(
+                console,
+                found,
+                promotions=promotions,
+                backup=backup,
+                sql_lines=SQL_LINES,
+                rehearsals=rehearsals,
+            )
+        if documents:
+            from pgops.pages.findings import findings_of_plans
+            from pgops.pages.plan import plan_markdown
+
+            documents.write(
+                console,
+                findings_of_plans(found),
+                lambda: plan_markdown(found, promotions=promotions, rehearsals=rehearsals, backup=backup),
+                category=f"plan/{environment.name}",
+            )
         together = gates.all_promotions([each for each in promotions if each is not None])
         known = [each for each in rehearsals if each is not None]
         # Of several histories, the one that is wanting speaks for all.

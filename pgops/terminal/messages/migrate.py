@@ -90,8 +90,8 @@ def show_plan(
             _show_reading(console, plan, revision)
         elif sql_lines:
             _show_sql(console, plan, revision, sql_lines)
-        _show_hazards(console, revision.hazards, plan.action)
-    _show_hazards(console, plan.hazards, plan.action)
+        show_hazards(console, revision.hazards, plan.action)
+    show_hazards(console, plan.hazards, plan.action)
     if plan.trace is not None:
         count = len(plan.trace.statements)
         console.say(
@@ -137,7 +137,7 @@ def _show_sql(console: Console, plan: Plan, revision: PlannedRevision, most: int
         )
 
 
-def _show_hazards(console: Console, hazards: Sequence[Hazard], action: str) -> None:
+def show_hazards(console: Console, hazards: Sequence[Hazard], action: str) -> None:
     """Those that hurt first, each with its way out; then what can't hurt here, one line for each kind."""
     for hazard in hazards:
         if hazard.level == "note":
