@@ -81,7 +81,7 @@ REFUSED = {
     "prod": "'prod' is an environment and no task; a task takes it as TASK --env=prod",
     "migrat": "there is no task 'migrat'; did you mean migrate or migrate.log?",
     "migrate plan": "there is no task 'plan'; did you mean migrate.plan?",
-    "migrate.plann": "there is no task 'migrate.plann'; did you mean migrate.plan or migrate.log?",
+    "migrate.plann": "there is no task 'migrate.plann'; did you mean migrate.plan or migrate.lint?",
     "db up": "'db' alone is no task; did you mean db.up?",
     "env": "'env' alone is no task; there are env.list, env.show, env.check",
     "env:list": "there is no task 'env:list'; did you mean env.list?",

@@ -47,7 +47,7 @@ def offered(root: Path, flag: str, *words: str) -> list[str]:
     return candidates(flag, Line(words, root, {"XDG_CACHE_HOME": str(root / "cache")}))
 
 
-@pytest.mark.parametrize("flag", ["--env", "--from", "--on"])
+@pytest.mark.parametrize("flag", ["--env", "--from", "--on", "--sizes-of"])
 def test_environments(shop: Path, flag: str) -> None:
     assert offered(shop, flag, "restore", flag) == ["dev", "development", "production", "live"]
     assert offered(shop, "--confirm", "restore", "--confirm") == ["dev", "production"]
@@ -93,6 +93,7 @@ def test_tables_and_schemas_of_the_backup_that_is_meant(shop: Path) -> None:
 def test_revisions(shop: Path) -> None:
     assert offered(shop, "--to", "migrate") == ["heads", "base", "one", "two"]
     assert offered(shop, "--since", "migrate.test") == ["one", "two"]
+    assert offered(shop, "--since", "migrate.lint") == []
 
 
 def test_words_as_bash_gives_them() -> None:
