@@ -22,6 +22,11 @@ def shown_length(text: str) -> int:
     return len(_STYLE.sub("", text))
 
 
+def cut(text: str, width: int) -> str:
+    """``text`` in at most ``width`` columns, with an ellipsis where something is left out; it has no styles."""
+    return text if len(text) <= width else text[: max(0, width - 1)].rstrip() + "…"
+
+
 def folded(text: str, width: int | None) -> str:
     """``text`` with lines of at most ``width`` columns, broken at spaces; what follows a break is indented.
 

@@ -1,4 +1,4 @@
-"""One long step as it goes on: a bar that moves on a terminal, a line now and then in a log."""
+"""One long step as it goes on: a line that moves on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
-from pgops.terminal.streams import width_of
+from pgops.terminal.layout import cut
 from pgops.units import human_seconds
 
 _BETWEEN_LINES = 10.0
-_ROOM_FOR_A_BAR = 100
+_SPINNER = 3
+# Before that, what is left would be a guess.
+_SURE = 0.01
+_SOON = 2.0
 
 
 class Ticker(Protocol):
@@ -60,36 +63,54 @@ class Logged:
         self._say(f"    {', '.join(parts)}")
 
 
+def progress_line(title: str, text: str, share: float | None, took: float, width: int) -> str:
+    """A long step in one line of at most ``width`` columns: where there is no room, the middle is cut, not the times.
+
+    :param title: what is done.
+    :param text: what is at work now.
+    :param share: how much of it is done, 0 to 1; ``None`` when nobody knows.
+    :param took: seconds until now.
+    """
+    times = _short(took)
+    if share is not None and share < 1:
+        times = f"{100 * share:.0f} %  {times}"
+        if share > _SURE and took > _SOON:
+            times += f", about {_short(took / share - took)} left"
+    room = width - len(times) - 2
+    return f"{cut('  '.join(filter(None, (title, text))), room)}  {times}" if room > 0 else times[:width]
+
+
+def _short(seconds: float) -> str:
+    """As a clock shows it: ``0:07``, ``12:30``, ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 @contextlib.contextmanager
 def drawn(stream: TextIO, title: str, total: float | None, shown: Callable[[str], str]) -> Iterator[Ticker]:
-    """A bar on a terminal, gone when the step is over.
+    """A line that moves on a terminal, gone when the step is over.
 
     :param shown: what may be shown of a text: without secrets and control characters.
     """
     # Rich takes about 90 ms to import: only when there is a terminal to draw on.
     from rich.console import Console as RichConsole
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+    from rich.text import Text
 
-    has_room = (width_of(stream) or _ROOM_FOR_A_BAR) >= _ROOM_FOR_A_BAR
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        *([BarColumn(bar_width=20)] if has_room else []),
-        TextColumn("{task.fields[text]}", markup=False),
-        TimeElapsedColumn(),
-        *([TimeRemainingColumn(), TextColumn("left")] if has_room and total else []),
-        console=RichConsole(file=stream),
-        transient=True,
-    )
+    console = RichConsole(file=stream)
+
+    class Line(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            # ``elapsed`` stands still as soon as the total is reached, the work may not.
+            took = task.get_time() - (task.start_time or task.get_time())
+            share = min(1.0, task.completed / task.total) if task.total and task.completed else None
+            line = progress_line(title, task.fields["text"], share, took, console.width - _SPINNER)
+            return Text(line, no_wrap=True, overflow="crop")
+
+    bar = Progress(SpinnerColumn(finished_text=" "), Line(), console=console, transient=True)
     with bar:
-        handle = bar.add_task(title, total=total, text="")
+        handle = bar.add_task("", total=total, text="")
 
         class Drawn:
             def update(self, done: float, text: str = "") -> None:

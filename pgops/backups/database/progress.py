@@ -61,6 +61,7 @@ class Monitor:
         self._total = 1.0
         self._observer = observer
         self._done: dict[int, float] = {}
+        self._text: dict[int, int] = {}
         self._active: set[int] = set()
         self._pace = Pace()
         # Since PostgreSQL 14.
@@ -74,12 +75,17 @@ class Monitor:
         self._tables = {each.oid: each for each in tables}
         self._total = float(sum(each.bytes for each in tables)) or 1.0
 
+    @property
+    def text_bytes(self) -> int:
+        """About how long the dumped rows are as text: what COPY was last seen to have written, or the table's size."""
+        return sum(self._text.get(oid, each.bytes) for oid, each in self._tables.items())
+
     def look(self) -> None:
         """Report progress, when that is due."""
         if not self._pace.due():
             return
         self._find_blockers()
-        if self._visible:
+        if self._visible and self._tables:
             self._report()
 
     def _find_blockers(self) -> None:
@@ -101,6 +107,7 @@ class Monitor:
             # The copied text may be larger than the table on disk; a bar does not run over its end.
             limit = self._tables[oid].bytes if oid in self._tables else size
             self._done[oid] = float(min(size, limit))
+            self._text[oid] = max(self._text.get(oid, 0), size)
         text = ", ".join(
             f"{self._tables[oid].name} {rows:,} rows" for oid, _size, rows in rows if oid in self._tables
         )

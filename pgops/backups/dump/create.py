@@ -22,7 +22,7 @@ from pgops.backups.manifest.seal import Origin
 from pgops.backups.repository import open_repository
 from pgops.backups.repository.repository import Backup, Repository, proof_name
 from pgops.backups.verify.archive import count_rows
-from pgops.backups.verify.reading import ProblemsError, describe_files, meanwhile
+from pgops.backups.verify.reading import ProblemsError, Total, describe_files, meanwhile
 from pgops.environments import Environment
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, ToolSource, choose_for_dump
@@ -237,8 +237,10 @@ def _described(
     def observed(done: int, total: int) -> None:
         observer.progress(done, total, "")
 
-    with meanwhile(lambda watched: describe_files(root, watched), observed) as hashing:
-        counted = count_rows(choice.toolset, root, jobs=jobs_of(environment))
+    # Hashing is the quicker of the two; how far the reading is tells when both are done.
+    read = Total(observed, dumped.text_bytes)
+    with meanwhile(lambda watched: describe_files(root, watched)) as hashing:
+        counted = count_rows(choice.toolset, root, jobs=jobs_of(environment), taken=read.add)
         files = hashing.result()
     problems = counted.problems
     if _CONTENTS not in {each.path for each in files}:

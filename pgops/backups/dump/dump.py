@@ -82,6 +82,8 @@ class Dumped:
     tablespaces: tuple[str, ...]
     database: DatabaseFacts
     warnings: tuple[str, ...]
+    text_bytes: int
+    """About how long the rows are as text, uncompressed: what reading them back has to go through."""
 
 
 def session_name(backup_id: str) -> str:
@@ -160,6 +162,7 @@ def dump(
                 tablespaces=beside.tablespaces,
                 database=beside.database,
                 warnings=tuple(warnings),
+                text_bytes=monitor.text_bytes,
             )
     except DatabaseError as error:
         if error.pgcode == _LOCK_NOT_AVAILABLE:

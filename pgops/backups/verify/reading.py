@@ -72,7 +72,7 @@ def describe_files(root: Path, progress: Progress = no_progress) -> tuple[File, 
     regular, strange = _tree(root)
     if strange:
         raise VerificationError(f"{root} holds what is not a plain file: {', '.join(strange)}")
-    total = _Total(progress, sum(regular.values()))
+    total = Total(progress, sum(regular.values()))
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(lambda name: _digest(root / name, total), sorted(regular)))
     for digest in digests:
@@ -98,7 +98,7 @@ def check_files(root: Path, manifest: Manifest, progress: Progress = no_progress
             same_size.append(name)
         else:
             problems.append(f"{name}: {regular[name]} bytes instead of {expected[name].size}")
-    total = _Total(progress, sum(regular[name] for name in same_size))
+    total = Total(progress, sum(regular[name] for name in same_size))
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = pool.map(lambda name: _digest(root / name, total), same_size)
         for name, digest in zip(same_size, digests, strict=True):
@@ -205,7 +205,7 @@ def _tree(root: Path) -> tuple[dict[str, int], list[str]]:
     return regular, sorted(strange)
 
 
-def _digest(path: Path, total: _Total) -> str | OSError:
+def _digest(path: Path, total: Total) -> str | OSError:
     """The SHA-256 in hex. hashlib gives the interpreter's lock away, so threads really hash in parallel."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
@@ -221,8 +221,11 @@ def _digest(path: Path, total: _Total) -> str | OSError:
     return digest.hexdigest()
 
 
-class _Total:
-    """Adds up what several threads have read."""
+class Total:
+    """Adds up what several threads have read.
+
+    :param progress: told of the sum each time, and of ``total``, in bytes.
+    """
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
@@ -231,6 +234,7 @@ class _Total:
         self._lock = threading.Lock()
 
     def add(self, size: int) -> None:
+        """``size`` bytes more were read."""
         with self._lock:
             self._done += size
             self._progress(self._done, self._total)

@@ -150,26 +150,29 @@ class Script:
 class _Unhurried:
     """A pipe's reading end that lets the pipe fill: it wakes the writer hundreds of times less often."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, taken: Callable[[int], None]) -> None:
         self._stream = stream
+        self._taken = taken
         self._last = _SMALL
 
     def readinto(self, buffer: memoryview) -> int:
         if self._last < _SMALL:
             time.sleep(_PAUSE)
         self._last = int(self._stream.readinto(buffer) or 0)
+        self._taken(self._last)
         return self._last
 
 
 class Reading:
     """A script that is read in a thread of its own while a program writes it to ``path``, a pipe."""
 
-    def __init__(self, path: Path, read: Callable[[Script], None]) -> None:
+    def __init__(self, path: Path, read: Callable[[Script], None], taken: Callable[[int], None]) -> None:
         os.mkfifo(path, 0o600)
         self.path = path
         self.error: Exception | None = None
         """Why it could not be read to its end; set when the block of :func:`reading` is over."""
         self._read = read
+        self._taken = taken
         # Opened for both, so that neither we nor the writer wait for the other to open its end.
         self._keeper = os.open(path, os.O_RDWR)
         with contextlib.suppress(AttributeError, OSError):
@@ -190,7 +193,7 @@ class Reading:
     def _work(self) -> None:
         with self._stream:
             try:
-                self._read(Script(_Unhurried(self._stream)))
+                self._read(Script(_Unhurried(self._stream, self._taken)))
             except Exception as error:  # noqa: BLE001 - carried to the caller's thread
                 self.error = error
             # What follows is not wanted, and the writer must not wait for a reader for ever.
@@ -199,12 +202,19 @@ class Reading:
 
 
 @contextlib.contextmanager
-def reading(directory: Path, reads: Sequence[Callable[[Script], None]]) -> Iterator[list[Reading]]:
-    """Pipes in ``directory``, each read by one of ``reads`` for as long as the block; the writers end before it."""
+def reading(
+    directory: Path,
+    reads: Sequence[Callable[[Script], None]],
+    taken: Callable[[int], None] = lambda _size: None,
+) -> Iterator[list[Reading]]:
+    """Pipes in ``directory``, each read by one of ``reads`` for as long as the block; the writers end before it.
+
+    :param taken: told of every piece that was read, in bytes, by the thread that read it.
+    """
     with contextlib.ExitStack() as stack:
         found = []
         for number, read in enumerate(reads):
-            each = Reading(directory / f"{number}.sql", read)
+            each = Reading(directory / f"{number}.sql", read, taken)
             each.start()
             stack.callback(each.end)
             found.append(each)

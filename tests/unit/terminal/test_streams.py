@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pgops.terminal.steps import Logged
+from pgops.terminal.steps import Logged, progress_line
 from pgops.terminal.streams import can_move, is_coloured, width_of
 
 
@@ -77,3 +77,22 @@ def test_a_log_gets_a_line_now_and_then() -> None:
         "    500 of 1000, 50 %, 22.0 s so far, about 22.0 s left",
         "    1000 of 1000, 40.0 s so far",
     ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_moving_line_keeps_to_its_width_and_keeps_its_times(width: int) -> None:
+    line = progress_line(
+        "dumping db.example.com:5432/app", "588.6 MB of 1.4 GB events 1,327,431 rows", 0.42, 63.0, width
+    )
+    assert len(line) <= width
+    assert line.startswith("dumping") and line.endswith("42 %  1:03, about 1:27 left")
+    assert ("…" in line) == (width < 200)
+
+
+def test_a_moving_line_does_not_guess_and_goes_on_when_all_is_counted() -> None:
+    assert progress_line("dumping", "", 0.001, 63.0, 80) == "dumping  0 %  1:03"
+    assert progress_line("dumping", "", 0.5, 1.0, 80) == "dumping  50 %  0:01"
+    assert progress_line("reading it back", "1 GB of 1 GB", 1.0, 3663.0, 80) == (
+        "reading it back  1 GB of 1 GB  1:01:03"
+    )
+    assert progress_line("starting dev", "pulling", None, 7.9, 80) == "starting dev  pulling  0:07"
