@@ -121,11 +121,10 @@ def _local(environment: Environment) -> Iterator[Finding]:
     except PgopsError as error:
         yield failed("local server", error)
         return
-    text = f"{found.provider} ({server.reason}): {found.state}"
     if found.running:
-        yield ok("local server", text)
+        yield ok("local server", f"{found.provider}, running")
     else:
-        yield warn("local server", text, "invoke db.up")
+        yield warn("local server", f"{found.provider} ({server.reason}), {found.state}", "invoke db.up")
 
 
 def _password(target: Target) -> Iterator[Finding]:

@@ -291,9 +291,10 @@ class Project:
     promotion: tuple[str, ...]
     stores: Mapping[str, Store]
 
-    def environment(self, name: str | None = None) -> Environment:
+    def environment(self, name: str | None = None, *, flag: str = "--env") -> Environment:
         """The environment of that name or alias; the default one for ``None``.
 
+        :param flag: how the name was typed, for who mistyped it.
         :raises UsageError: no such environment (with did-you-mean), or no default to fall back on.
         """
         if name is None:
@@ -301,7 +302,7 @@ class Project:
                 raise UsageError(
                     f"{self.file.name} names no default environment",
                     untouched="nothing was touched",
-                    hint=f"--env=<{'|'.join(self.environments)}>",
+                    hint=f"{flag}=<{'|'.join(self.environments)}>",
                 )
             name = self.default
         for environment in self.environments.values():
@@ -313,5 +314,5 @@ class Project:
         raise UsageError(
             f"there is no environment {name!r} in {self.file.name}{meant}",
             untouched="nothing was touched",
-            hint=f"--env=<{'|'.join(self.environments)}>",
+            hint=f"{flag}=<{'|'.join(self.environments)}>",
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from pgops.environments.kinds import BYTES
 from pgops.environments.model import AlembicSettings, Environment, Origin
 from pgops.secrets.references import (
     CommandSecret,
@@ -15,9 +16,12 @@ from pgops.secrets.references import (
     LiteralSecret,
     PassfileSecret,
 )
+from pgops.units import SECONDS
 
 BUILT_IN = "built in"
 _SECRETS = (EnvSecret, FileSecret, CommandSecret, KeyringSecret, PassfileSecret, LiteralSecret)
+
+_WHOLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,12 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
         )
     yield "trusted_owners", _shown(environment.trusted_owners)
     for each in fields(environment.timeouts):
-        yield f"timeouts.{each.name}", f"{getattr(environment.timeouts, each.name):g}s"
+        yield f"timeouts.{each.name}", _shown(getattr(environment.timeouts, each.name))
     backups = environment.backups
     yield "backups.store", f"{backups.store.name}: {backups.store.url}"
     for each in fields(backups.keep):
         value = getattr(backups.keep, each.name)
-        yield f"backups.keep.{each.name}", f"{value:g}s" if isinstance(value, float) else _shown(value)
+        yield f"backups.keep.{each.name}", _shown(value)
     if backups.pgbackrest is not None:
         yield "backups.engine", "pgbackrest"
         yield "backups.stanza", backups.pgbackrest.stanza
@@ -68,9 +72,8 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
             yield f"backups.reach.{each.name}", _shown(getattr(backups.pgbackrest, each.name))
     yield "backups.required_before", _shown(backups.required_before)
     yield "backups.jobs", _shown(backups.jobs)
-    for name in ("max_age", "prove_every"):
-        longest: float | None = getattr(backups, name)
-        yield f"backups.{name}", "" if longest is None else f"{longest:g}s"
+    yield "backups.max_age", _shown(backups.max_age)
+    yield "backups.prove_every", _shown(backups.prove_every)
     common = dict(_alembic(environment.alembic))
     yield from common.items()
     for history, found in environment.alembic.histories.items():
@@ -78,11 +81,11 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
             if common.get(name) != value:
                 yield f"alembic.histories.{history}{name.removeprefix('alembic')}", value
     yield "hazards.large_rows", _shown(environment.hazards.large_rows)
-    yield "hazards.large_bytes", f"{environment.hazards.large_bytes}B"
+    yield "hazards.large_bytes", _quantity(environment.hazards.large_bytes, BYTES)
     yield "hazards.trace", environment.hazards.trace
     yield "hazards.exclude", _shown(environment.hazards.exclude)
     yield "rehearsal.required_before", _shown(environment.rehearsal.required_before)
-    yield "rehearsal.max_age", f"{environment.rehearsal.max_age:g}s"
+    yield "rehearsal.max_age", _shown(environment.rehearsal.max_age)
     yield "reversible.required_before", _shown(environment.reversible_before)
 
 
@@ -104,12 +107,24 @@ _CONNECTION_NAMES = {
 }
 
 
+def _quantity(value: float, units: Mapping[str, float]) -> str:
+    """As one would type it, in the largest unit of which it is a whole number: 900.0 of SECONDS is ``15min``."""
+    for unit, size in sorted(units.items(), key=lambda each: -each[1]):
+        times = value / size
+        if round(times) >= 1 and abs(times - round(times)) < _WHOLE:
+            return f"{round(times)}{unit}"
+    return f"{value:g}{next(unit for unit, size in units.items() if size == 1)}"
+
+
 def _shown(value: object) -> str:
     match value:
         case None:
             return ""
         case bool():
             return "true" if value else "false"
+        case float():
+            # Durations, in seconds: no other setting is a float.
+            return _quantity(value, SECONDS)
         case tuple() | frozenset():
             return ", ".join(sorted(value) if isinstance(value, frozenset) else value)
         case Path() | int() | str():

@@ -208,9 +208,10 @@ def project_root(context: Context) -> Path:
     return Path(found) if found else Path.cwd()
 
 
-def load_environment(context: Context, name: str | None) -> Environment:
+def load_environment(context: Context, name: str | None, *, flag: str = "--env") -> Environment:
     """The environment a task was asked for. Nothing after this knows an alias.
 
+    :param flag: how the name was typed.
     :raises UsageError: no such environment.
     :raises ConfigurationError: environments.yaml has mistakes, or the database has a name that is protected and
         one that is not.
@@ -218,7 +219,7 @@ def load_environment(context: Context, name: str | None) -> Environment:
     from pgops.environments import HostConnection
 
     project = load_project(context)
-    found = project.environment(name)
+    found = project.environment(name, flag=flag)
     # Two names for one database are seen when the file is read, where hosts are all that it says.
     if not all(isinstance(each.connection, HostConnection) for each in project.environments.values()):
         from pgops.targets import refuse_two_names

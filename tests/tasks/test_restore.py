@@ -172,7 +172,13 @@ def test_a_backup_is_proven_by_restoring_it(staging: ProjectDirectory, target: T
 def test_a_table_comes_back_beside_the_live_one(staging: ProjectDirectory, target: Target) -> None:
     assert staging.run("restore", "-e", "staging", "--table=knowledge").code == 8
     unknown = staging.run("restore", "-e", "staging", "--table=knowlege", "--yes")
-    assert (unknown.code, "holds no rows of table 'knowlege'" in unknown.err) == (2, True)
+    assert (unknown.code, "did you mean 'public.knowledge'" in unknown.err) == (2, True)
+    other = staging.run("restore", "-e", "staging", "--from=stagin", "--yes")
+    assert (other.code, "did you mean 'staging'" in other.err, "next: --from=<" in other.err) == (
+        2,
+        True,
+        True,
+    )
     done = staging.run("restore", "-e", "staging", "--table=knowledge", "--yes", "--json")
     assert done.code == 0, done.text
     restored = json.loads(done.out)["restore"]

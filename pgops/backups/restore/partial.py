@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import difflib
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ def choose_parts(manifest: Manifest, tables: Sequence[str], schemas: Sequence[st
     for schema in schemas:
         found = [each for each in manifest.tables if each.schema == schema and each.rows is not None]
         if not found:
-            raise _unknown(f"schema {schema!r}", sorted({each.schema for each in manifest.tables}))
+            raise _unknown("schema", schema, sorted({each.schema for each in manifest.tables}))
         chosen |= {(each.schema, each.name): each for each in found}
     for word in tables:
         found = [each for each in manifest.tables if word in (each.name, f"{each.schema}.{each.name}")]
@@ -102,7 +103,7 @@ def choose_parts(manifest: Manifest, tables: Sequence[str], schemas: Sequence[st
                 hint="give the schema too: --table=schema.name",
             )
         if not found or found[0].rows is None:
-            raise _unknown(f"table {word!r}", [f"{each.schema}.{each.name}" for each in manifest.tables])
+            raise _unknown("table", word, [f"{each.schema}.{each.name}" for each in manifest.tables])
         chosen[found[0].schema, found[0].name] = found[0]
     names = [each.name for each in chosen.values()]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -115,10 +116,15 @@ def choose_parts(manifest: Manifest, tables: Sequence[str], schemas: Sequence[st
     return Parts(tuple(chosen.values()), f"restored_{restore_id}")
 
 
-def _unknown(what: str, known: Sequence[str]) -> UsageError:
+def _unknown(what: str, word: str, known: Sequence[str]) -> UsageError:
+    bare = {each.rpartition(".")[2]: each for each in known}
+    near = difflib.get_close_matches(word, [*known, *bare], n=1)
+    meant = f"; did you mean {bare.get(near[0], near[0])!r}?" if near else ""
     shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
     return UsageError(
-        f"the backup holds no rows of {what}", untouched="nothing was touched", hint=f"it holds: {shown}"
+        f"the backup holds no rows of {what} {word!r}{meant}",
+        untouched="nothing was touched",
+        hint=f"it holds: {shown}",
     )
 
 

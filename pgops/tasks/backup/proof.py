@@ -73,7 +73,7 @@ def prove_by_restoring(
 def _scratch(context: Context, found: Backup, on: str | None) -> Iterator[Target]:
     """A server for the proof: the one that was named, else the local one if it runs, else one for the moment."""
     if on is not None:
-        yield server_for_proof(load_environment(context, on))
+        yield server_for_proof(load_environment(context, on, flag="--on"))
         return
     local = _running_local(context, found)
     if local is not None:

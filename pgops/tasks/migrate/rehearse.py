@@ -198,7 +198,7 @@ def _copy(
                 "progress": lambda done, total: shown.progress(done, total, ""),
             }
             if on is not None:
-                server = server_for_proof(load_environment(context, on))
+                server = server_for_proof(load_environment(context, on, flag="--on"))
                 copy = stack.enter_context(copy_beside(server, repository, backup, **given))
             else:
                 copy = stack.enter_context(copy_on_scratch_server(original, repository, backup, **given))

@@ -71,7 +71,7 @@ def run(
     from pgops.terminal.progress import StepProgress
 
     environment = load_environment(context, env)
-    source = environment if from_ is None else load_project(context).environment(from_)
+    source = environment if from_ is None else load_project(context).environment(from_, flag="--from")
     if salvage and (in_place or table or schema):
         raise UsageError(
             "--salvage brings everything that can be had into a database of its own",

@@ -23,7 +23,7 @@ One = Callable[[str], Environment]
         ("service: s\npassword: {passfile: /p}", "password", "passfile /p", "environments.a.password (line 5)"),
         ("compose: {service: db}\nhazards: {exclude: [ban-drop-table, ban-drop-column]}", "hazards.exclude",
          "ban-drop-column, ban-drop-table", "environments.a.hazards.exclude (line 5)"),
-        ("compose: {service: db}\nbackups: {keep: {within: 7d}}", "backups.keep.within", "604800s",
+        ("compose: {service: db}\nbackups: {keep: {within: 7d}}", "backups.keep.within", "7d",
          "environments.a.backups.keep.within (line 5)"),
         ("compose: {service: db}\nalembic: {x: {tenant: main}}", "alembic.x.tenant", "main",
          "environments.a.alembic.x.tenant (line 5)"),
@@ -61,3 +61,21 @@ environments:
     )
     environment = project.environment("a")
     assert {each.name for each in settings(environment)} == set(environment.origins)
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "shown"),
+    [
+        ("timeouts: {statement: 500ms}", "timeouts.statement", "500ms"),
+        ("timeouts: {statement: 90s}", "timeouts.statement", "90s"),
+        ("timeouts: {statement: 900s}", "timeouts.statement", "15min"),
+        ("timeouts: {statement: 60min}", "timeouts.statement", "1h"),
+        ("timeouts: {statement: 0s}", "timeouts.statement", "0s"),
+        ("hazards: {large_bytes: 1024kB}", "hazards.large_bytes", "1MB"),
+        ("hazards: {large_bytes: 1000B}", "hazards.large_bytes", "1000B"),
+        ("hazards: {large_bytes: 1B}", "hazards.large_bytes", "1B"),
+    ],
+)
+def test_a_quantity_is_shown_in_its_largest_whole_unit(one: One, lines: str, name: str, shown: str) -> None:
+    found = {each.name: each.value for each in settings(one(f"compose: {{service: db}}\n{lines}"))}
+    assert found[name] == shown
