@@ -71,7 +71,7 @@ def _refuse_unproven(environment: Environment, target: Target) -> None:
             f"{environment.name} is protected, and sslmode {target.sslmode!r} does not prove that "
             f"{target.host} is the server it should be",
             untouched="no connection was made",
-            hint=f"sslmode: verify-full for {environment.name} in environments.yaml, or protected: false",
+            hint=f"sslmode: verify-full for {environment.name} in environments.yaml",
         )
 
 

@@ -29,7 +29,7 @@ from pgops.secrets.references import LiteralSecret, Secret
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TESTS = str(Path(__file__).resolve().parent)
-_SCRUBBED = ("PG", "PGOPS_ENVIRONMENTS", "DATABASE_URL", "COMPOSE_", "INVOKE_", "ALEMBIC_")
+_SCRUBBED = ("PG", "PGOPS_ENVIRONMENTS", "DATABASE_URL", "COMPOSE_", "INVOKE_", "ALEMBIC_", "SSH_")
 _KEPT = ("PGOPS_TEST_",)
 
 

@@ -3,6 +3,7 @@
 from pgops.environments.load import FILE_NAME, load
 from pgops.environments.model import (
     AlembicSettings,
+    ApprovalPolicy,
     BackupPolicy,
     ComposeConnection,
     Connection,
@@ -27,6 +28,7 @@ from pgops.environments.places import Place, one_database, place_of
 __all__ = [
     "FILE_NAME",
     "AlembicSettings",
+    "ApprovalPolicy",
     "BackupPolicy",
     "ComposeConnection",
     "Connection",

@@ -11,6 +11,7 @@ from pgops.environments.connections import read_connection
 from pgops.environments.layers import NOTHING, Layer, Layers, merge, plain, values
 from pgops.environments.model import (
     AlembicSettings,
+    ApprovalPolicy,
     BackupPolicy,
     Environment,
     HazardSettings,
@@ -195,6 +196,7 @@ class Builder:
             reversible_before=frozenset(
                 each.value for each in plain(settings.get("reversible")).get("required_before", ())
             ),
+            approval=_approval(settings),
             project=self._root,
             position=self._position(layers.given),
             promoted_from=promoted_from,
@@ -299,6 +301,11 @@ def _rehearsal(settings: Layer) -> RehearsalPolicy:
     if "required_before" in found:
         found["required_before"] = frozenset(each.value for each in found["required_before"])
     return RehearsalPolicy(**found)
+
+
+def _approval(settings: Layer) -> ApprovalPolicy | None:
+    found = values(values(settings.get("approvals")).get("migrate"))
+    return ApprovalPolicy(**{key: each.value for key, each in found.items()}) if found else None
 
 
 def _own(key: str) -> bool:

@@ -126,7 +126,7 @@ def _sslmode(layers: Layers, walker: Walker, *, local: bool) -> str:
             written.place if "sslmode" in layers.own else layers.given.at,
             join(layers.given.path, "sslmode"),
             f"{shown(mode)} does not prove who answers, and this environment{said} is protected;"
-            f" write {_STRONGEST}, or protected: false",
+            f" write {_STRONGEST}",
         )
     return mode
 

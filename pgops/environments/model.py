@@ -219,6 +219,15 @@ class RehearsalPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalPolicy:
+    """Who has to sign a plan: ``count`` of the people in the file ``keys``; it may run for ``max_age`` seconds."""
+
+    keys: Path
+    count: int = 1
+    max_age: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """One named target. Nothing later than :meth:`Project.environment` knows an alias."""
 
@@ -236,6 +245,7 @@ class Environment:
     trusted_owners: tuple[str, ...] = ()
     rehearsal: RehearsalPolicy = RehearsalPolicy()
     reversible_before: frozenset[str] = frozenset()
+    approval: ApprovalPolicy | None = None
     # Dotted setting -> where it was given; what stands nowhere is built in.
     origins: Mapping[str, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

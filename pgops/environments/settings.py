@@ -87,6 +87,10 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
     yield "rehearsal.required_before", _shown(environment.rehearsal.required_before)
     yield "rehearsal.max_age", _shown(environment.rehearsal.max_age)
     yield "reversible.required_before", _shown(environment.reversible_before)
+    if environment.approval is not None:
+        yield "approvals.migrate.keys", _shown(environment.approval.keys)
+        yield "approvals.migrate.count", _shown(environment.approval.count)
+        yield "approvals.migrate.max_age", f"{environment.approval.max_age:g}s"
 
 
 def _alembic(given: AlembicSettings) -> Iterator[tuple[str, str]]:

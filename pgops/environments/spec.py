@@ -271,6 +271,31 @@ REVERSIBLE = Record(
     ),
 )
 
+APPROVALS = Record(
+    "approvals",
+    (
+        Field(
+            "migrate",
+            Record(
+                "approval",
+                (
+                    Field(
+                        "keys",
+                        File("the path of a file of allowed signers"),
+                        "OpenSSH's allowed signers: one line for each key, one person's keys under one name",
+                        required=True,
+                    ),
+                    Field("count", Integer(1, 99), "how many people have to sign", "1"),
+                    Field(
+                        "max_age", Duration(366 * 86400.0), "how long after it was made a plan may run", "24h"
+                    ),
+                ),
+            ),
+            "what a plan needs before it is carried out, up or down: SSH signatures",
+        ),
+    ),
+)
+
 COMPOSE = Record(
     "compose",
     (
@@ -339,6 +364,7 @@ ENVIRONMENT = Record(
         Field("hazards", HAZARDS, "when a migration counts as dangerous"),
         Field("rehearsal", REHEARSAL, "what has to be rehearsed on a copy first"),
         Field("reversible", REVERSIBLE, "whether revisions have to be undoable"),
+        Field("approvals", APPROVALS, "who has to sign a plan"),
     ),
 )
 

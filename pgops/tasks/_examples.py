@@ -33,12 +33,13 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "migrate.upgrade": [
         ("migrate", "the default environment"),
         ("migrate --env=prod", "shows the plan, then wants the name typed"),
-        ("migrate --env=prod --confirm=production", "the same without a terminal"),
+        ("migrate --env=prod --plan=plan.json", "what people signed, and nothing else"),
         ("migrate --to=9b60d2e4f118 --lock-wait=2min", "one revision only, and patiently"),
     ],
     "migrate.plan": [
         ("migrate.plan --env=prod", "what would run there; only reads"),
         ("migrate.plan --sql > plan.sql", "its SQL, whole"),
+        ("migrate.plan --env=prod --out=plan.json", "as a file, to be signed"),
         ("migrate.plan --exit-code", "ends with 4 where something is pending"),
         ("migrate.plan --env=prod --markdown=plan.md", "for a comment on the pull request"),
     ],
@@ -46,6 +47,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("migrate.lint --since=origin/main", "what this branch adds; ends with 7 where it may hurt"),
         ("migrate.lint --since=origin/main --sizes-of=prod", "with the sizes of production's tables"),
         ("migrate.lint --since=HEAD~1 --sarif=lint.sarif", "for code scanning"),
+    ],
+    "migrate.approve": [
+        ("migrate.approve plan.json", "shows it, asks, signs with your SSH key"),
+        ("migrate.approve plan.json --key=~/.ssh/id_ed25519_sk", "with this key"),
     ],
     "migrate.rehearse": [
         ("migrate.rehearse --env=prod", "on its newest proven backup; the target is only read"),

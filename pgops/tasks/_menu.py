@@ -79,7 +79,8 @@ def task_help(
     """
     yield from folded(f"{called}: {inspect.cleandoc(docstring or '')}", width).split("\n")
     yield ""
-    yield f"Usage: {program} {called} [flags]"
+    words = "".join(f" <{each.name}>" for each in context.positional_args)
+    yield f"Usage: {program} {called}{words} [flags]"
     flags: Sequence[tuple[str, str | None]] = context.help_tuples()
     if flags:
         yield ""

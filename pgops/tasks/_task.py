@@ -113,11 +113,13 @@ def task(
     default: bool = False,
     iterable: Iterable[str] = (),
     optional: Iterable[str] = (),
+    positional: Iterable[str] = (),
 ) -> Callable[[Callable[..., None]], OpsTask]:
     """Make a task of a function ``(context, console, *, flags…)``.
 
     ``optional`` names flags that may stand without a value (they are ``True`` then).
-    ``help`` explains the flags that :data:`SHARED_HELP` does not. The function gets a
+    ``help`` explains the flags that :data:`SHARED_HELP` does not; ``positional`` names those that stand without a
+    flag. The function gets a
     :class:`pgops.terminal.console.Console` as its second argument and prints through nothing else; it raises
     :class:`PgopsError` for expected failures.
     """
@@ -146,7 +148,7 @@ def task(
             run,
             name=name,
             default=default,
-            positional=(),
+            positional=tuple(positional),
             iterable=tuple(iterable),
             optional=tuple(optional),
             help=shown,

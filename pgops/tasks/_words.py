@@ -112,16 +112,31 @@ class _Task:
 
         :returns: the words that are left, and whether help was asked for.
         """
-        while words and words[0].startswith("-") and words[0] != "-":
+        while words:
             word = words[0]
+            if not word.startswith("-") or word == "-":
+                if (argument := self._takes(word)) is None:
+                    break
+                self._set(argument, word, given=word)
+                words = words[1:]
+                continue
             if word in _HELP and word not in self._context.flags:
                 return [], True
             words = self._long(words) if word.startswith("--") else self._short(words)
         return words, False
 
+    def _takes(self, word: str) -> Argument | None:
+        """The next argument that stands without a flag, if there is one and the word is no task's name."""
+        if self._known.context_of(word) is not None or self._known.is_foreign(word):
+            return None
+        left = (each for each in self._context.positional_args if id(each) not in self._given)
+        return next(left, None)
+
     def check_required(self, names: Iterable[str]) -> None:
         for argument in self._context.args.values():
             if argument.name in set(names) and id(argument) not in self._given:
+                if argument.positional:
+                    raise UsageError(f"{self._name} needs <{argument.name}>: {argument.help}")
                 flag = _spelled(argument)
                 raise UsageError(f"{self._name} needs {flag}={_placeholder(argument)}: {argument.help}")
 

@@ -8,6 +8,12 @@ from pgops.environments import Environment
 from pgops.errors import RefusedError
 
 
+class AgentError(RefusedError):
+    """A coding agent is at the keyboard, where a person has to be."""
+
+    code = "agent"
+
+
 class Effect(Enum):
     """What an action does to an environment's data."""
 
@@ -57,18 +63,40 @@ def answered_by_flags(environment: Environment, answer: Answer, *, yes: bool, co
         raise RefusedError(
             f"--confirm={confirm} does not name the environment {environment.name!r}",
             untouched=f"{environment.name} was not touched",
-            hint=f"--confirm={environment.name}",
+            hint=next_step(environment, answer),
         )
     if yes and answer is Answer.NAME:
         why = "is protected" if environment.protected else "has hazards in this plan"
         raise RefusedError(
             f"--yes is not enough: {environment.name} {why}",
             untouched=f"{environment.name} was not touched",
-            hint=f"--confirm={environment.name}",
+            hint=next_step(environment, answer),
         )
     return yes
 
 
-def flag_for(environment: Environment, answer: Answer) -> str:
-    """The exact flag that answers without a terminal."""
-    return f"--confirm={environment.name}" if answer is Answer.NAME else "--yes"
+def next_step(environment: Environment, answer: Answer) -> str:
+    """What is left to somebody who could not be asked.
+
+    Of an unprotected environment the flag that answers; what lets a protected one go is told by no message, for a
+    program that reads them would type it.
+    """
+    if environment.protected:
+        return (
+            f"on a terminal, type {environment.name} when asked; docs/approval.md says what a pipeline does"
+        )
+    return f"add --confirm={environment.name}" if answer is Answer.NAME else "add --yes"
+
+
+def refuse_agent(environment: Environment, agent: str | None) -> None:
+    """A protected environment takes its changes from people.
+
+    :param agent: who is known to be at the keyboard, ``None`` where nobody is.
+    :raises AgentError: it is a coding agent.
+    """
+    if environment.protected and agent is not None:
+        raise AgentError(
+            f"{environment.name} is protected, and a coding agent is at the keyboard: {agent}",
+            untouched=f"{environment.name} was not touched",
+            hint=f"hand over to a person; migrate.plan, migrate.rehearse and --dry-run work for {environment.name} as ever",
+        )

@@ -20,7 +20,7 @@ from pgops.runtime.clear_text import Styles, clear, clear_json
 from pgops.secrets.redaction import redact
 from pgops.terminal import layout
 from pgops.terminal.commands import as_typed
-from pgops.terminal.confirmation import Answer, answered_by_flags, flag_for
+from pgops.terminal.confirmation import Answer, answered_by_flags, next_step, refuse_agent
 from pgops.terminal.steps import Logged, Silent, Ticker, drawn
 from pgops.terminal.streams import can_move, is_coloured, is_terminal, width_of, write
 from pgops.units import timestamp
@@ -195,22 +195,28 @@ class Console:
         """Return when the action is confirmed; never a default yes.
 
         :raises RefusedError: declined, stdin closed, a flag that does not fit, or no terminal and no flag.
+        :raises AgentError: the environment is protected, and a coding agent is at the keyboard, with or without a flag.
         :raises InterruptedRunError: Ctrl-C at the question.
         """
+        if environment.protected and answer is not Answer.NOTHING:
+            from pgops.terminal.agents import agent_at_the_keyboard
+
+            refuse_agent(environment, agent_at_the_keyboard())
         if answered_by_flags(environment, answer, yes=yes, confirm=confirm):
             return
-        flag = flag_for(environment, answer)
+        step = next_step(environment, answer)
         untouched = f"{environment.name} was not touched"
         if not self.interactive():
             raise RefusedError(
                 f"a confirmation is needed, and there is no terminal to ask on: {question}",
                 untouched=untouched,
-                hint=f"add {flag}",
+                hint=step,
             )
-        with self._asking(untouched, flag):
+        again = "run it again" if environment.protected else f"run it again, or {step}"
+        with self._asking(untouched, again):
             agreed = self._agreed(environment, answer, question)
         if not agreed:
-            raise RefusedError("not confirmed", untouched=untouched, hint=f"run it again, or add {flag}")
+            raise RefusedError("not confirmed", untouched=untouched, hint=again)
 
     def agree(self, question: str, *, yes: bool, untouched: str) -> None:
         """Return when a change that concerns no environment is agreed to; never a default yes.
@@ -225,13 +231,13 @@ class Console:
                 untouched=untouched,
                 hint="add --yes",
             )
-        with self._asking(untouched, "--yes"):
+        with self._asking(untouched, "run it again, or add --yes"):
             said = self._read(f"{layout.folded(f'{question}? [y/N]', width_of(self._people))} ")
         if said.lower() not in {"y", "yes"}:
             raise RefusedError("not confirmed", untouched=untouched, hint="run it again, or add --yes")
 
     @contextlib.contextmanager
-    def _asking(self, untouched: str, flag: str) -> Iterator[None]:
+    def _asking(self, untouched: str, again: str) -> Iterator[None]:
         """What has to be known stands above the question, and Ctrl-C there is told as what it is."""
         for text in self._withheld:
             self._put(self._people, text)
@@ -241,7 +247,7 @@ class Console:
         except KeyboardInterrupt as error:
             write(self._people, "\n")
             raise InterruptedRunError(
-                "interrupted at the question", untouched=untouched, hint=f"run it again, or add {flag}"
+                "interrupted at the question", untouched=untouched, hint=again
             ) from error
 
     def _agreed(self, environment: Environment, answer: Answer, question: str) -> bool:

@@ -125,9 +125,10 @@ def test_three_environments_at_once(
     assert (at("dev"), at("staging"), at("production")) == (["c47e05a1936f"], [], [])
     assert project.run("migrate", "--env=staging", "--yes").code == 0
 
-    for flags, hint in (((), "add --confirm=production"), (("--yes",), "--confirm=production")):
+    for flags in ((), ("--yes",)):
         refused = project.run("migrate", "--env=prod", *flags)
-        assert (refused.code, hint in refused.err, at("production")) == (8, True, [])
+        assert (refused.code, "type production when asked" in refused.err) == (8, True)
+        assert ("--confirm" in refused.err, at("production")) == (False, [])
     wrong = project.run("migrate", "--env=prod", "--confirm=prod")
     assert (wrong.code, at("production")) == (8, [])
     done = project.run("migrate", "--env=prod", "--confirm=production")

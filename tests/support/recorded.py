@@ -102,6 +102,9 @@ SESSION: Sequence[tuple[str, str]] = (
     ("completion", "completion --install"),
 )
 
+BY_A_PERSON = frozenset(["migrate.approve"])
+"""Tasks that only a person at a terminal can go through, so that there is nothing to record; docs/approval.md shows it."""
+
 
 class Session:
     """A copy of the project without a Docker engine, in which commands are typed; ends what it started.

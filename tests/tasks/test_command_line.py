@@ -90,7 +90,7 @@ REFUSED = {
     "migrate --yess": "migrate has no --yess; did you mean --yes?",
     "migrate --dry_run": "migrate has no --dry_run; did you mean --dry-run?",
     "migrate --e=prod": "migrate has no --e; did you mean --yes or --env?",
-    "migrate --no-yes": "migrate has no --no-yes; its flags: --env, --history, --to, --plan, --yes, --confirm, --dry-run, --lock-wait, --accept-hazard, --override-promotion, --reason, --json",
+    "migrate --no-yes": "migrate has no --no-yes; its flags: --env, --history, --to, --plan, --signature, --yes, --confirm, --dry-run, --lock-wait, --accept-hazard, --override-promotion, --reason, --json",
     "env.show -ye dev": "env.show has no -y (in -ye); its flags: --env, --json",
     "--env=prod migrate": "--env stands before a task's name and is none of Invoke's options; flags stand behind their task: migrate --env=prod",
     "-y migrate": "-y stands before a task's name and is none of Invoke's options; flags stand behind their task: migrate -y",

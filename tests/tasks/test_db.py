@@ -213,7 +213,7 @@ def test_psql_on_a_protected_environment_only_reads(project: ProjectDirectory, d
     assert ran.code != 0
     assert "read-only transaction" in ran.err
     refused = project.run("db.psql", "--env=production", "--write", "--command", "create table t ()")
-    assert (refused.code, "add --confirm=production" in refused.err) == (8, True)
+    assert (refused.code, "type production when asked" in refused.err) == (8, True)
     done = project.run(
         "db.psql", "--env=production", "--write", "--confirm=production", "--command", "create table t ()"
     )

@@ -137,7 +137,7 @@ def test_a_protected_environment_wants_its_name(
     AlembicProject.make(project.path).chain("aa01")
     assert project.run("migrate", "--env=staging", "--yes").code == 0
     ran = project.run("migrate", "--env=prod", "--yes", "--json")
-    assert (ran.code, error(ran)["hint"]) == (8, "--confirm=production")
+    assert (ran.code, "--confirm" in error(ran)["hint"]) == (8, False)
     assert project.run("migrate", "--env=prod", "--confirm=prod").code == 8
     assert tables(targets["production"]) == set()
     assert project.run("migrate", "--env=prod", "--confirm=production").code == 0
@@ -151,6 +151,7 @@ def test_promotion_by_file_hash(project: ProjectDirectory, make_database: Callab
     ran = project.run("migrate", "--env=prod", "--confirm=production", "--json")
     assert ran.code == 7
     assert "not yet applied in staging: aa01" in error(ran)["message"]
+    assert error(ran)["hint"] == "invoke migrate --env=staging"
     assert project.run("migrate", "--env=staging", "--yes").code == 0
     file = alembic.path / "migrations" / "versions" / "aa01_.py"
     file.write_text(file.read_text() + "# edited after staging\n")
@@ -526,7 +527,7 @@ def test_hazards_block_until_accepted_with_a_reason(
     assert (ran.code, f"did you mean {rule}" in error(ran)["message"]) == (2, True)
     # Hazardous: y/N is not enough any more.
     ran = project.run("migrate", "--yes", f"--accept-hazard={rule}", "--reason=quiet hour", "--json")
-    assert (ran.code, error(ran)["hint"]) == (8, "--confirm=staging")
+    assert (ran.code, error(ran)["hint"]) == (8, "add --confirm=staging")
     ran = project.run("migrate", "--confirm=staging", f"--accept-hazard={rule}", "--reason=quiet hour")
     assert ran.code == 0, ran
     run = parsed(project.run("migrate.log", "--json"))["runs"][0]

@@ -3,6 +3,7 @@
 Rows are written through a connection of their own, so that a run that was rolled back is on record too.
 """
 
+from pgops.migrations.journal.approvals import last_approval, refuse_used
 from pgops.migrations.journal.files import AppliedFile, applied_files, hashes_without_text, keep_files
 from pgops.migrations.journal.honour import honour_stamp
 from pgops.migrations.journal.records import (
@@ -51,11 +52,13 @@ __all__ = [
     "hashes_without_text",
     "honour_stamp",
     "keep_files",
+    "last_approval",
     "new_run_id",
     "note_leftover",
     "note_written",
     "prepare",
     "read_stamp",
+    "refuse_used",
     "restamp",
     "run_application",
     "runs",

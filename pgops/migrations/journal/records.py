@@ -83,7 +83,9 @@ class RunRecord:
     """One attempt to migrate, as the journal tells it.
 
     ``rehearsal`` is what was seen on a copy before: ``id``, ``backup``, ``seconds`` in all and of each of
-    ``revisions``, ``stall`` (seconds). ``None`` where nothing was rehearsed.
+    ``revisions``, ``stall`` (seconds). ``None`` where nothing was rehearsed. ``approval`` is who signed the plan:
+    ``id``, ``signers`` (each with ``name`` and ``key``), ``policy`` (who has to sign the next one); ``None`` where
+    nobody had to.
     """
 
     id: str
@@ -108,6 +110,7 @@ class RunRecord:
     version_table: str
     rehearsal: Mapping[str, Any] | None = None
     history: str | None = None
+    approval: Mapping[str, Any] | None = None
     revisions: tuple[RevisionRecord, ...] = ()
 
     @property
@@ -130,6 +133,7 @@ _RUN_COLUMNS = (
 )
 # Through JSON: a journal that no run has brought up to date since lacks the columns.
 _REHEARSAL = "pg_catalog.to_jsonb(r) -> 'rehearsal'"
+_APPROVAL = "nullif(pg_catalog.to_jsonb(r) -> 'approval', 'null')"
 _REVISION_COLUMNS = "revision, file, file_hash, message, started_at, finished_at, outcome, error, leftovers"
 
 
@@ -225,6 +229,7 @@ def begun(
     promotion_overridden: bool = False,
     reason: str | None = None,
     rehearsal: Mapping[str, Any] | None = None,
+    approval: Mapping[str, Any] | None = None,
 ) -> RunRecord:
     """The row of a run that begins now, with who runs it and from which commit."""
     commit, dirty = provenance.git_state(environment.project)
@@ -251,12 +256,13 @@ def begun(
         version_table=version_table,
         rehearsal=rehearsal,
         history=environment.alembic.history,
+        approval=approval,
     )
 
 
 def start_run(connection: Connection, run: RunRecord) -> None:
     """Record that a run begins."""
-    columns = f"{_RUN_COLUMNS}, rehearsal, history"
+    columns = f"{_RUN_COLUMNS}, rehearsal, history, approval"
     values = [getattr(run, name.strip()) for name in columns.split(",")]
     execute(
         connection,
@@ -349,7 +355,7 @@ def runs(
     rows = fetch_all(
         connection,
         f"""
-        SELECT {_RUN_COLUMNS}, {_REHEARSAL}, {HISTORY}, EXISTS (SELECT 1 FROM pg_stat_activity AS a
+        SELECT {_RUN_COLUMNS}, {_REHEARSAL}, {HISTORY}, {_APPROVAL}, EXISTS (SELECT 1 FROM pg_stat_activity AS a
                                         WHERE a.datname = current_database()
                                           AND a.application_name = 'pgops run ' || r.id)
           FROM pgops.runs AS r
@@ -371,7 +377,7 @@ def runs(
 
 
 def _record(values: Sequence[Any], *, alive: bool, revisions: Sequence[RevisionRecord]) -> RunRecord:
-    names = (name.strip() for name in f"{_RUN_COLUMNS}, rehearsal, history".split(","))
+    names = (name.strip() for name in f"{_RUN_COLUMNS}, rehearsal, history, approval".split(","))
     named = dict(zip(names, values, strict=True))
     for name in ("from_heads", "to_heads", "hazards_accepted"):
         named[name] = tuple(named[name])

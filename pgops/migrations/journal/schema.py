@@ -66,6 +66,8 @@ _VERSIONS: tuple[str, ...] = (
     "ALTER TABLE pgops.runs ADD COLUMN history text",
     # How much had been written to each table when the run ended: what was written since is the difference.
     "ALTER TABLE pgops.runs ADD COLUMN written jsonb",
+    # Who signed the plan, and who will have to sign the next one.
+    "ALTER TABLE pgops.runs ADD COLUMN approval jsonb",
 )
 VERSION = len(_VERSIONS)
 # Through JSON: a journal that no run has brought up to date since lacks the column.

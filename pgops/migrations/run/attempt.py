@@ -16,7 +16,7 @@ from pgops.migrations.run.step import Step
 class Approval:
     """What was agreed to before the run, for its journal row.
 
-    ``rehearsal`` is what the rehearsal of this very plan had seen, as the journal keeps it.
+    ``rehearsal`` is what the rehearsal of this very plan had seen, as the journal keeps it; ``signed`` who signed it.
     """
 
     backup: str | None = None
@@ -24,6 +24,7 @@ class Approval:
     promotion_overridden: bool = False
     reason: str | None = None
     rehearsal: Mapping[str, Any] | None = None
+    signed: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)

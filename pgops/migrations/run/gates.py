@@ -153,7 +153,7 @@ def check_promotion(
         raise UsageError(
             "--override-promotion needs a reason for the journal",
             untouched=f"{environment.name} was not touched",
-            hint="--override-promotion --reason='…'",
+            hint="say why: --reason='…'",
         )
     if state is None or state.granted:
         return False
@@ -162,7 +162,8 @@ def check_promotion(
     raise BlockedError(
         f"{environment.name} takes a revision only after {state.before}: {state}",
         untouched=f"{environment.name} was not touched",
-        hint=f"invoke migrate --env={state.before}; or --override-promotion --reason='…'",
+        hint=f"invoke migrate --env={state.before}"
+        + ("" if environment.protected else "; or --override-promotion --reason='…'"),
     )
 
 
@@ -225,14 +226,19 @@ def check_hazards(plans: Sequence[Plan], accepted: Iterable[str], reason: str | 
         raise UsageError(
             "--accept-hazard needs a reason for the journal",
             untouched=f"{name} was not touched",
-            hint=f"--accept-hazard={given[0]} --reason='…'",
+            hint="say why: --reason='…'",
         )
     blocking = {each.rule for each in found if each.blocks}
     if left := sorted(blocking - set(given)):
         raise BlockedError(
             f"{name}: blocked by {', '.join(left)}",
             untouched=f"{name} was not touched",
-            hint=f"rewrite the migration as shown, or {' '.join(f'--accept-hazard={rule}' for rule in left)} --reason='…'",
+            hint="rewrite the migration as shown"
+            + (
+                "; docs/hazards.md says what else a person can do"
+                if plans[0].environment.protected
+                else f", or {' '.join(f'--accept-hazard={rule}' for rule in left)} --reason='…'"
+            ),
         )
     return tuple(rule for rule in given if rule in {each.rule for each in found})
 

@@ -179,6 +179,8 @@ class Run:
                 untouched="nothing was applied",
                 hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
             )
+        if (signed := self.attempt.approval.signed) is not None:
+            journal.refuse_used(connection, signed["id"], str(plan.version_table), plan.environment.name)
         changed = [each.revision for each in plan.pending if file_hash(text_now(each.file)) != each.hash]
         if changed:
             raise PlanChangedError(
@@ -231,6 +233,7 @@ class Run:
             promotion_overridden=self.attempt.approval.promotion_overridden,
             reason=self.attempt.approval.reason,
             rehearsal=self.attempt.approval.rehearsal,
+            approval=self.attempt.approval.signed,
         )
 
     def _apply(self, connection: Connection) -> None:

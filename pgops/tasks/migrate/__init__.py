@@ -1,5 +1,6 @@
 """Drive Alembic across environments: look, show, ask, back up, lock, apply, look again."""
 
+from pgops.tasks.migrate.approve import approve
 from pgops.tasks.migrate.checks import check, test
 from pgops.tasks.migrate.lint import lint
 from pgops.tasks.migrate.look import log, plan, revisions, status
@@ -9,6 +10,7 @@ from pgops.tasks.migrate.undo import undo
 from pgops.tasks.migrate.write import revision
 
 __all__ = [
+    "approve",
     "check",
     "down",
     "lint",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
+from pgops.tasks.migrate.approve import write_plan
 from pgops.tasks.migrate.documents import DOCUMENT_HELP, DOCUMENTS, Documents
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _STATUS_EXIT_CODE = f"{_EXIT_CODE}, with 3, 7 or 8 where a database could not be
     help={
         "to": "revision to plan for; all heads when not given",
         "sql": "print only the SQL that would run",
+        "out": "write the plan to this file, to be signed by migrate.approve",
         "exit_code": _EXIT_CODE,
         **DOCUMENT_HELP,
     },
@@ -37,6 +39,7 @@ def plan(
     history: str | None = None,
     to: str | None = None,
     sql: bool = False,
+    out: str | None = None,
     exit_code: bool = False,
     markdown: str | None = None,
     sarif: str | None = None,
@@ -86,6 +89,7 @@ def plan(
                 lambda: plan_markdown(found, promotions=promotions, rehearsals=rehearsals, backup=backup),
                 category=f"plan/{environment.name}",
             )
+        written = {} if out is None else write_plan(console, found, promotions, out)
         together = gates.all_promotions([each for each in promotions if each is not None])
         known = [each for each in rehearsals if each is not None]
         # Of several histories, the one that is wanting speaks for all.
@@ -93,6 +97,7 @@ def plan(
         console.result(
             {
                 **plans_as_dict(found),
+                **written,
                 "backup_required": backup,
                 "promotion": None if together is None else together.as_dict(),
                 "rehearsal_required": rehearsal_required(environment),
@@ -373,6 +378,7 @@ def log(
         if run.rehearsal is not None:
             console.say(f"    {_predicted_and_actual(run)}")
         for label, value in (
+            ("signed by", _signers(run)),
             ("backup", run.backup),
             ("accepted", ", ".join(run.hazards_accepted)),
             ("reason", run.reason),
@@ -381,6 +387,11 @@ def log(
             if value:
                 console.say(f"    {label}: {value}")
     console.result({"runs": [each.as_dict() for each in runs]})
+
+
+def _signers(run: RunRecord) -> str:
+    signers = (run.approval or {}).get("signers", ())
+    return ", ".join(f"{each['name']} ({each['key']})" for each in signers)
 
 
 def _predicted_and_actual(run: RunRecord) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
+from pgops.tasks.migrate.approve import check_signed, given_plan, write_plan
 
 if TYPE_CHECKING:
     from pgops.environments import Environment
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _HELP = {
     "to": "revision to go to; all heads when not given",
-    "plan": "hash that migrate.plan showed: run only if heads, files and target still are the same",
+    "plan": "hash that migrate.plan showed, or the file that its --out wrote: run only if heads, files and target still are the same",
+    "signature": "signatures over --plan's file, its name and .sig when not given; may be given several times",
     "lock_wait": "how long to wait for another run's lock, and to try again where a table is locked: 10s, 2min",
     "accept_hazard": "a rule that blocks and may be ignored this once; may be given several times; needs --reason",
     "override_promotion": "apply what the environment before has not seen; needs --reason",
@@ -27,7 +29,7 @@ _HELP = {
 }
 
 
-@task(name="upgrade", default=True, help=_HELP, iterable=["accept_hazard"])
+@task(name="upgrade", default=True, help=_HELP, iterable=["accept_hazard", "signature"])
 def upgrade(
     context: Context,
     console: Console,
@@ -36,6 +38,7 @@ def upgrade(
     history: str | None = None,
     to: str | None = None,
     plan: str | None = None,
+    signature: list[str] | None = None,
     yes: bool = False,
     confirm: str | None = None,
     dry_run: bool = False,
@@ -50,6 +53,7 @@ def upgrade(
 
     environment = load_environment(context, env)
     _check_rules(environment, accept_hazard)
+    document = given_plan(plan)
     target = target_for(environment)
     chosen = histories_of(environment, history)
     if to not in {None, "head", "heads"}:
@@ -86,8 +90,8 @@ def upgrade(
         backup=gates.backup_required(environment),
         rehearsals=rehearsals,
     )
-    _same_as_approved(found, plan)
-    if not any(each.pending for each in found):
+    _same_as_approved(found, plan if document is None else None)
+    if document is None and not any(each.pending for each in found):
         console.result({"run": _no_run()})
         return
     gates.check_server(found[0])
@@ -103,6 +107,7 @@ def upgrade(
         for each, rehearsed in zip(found, rehearsals, strict=True):
             if each.pending:
                 check_rehearsal(each, rehearsed)
+    signed = check_signed(console, found, document, signature, accepted=accepted, overridden=any(overridden))
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})
@@ -123,6 +128,7 @@ def upgrade(
             promotion_overridden=override,
             reason=reason,
             rehearsal=None if rehearsed is None else rehearsed.for_journal(),
+            signed=None if signed is None else signed.for_journal(),
         )
         for each, override, rehearsed in zip(found, overridden, rehearsals, strict=True)
     ]
@@ -141,8 +147,10 @@ def _check_rules(environment: Environment, given: list[str] | None) -> None:
     help={
         **_HELP,
         "to": "how far back: -1 (the last revision), -2, a revision to end at, or base",
+        "plan": "the file that --out wrote: roll back only what it says",
+        "out": "write the plan to this file, to be signed, and change nothing",
     },
-    iterable=["accept_hazard"],
+    iterable=["accept_hazard", "signature"],
 )
 def down(
     context: Context,
@@ -151,6 +159,9 @@ def down(
     env: str | None = None,
     history: str | None = None,
     to: str = "-1",
+    out: str | None = None,
+    plan: str | None = None,
+    signature: list[str] | None = None,
     yes: bool = False,
     confirm: str | None = None,
     dry_run: bool = False,
@@ -168,14 +179,23 @@ def down(
 
     environment = one_history(load_environment(context, env), history, "a downgrade")
     _check_rules(environment, accept_hazard)
+    document = given_plan(plan)
     target = target_for(environment)
+    if document is not None:
+        to = document.to or to
     (found,) = traced_plans((environment,), target, to=to, action="downgrade")
     show_plan(console, found, promotion=None, backup=gates.backup_required(environment))
-    if not found.pending:
+    _same_as_approved((found,), plan if document is None else None)
+    if out is not None:
+        written = write_plan(console, (found,), (None,), out)
+        console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": {**found.as_dict(), **written}})
+        return
+    if document is None and not found.pending:
         console.result({"run": _no_run()})
         return
     gates.check_server(found)
     accepted = gates.check_hazards((found,), accept_hazard or (), reason)
+    signed = check_signed(console, (found,), document, signature, accepted=accepted)
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
@@ -186,7 +206,12 @@ def down(
         if gates.backup_required(environment)
         else None
     )
-    approval = Approval(backup=backup, hazards_accepted=accepted, reason=reason)
+    approval = Approval(
+        backup=backup,
+        hazards_accepted=accepted,
+        reason=reason,
+        signed=None if signed is None else signed.for_journal(),
+    )
     _finish(console, carry_out(console, (found,), [approval], lock_wait))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, load_environment, one_history, task
+from pgops.tasks.migrate.approve import check_signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +130,8 @@ def undo(
         assert downgrade.plan is not None
         gates.check_server(downgrade.plan)
         accepted = gates.check_hazards((downgrade.plan,), accept_hazard or (), reason)
+        # Signed is what migrate.down --out writes; where signatures are wanted, this says so.
+        check_signed(console, (downgrade.plan,), None, None)
     if dry_run:
         console.say("dry run: nothing was changed")
         console.result({"dry_run": True, "undo": facts})

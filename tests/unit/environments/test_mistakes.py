@@ -122,8 +122,8 @@ environments:
         (HOST.replace("h\n", "h1,h2\n", 1), "4:11: environments.a.host: is several hosts; those belong into pg_service.conf: service: …"),
         (HOST.replace("h\n", "a b\n", 1), "4:11: environments.a.host: 'a b' is not a host name, an address or a socket directory"),
         # TLS
-        (HOST.replace("false", "true") + "sslmode: verify-ca", "8:14: environments.a.sslmode: 'verify-ca' does not prove who answers, and this environment is protected; write verify-full, or protected: false"),
-        ("service: s\nsslmode: require", "5:14: environments.a.sslmode: 'require' does not prove who answers, and this environment, as everything that is not local, is protected; write verify-full, or protected: false"),
+        (HOST.replace("false", "true") + "sslmode: verify-ca", "8:14: environments.a.sslmode: 'verify-ca' does not prove who answers, and this environment is protected; write verify-full"),
+        ("service: s\nsslmode: require", "5:14: environments.a.sslmode: 'require' does not prove who answers, and this environment, as everything that is not local, is protected; write verify-full"),
         # secrets
         (HOST + "password: {env: A, file: b}", "8:24: environments.a.password: env and file are given; take exactly one of env, file, command, keyring, passfile"),
         (HOST + "password: {}", "8:15: environments.a.password: takes exactly one of env, file, command, keyring, passfile"),

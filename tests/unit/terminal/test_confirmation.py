@@ -19,7 +19,15 @@ from pgops.environments import (
     Timeouts,
 )
 from pgops.errors import RefusedError
-from pgops.terminal.confirmation import Answer, Effect, answered_by_flags, flag_for, required_answer
+from pgops.terminal.confirmation import (
+    AgentError,
+    Answer,
+    Effect,
+    answered_by_flags,
+    next_step,
+    refuse_agent,
+    required_answer,
+)
 
 LOCAL = Environment(
     name="dev",
@@ -68,7 +76,7 @@ def test_yes_answers_a_plain_question_only() -> None:
     with pytest.raises(RefusedError) as refused:
         answered_by_flags(PRODUCTION, Answer.NAME, yes=True, confirm=None)
     assert refused.value.message == "--yes is not enough: production is protected"
-    assert refused.value.hint == "--confirm=production"
+    assert refused.value.hint == next_step(PRODUCTION, Answer.NAME)
 
 
 def test_yes_does_not_accept_a_hazard() -> None:
@@ -83,6 +91,15 @@ def test_confirm_must_name_this_environment() -> None:
             answered_by_flags(PRODUCTION, Answer.NAME, yes=True, confirm=wrong)
 
 
-def test_flag_for_names_the_exact_flag() -> None:
-    assert flag_for(PRODUCTION, Answer.NAME) == "--confirm=production"
-    assert flag_for(STAGING, Answer.YES) == "--yes"
+def test_the_next_step_names_the_flag_of_an_unprotected_environment_only() -> None:
+    assert next_step(STAGING, Answer.YES) == "add --yes"
+    assert next_step(STAGING, Answer.NAME) == "add --confirm=staging"
+    told = next_step(PRODUCTION, Answer.NAME)
+    assert (told.startswith("on a terminal, type production"), "--" in told) == (True, False)
+
+
+def test_an_agent_is_refused_where_the_environment_is_protected() -> None:
+    refuse_agent(STAGING, "claude-code (CLAUDECODE)")
+    refuse_agent(PRODUCTION, None)
+    with pytest.raises(AgentError, match="a coding agent is at the keyboard: claude-code"):
+        refuse_agent(PRODUCTION, "claude-code (CLAUDECODE)")

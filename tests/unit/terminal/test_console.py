@@ -14,7 +14,7 @@ import pytest
 
 from pgops.errors import ConfigurationError, RefusedError, UnreachableError
 from pgops.secrets.references import Secret
-from pgops.terminal.confirmation import Answer
+from pgops.terminal.confirmation import Answer, next_step
 from pgops.terminal.console import Console
 from pgops.units import human_age, human_bytes, human_seconds, timestamp
 
@@ -97,11 +97,11 @@ def test_table_aligns_and_shows_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(("environment", "answer"), [(STAGING, Answer.YES), (PRODUCTION, Answer.NAME)])
-def test_without_a_terminal_it_refuses_and_names_the_flag(environment, answer) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_terminal_it_refuses_and_says_what_is_left(environment, answer) -> None:  # type: ignore[no-untyped-def]
     shown, _out, _err = console()
     with pytest.raises(RefusedError) as refused:
         shown.ask(environment, answer, "Migrate it?")
-    assert refused.value.hint == ("add --yes" if answer is Answer.YES else "add --confirm=production")
+    assert refused.value.hint == next_step(environment, answer)
     assert refused.value.untouched == f"{environment.name} was not touched"
 
 

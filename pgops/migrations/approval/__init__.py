@@ -1,0 +1,1 @@
+"""Approval by signature: a plan as a file, SSH signatures over it, and the gate that wants them."""
