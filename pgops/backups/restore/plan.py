@@ -9,7 +9,8 @@ from pgops.backups.database.attributes import attributes_of, differing_settings,
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import accepted_options, lighter_compression, session_options
-from pgops.backups.load.preflight import Obstacle, Surroundings, left_out, obstacles, refuse, survey
+from pgops.backups.load.preflight import Obstacle, left_out, obstacles, refuse
+from pgops.backups.load.surroundings import Surroundings, survey
 from pgops.backups.repository.repository import Backup
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore

@@ -14,24 +14,24 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pgops.backups.database.attributes import attributes_of, existing_roles, setting_statements
 from pgops.backups.database.errors import database_errors, interrupt_errors
 from pgops.backups.load import side_databases
-from pgops.backups.load.pg_restore import run_restore
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
 from pgops.backups.load.side_databases import Marker, side_database_name
 from pgops.backups.manifest.manifest import CONTENTS_NAME, DUMP_DIRECTORY, MANIFEST_NAME
-from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
 from pgops.backups.restore.rebuilt import read_header
 from pgops.backups.restore.restore import attributes_for, restore_arguments
-from pgops.backups.verify.against_manifest import compare, name_of
+from pgops.backups.restore.salvaged import Salvaged, TableLeft
+from pgops.backups.restore.tolerant_load import TolerantLoad
+from pgops.backups.verify.against_manifest import compare
 from pgops.backups.verify.reading import check_files
 from pgops.errors import PgopsError, VerificationError
-from pgops.pgtools import list_command, restorable_archive, run, salvage_command
+from pgops.pgtools import list_command, run
 from pgops.postgres import (
     Connection,
     DatabaseError,
@@ -45,86 +45,6 @@ from pgops.postgres import (
 )
 
 _ENTRY = re.compile(r"^(\d+); \d+ \d+ (.*)$", re.MULTILINE)
-_FAILED = re.compile(r"from TOC entry \d+; \d+ \d+ (.*)")
-_SAID = re.compile(r"pg_restore: error: (.*)")
-_COMMAND = re.compile(r"Command was: (.*)")
-_IGNORED = "errors ignored on restore"
-
-
-@dataclass(frozen=True, slots=True)
-class TableLeft:
-    """A table that has not the rows of the manifest; ``there`` is ``None`` where the table itself is missing."""
-
-    schema: str
-    name: str
-    rows: int
-    there: int | None
-
-    @property
-    def table(self) -> str:
-        """``schema.name`` for people."""
-        return name_of(self.schema, self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Salvaged:
-    """What was had, in which database, and what is missing. ``objects`` are (what it is, why); ``seconds`` all of it."""
-
-    backup: Backup
-    database: str
-    tables: int
-    rows: int
-    missing_tables: tuple[TableLeft, ...]
-    objects: tuple[tuple[str, str], ...]
-    files: tuple[str, ...]
-    differences: tuple[str, ...]
-    helped: tuple[str, ...]
-    seconds: float
-
-
-class SalvagedError(VerificationError):
-    """A salvage came to its end: a database stands beside the target, and it is not what was backed up."""
-
-    def __init__(self, done: Salvaged, environment: str) -> None:
-        self.done = done
-        self.environment = environment
-        left, known = len(done.missing_tables), len(done.backup.manifest.tables)
-        tables = (
-            f"{left} of {known} tables lack rows or are missing"
-            if done.backup.manifest.files
-            else f"{done.tables} tables with {done.rows} rows, of how many is not known"
-        )
-        super().__init__(
-            f"salvaged from {done.backup.id} into {done.database}: {tables}, "
-            f"{len(done.objects)} objects could not be made, {len(done.files)} files are damaged",
-            untouched=f"the database of {environment} was not touched",
-            hint=f"look at {done.database} and take from it what you need; drop it when you are done",
-        )
-
-    def beside(self) -> dict[str, object]:
-        return {"restore": as_json(self.done, self.environment)}
-
-
-def as_json(done: Salvaged, environment: str) -> dict[str, object]:
-    """The ``restore`` object of a salvage."""
-    return {
-        "environment": environment,
-        "backup": done.backup.id,
-        "database": done.database,
-        "previous_database": None,
-        "seconds": round(done.seconds, 3),
-        "salvaged": True,
-        "tables": done.tables,
-        "rows": done.rows,
-        "missing": {
-            "tables": [
-                {"table": each.table, "rows": each.rows, "there": each.there} for each in done.missing_tables
-            ],
-            "objects": [{"object": what, "error": why} for what, why in done.objects],
-            "files": list(done.files),
-            "differences": list(done.differences),
-        },
-    }
 
 
 def salvage(
@@ -188,7 +108,7 @@ def salvage(
             for statement in setting_statements(new.dbname, attributes, roles=roles):
                 execute(admin, statement)
             hooks.step(Step.LOADING)
-            load = _Load(looked, readable, reach, new, hooks, restore_arguments(looked, attributes))
+            load = TolerantLoad(looked, readable, reach, new, hooks, restore_arguments(looked, attributes))
             load.section("pre-data", jobs)
             with _with_search_path(new) as helped:
                 _load_rows(load, entries, _damaged(files), jobs)
@@ -290,82 +210,7 @@ def _damaged(problems: Sequence[str]) -> set[str]:
     return {each.name for each in paths if each.parts[:1] == (DUMP_DIRECTORY,)}
 
 
-class _Load:
-    """pg_restore, again and again into the same database; every error is kept."""
-
-    def __init__(
-        self,
-        looked: RestorePlan,
-        directory: Path,
-        reach: Sequence[Path],
-        new: Target,
-        hooks: Hooks,
-        arguments: Sequence[str],
-    ) -> None:
-        self._looked = looked
-        self._directory = directory
-        self._reach = reach
-        self._new = new
-        self._hooks = hooks
-        self._arguments = arguments
-        self.failed: list[tuple[str, str]] = []
-
-    def section(self, section: str, jobs: int) -> None:
-        """Everything of one section."""
-        self._run([f"--section={section}"], jobs, f"the section {section}")
-
-    def entries(self, numbers: Sequence[int], jobs: int, what: str) -> None:
-        """Some entries."""
-        if not numbers:
-            return
-        with tempfile.TemporaryDirectory(prefix="pgops-") as room:
-            chosen = Path(room) / "list"
-            chosen.write_text("".join(f"{each};\n" for each in numbers), encoding="ascii")
-            self._run([f"--use-list={chosen}", "--section=data"], jobs, what, reach=[Path(room)])
-
-    def _run(self, extra: Sequence[str], jobs: int, what: str, reach: Sequence[Path] = ()) -> None:
-        looked = self._looked
-        with restorable_archive(self._directory / DUMP_DIRECTORY) as (archive, within):
-            finished = run_restore(
-                looked.tools.toolset,
-                salvage_command(
-                    archive, database=self._new.dbname, jobs=jobs, extra=[*extra, *self._arguments]
-                ),
-                looked.backup.manifest,
-                target=self._new,
-                admin=looked.admin,
-                options=looked.options,
-                reach=[*within, *self._reach, *reach],
-                progress=self._hooks.progress,
-            )
-        if finished.exit_code == 0:
-            return
-        found = errors_in(finished.stderr)
-        if _IGNORED not in finished.stderr:
-            # It gave up: what came after was not tried.
-            found = [*found, (what, "; ".join(finished.stderr.strip().splitlines()[-2:]))]
-        self.failed += [each for each in found if each not in self.failed]
-
-
-def errors_in(said: str) -> list[tuple[str, str]]:
-    """What pg_restore could not make, and why.
-
-    An error is said after the entry that it is about; where several work at once, only the command that failed is.
-    """
-    found: list[tuple[str, str]] = []
-    entry = ""
-    for line in said.splitlines():
-        if about := _FAILED.search(line):
-            entry = about.group(1).strip()
-        elif (error := _SAID.search(line)) is not None:
-            found.append((entry, error.group(1).strip()))
-            entry = ""
-        elif (command := _COMMAND.search(line)) is not None and found and not found[-1][0]:
-            found[-1] = (command.group(1).strip(), found[-1][1])
-    return [(what or "the restore", why) for what, why in found]
-
-
-def _load_rows(load: _Load, entries: dict[int, str], damaged: set[str], jobs: int) -> None:
+def _load_rows(load: TolerantLoad, entries: dict[int, str], damaged: set[str], jobs: int) -> None:
     """The rows: first those of sound files, all at once; then each of the others by itself, and no one spoils another."""
     numbers = {int(name.partition(".")[0]) for name in damaged if name.partition(".")[0].isdecimal()}
     large_objects = any(name.startswith("blob") for name in damaged)
@@ -379,7 +224,7 @@ def _load_rows(load: _Load, entries: dict[int, str], damaged: set[str], jobs: in
         load.entries([each], 1, entries[each])
 
 
-def _try_again(load: _Load, entries: dict[int, str], missing: Sequence[TableLeft]) -> None:
+def _try_again(load: TolerantLoad, entries: dict[int, str], missing: Sequence[TableLeft]) -> None:
     """Once more the tables that stayed empty, one by one: a CHECK may have looked at rows that are there only now."""
     for each in missing:
         if each.there != 0:

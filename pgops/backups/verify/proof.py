@@ -19,9 +19,10 @@ from pgops.backups.database.attributes import attributes_of, create_statement, e
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import lighter_compression, load_archive, session_options
-from pgops.backups.load.preflight import obstacles, refuse, survey
+from pgops.backups.load.preflight import obstacles, refuse
 from pgops.backups.load.side_database import remove_leftovers, restore_lock
 from pgops.backups.load.side_databases import Marker, side_database_name
+from pgops.backups.load.surroundings import survey
 from pgops.backups.manifest.manifest import Locale, Manifest, Proof
 from pgops.backups.repository.repository import (
     Backup,

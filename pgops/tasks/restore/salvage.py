@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pgops.backups.repository import Backup, Repository
     from pgops.backups.repository.origin import Origin
     from pgops.backups.restore.plan import RestorePlan
-    from pgops.backups.restore.salvage import Salvaged
+    from pgops.backups.restore.salvaged import Salvaged
     from pgops.environments import Environment
     from pgops.postgres import Target
     from pgops.terminal.console import Console
@@ -35,7 +35,8 @@ def salvage_what_can_be_had(
     :raises RefusedError: not confirmed.
     """
     from pgops.backups.load.side_database import Hooks
-    from pgops.backups.restore.salvage import SalvagedError, salvage
+    from pgops.backups.restore.salvage import salvage
+    from pgops.backups.restore.salvaged import SalvagedError
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
 

@@ -11,7 +11,9 @@ import pytest
 from pgops.backups.load.side_database import Hooks
 from pgops.backups.repository import Backup, Repository, open_repository
 from pgops.backups.restore.plan import plan_restore
-from pgops.backups.restore.salvage import Salvaged, TableLeft, errors_in, salvage
+from pgops.backups.restore.salvage import salvage
+from pgops.backups.restore.salvaged import Salvaged, TableLeft
+from pgops.backups.restore.tolerant_load import errors_in
 from pgops.environments import Encryption, Store
 from pgops.errors import VerificationError
 from pgops.pgtools import ToolError

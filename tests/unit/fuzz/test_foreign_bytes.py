@@ -32,7 +32,7 @@ from pgops.backups.manifest.manifest import (
 )
 from pgops.backups.restore.partial import filtered_list
 from pgops.backups.restore.rebuilt import read_header
-from pgops.backups.restore.salvage import errors_in
+from pgops.backups.restore.tolerant_load import errors_in
 from pgops.backups.verify.archive import count_script
 from pgops.backups.verify.script import Script
 from pgops.environments import load as load_environments

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from pgops.backups.database.attributes import Attributes
-from pgops.backups.load.preflight import Available, Surroundings, obstacles, refuse
+from pgops.backups.load.preflight import obstacles, refuse
+from pgops.backups.load.surroundings import Available, Surroundings
 from pgops.backups.manifest.manifest import Extension, File, Locale, Manifest, Table
 from pgops.errors import BlockedError
 from pgops.postgres import Identity, ServerFacts
