@@ -15,10 +15,15 @@ def runner_for(settings: PgBackRest) -> Runner:
         # Here and not above: the SDK takes a quarter of a second to import.
         from pgops.local.engine.exec import ExecRunner
 
-        return ExecRunner(settings.container, settings.user or _CONTAINER_USER)
+        return ExecRunner(settings.container, container_user(settings))
     if settings.ssh is not None:
         return SshRunner(settings.ssh, settings.user)
     return HereRunner(settings.user)
+
+
+def container_user(settings: PgBackRest) -> str:
+    """As whom programs run in a container."""
+    return settings.user or _CONTAINER_USER
 
 
 def place_name(settings: PgBackRest) -> str:

@@ -112,6 +112,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("restore", "the newest backup; asks first"),
         ("restore --from=prod --env=dev", "production's newest backup into dev"),
         ("restore --table=knowledge", "one table, into a schema beside"),
+        (
+            "restore --env=prod --at='2026-11-26 03:00:00+00'",
+            "the cluster as it was then, beside (pgBackRest)",
+        ),
     ],
     "restore.undo": [
         ("restore.undo --dry-run", "what would be put back"),

@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import REPOSITORY, STANZA, Cluster, environments_yaml, running_cluster
+from tests.support.pgbackrest import REPOSITORY, STANZA, Cluster, running_cluster
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def cluster(docker_engine: str) -> Iterator[Cluster]:
-    """A cluster with a table, an Alembic revision and one full backup."""
-    with running_cluster(initdb="--data-checksums") as found:
-        found.execute(
-            "CREATE TABLE knowledge (id bigint PRIMARY KEY, title text)",
-            "INSERT INTO knowledge SELECT g, 'row ' || g FROM generate_series(1, 1000) AS g",
-            "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
-            "INSERT INTO alembic_version VALUES ('abc123')",
-        )
-        found.pgbackrest("backup", "--type=full")
-        yield found
-
-
-@pytest.fixture
-def staging(project: ProjectDirectory, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> ProjectDirectory:
-    return project_of(project, cluster, monkeypatch)
-
-
-def project_of(
-    project: ProjectDirectory, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *, more: str = ""
-) -> ProjectDirectory:
-    secret = cluster.target.secret()
-    assert secret is not None
-    monkeypatch.setenv("TEST_PASSWORD", secret.reveal())
-    project.write("environments.yaml", environments_yaml(cluster, more=more))
-    return project
 
 
 def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
@@ -50,69 +20,69 @@ def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
     return found
 
 
-def test_a_backup_is_taken_listed_shown_and_verified(staging: ProjectDirectory, cluster: Cluster) -> None:
-    before = answer(staging.run("backup.list", "--json"))["backups"]
-    made = answer(staging.run("backup", "--type=incr", "--json"))["backup"]
+def test_a_backup_is_taken_listed_shown_and_verified(physical: ProjectDirectory, cluster: Cluster) -> None:
+    before = answer(physical.run("backup.list", "--json"))["backups"]
+    made = answer(physical.run("backup", "--type=incr", "--json"))["backup"]
     assert made["type"] == "incr"
     assert made["heads"] == ["abc123"]
     assert (made["environment"], made["stanza"], made["verified"]) == ("staging", STANZA, False)
     assert made["system_identifier"] == cluster.sql("SELECT system_identifier::text FROM pg_control_system()")
-    listed = answer(staging.run("backup.list", "--json"))
+    listed = answer(physical.run("backup.list", "--json"))
     assert [each["id"] for each in listed["backups"]] == [*(each["id"] for each in before), made["id"]]
     assert listed["archives"][0]["max"] >= made["wal"]["stop"]
-    ran = staging.run("backup.verify")
+    ran = physical.run("backup.verify")
     assert ran.code == 0, ran.text
     assert f"{made['id']} is sound: every file and its WAL match their checksums" in ran.out
-    shown = answer(staging.run("backup.show", f"--backup={made['id']}", "--json"))["backup"]
+    shown = answer(physical.run("backup.show", f"--backup={made['id']}", "--json"))["backup"]
     assert (shown["verified"], shown["verified_by"]) == (True, "read")
-    text = staging.run("backup.list").out
+    text = physical.run("backup.list").out
     assert text.splitlines()[0].split() == ["backup", "age", "size", "added", "revision", "proof", "repo"]
     assert "read back on " in text
     assert f"WAL in repo1, 17-1: {'0' * 7}1" in text
 
 
 def test_a_program_in_the_container_does_not_disturb_the_server(
-    staging: ProjectDirectory, cluster: Cluster
+    physical: ProjectDirectory, cluster: Cluster
 ) -> None:
     """A process that is left behind there becomes the postmaster's child, and its end a crash of the server."""
     for _ in range(3):
-        assert staging.run("backup.list").code == 0
+        assert physical.run("backup.list").code == 0
     assert b"all server processes terminated" not in cluster.container.logs()
 
 
-def test_a_dry_run_takes_nothing(staging: ProjectDirectory) -> None:
-    before = answer(staging.run("backup.list", "--json"))["backups"]
-    ran = staging.run("backup", "--dry-run", "--type=diff")
+def test_a_dry_run_takes_nothing(physical: ProjectDirectory) -> None:
+    before = answer(physical.run("backup.list", "--json"))["backups"]
+    ran = physical.run("backup", "--dry-run", "--type=diff")
     assert ran.code == 0, ran.text
     assert "would take a differential backup, after " in ran.out
-    assert answer(staging.run("backup.list", "--json"))["backups"] == before
+    assert answer(physical.run("backup.list", "--json"))["backups"] == before
 
 
-def test_a_broken_file_is_found_named_and_remembered(staging: ProjectDirectory, cluster: Cluster) -> None:
-    made = answer(staging.run("backup", "--type=full", "--json"))["backup"]
+def test_a_broken_file_is_found_named_and_remembered(physical: ProjectDirectory, cluster: Cluster) -> None:
+    made = answer(physical.run("backup", "--type=full", "--json"))["backup"]
     file = cluster.shell(
         f"find {REPOSITORY}/backup/{STANZA}/{made['id']}/pg_data/base -type f -size +1k -name '[0-9]*' | sort | head -n 1"
     ).strip()
     cluster.shell(f"cp {file} /tmp/kept && printf XX | dd of={file} bs=1 seek=99 conv=notrunc status=none")
     try:
-        failed = answer(staging.run("backup.verify", "--json"), 9)
+        failed = answer(physical.run("backup.verify", "--json"), 9)
         assert failed["problems"] == [
             f"backup {made['id']}: invalid",
             f"backup {made['id']}: 1 checksum invalid",
         ]
-        assert "FOUND DAMAGED on " in staging.run("backup.list").out
+        assert "FOUND DAMAGED on " in physical.run("backup.list").out
     finally:
         cluster.shell(f"cp /tmp/kept {file}")
-    assert answer(staging.run("backup.verify", "--json"))["problems"] == []
-    assert "FOUND DAMAGED" not in staging.run("backup.list").out
+    assert answer(physical.run("backup.verify", "--json"))["problems"] == []
+    assert "FOUND DAMAGED" not in physical.run("backup.list").out
 
 
-def test_wal_that_a_backup_needs_and_is_gone_is_found(staging: ProjectDirectory, cluster: Cluster) -> None:
-    made = answer(staging.run("backup", "--type=incr", "--json"))["backup"]
+def test_wal_that_a_backup_needs_and_is_gone_is_found(physical: ProjectDirectory, cluster: Cluster) -> None:
+    made = answer(physical.run("backup", "--type=incr", "--json"))["backup"]
     where = f"{REPOSITORY}/archive/{STANZA}/17-1/{made['wal']['stop'][:16]}"
     cluster.shell(f"mkdir -p /tmp/wal && mv {where}/{made['wal']['stop']}-* /tmp/wal/")
     try:
-        failed = answer(staging.run("backup.verify", "--json"), 9)
+        failed = answer(physical.run("backup.verify", "--json"), 9)
         assert failed["problems"] == [
             f"backup {made['id']}: its WAL {made['wal']['stop']} is not in the archive"
         ]
@@ -120,36 +90,36 @@ def test_wal_that_a_backup_needs_and_is_gone_is_found(staging: ProjectDirectory,
         cluster.shell(f"mv /tmp/wal/* {where}/")
 
 
-def test_what_pgbackrest_decides_is_left_to_it(staging: ProjectDirectory) -> None:
+def test_what_pgbackrest_decides_is_left_to_it(physical: ProjectDirectory) -> None:
     for task in ("backup.prune", "backup.pin"):
-        ran = staging.run(task)
+        ran = physical.run(task)
         assert ran.code == 8, ran.text
         assert "by its own retention" in ran.err
 
 
 def test_another_cluster_is_not_backed_up_under_a_name(
-    staging: ProjectDirectory, cluster: Cluster, docker_engine: str
+    physical: ProjectDirectory, cluster: Cluster, docker_engine: str
 ) -> None:
     with running_cluster() as other:
-        text = (staging.path / "environments.yaml").read_text()
-        staging.write("environments.yaml", text.replace(cluster.name, other.name))
-        ran = staging.run("backup")
+        text = (physical.path / "environments.yaml").read_text()
+        physical.write("environments.yaml", text.replace(cluster.name, other.name))
+        ran = physical.run("backup")
         assert ran.code == 7, ran.text
         assert f"stanza {STANZA} is of cluster " in ran.err
         assert other.pgbackrest("info", "--output=json").count('"label"') == 0
 
 
-def test_what_can_t_be_reached_is_said(staging: ProjectDirectory, cluster: Cluster) -> None:
-    text = (staging.path / "environments.yaml").read_text()
-    staging.write("environments.yaml", text.replace(f"container: {cluster.name}", "container: nobody-there"))
-    ran = staging.run("backup.list")
+def test_what_can_t_be_reached_is_said(physical: ProjectDirectory, cluster: Cluster) -> None:
+    text = (physical.path / "environments.yaml").read_text()
+    physical.write("environments.yaml", text.replace(f"container: {cluster.name}", "container: nobody-there"))
+    ran = physical.run("backup.list")
     assert ran.code == 2, ran.text
     assert "there is no container nobody-there" in ran.err
-    staging.write("environments.yaml", text.replace(f"container: {cluster.name}", "ssh: nowhere.invalid"))
-    ran = staging.run("backup.list")
+    physical.write("environments.yaml", text.replace(f"container: {cluster.name}", "ssh: nowhere.invalid"))
+    ran = physical.run("backup.list")
     assert ran.code == 3, ran.text
     assert "nowhere.invalid can't be reached by ssh: " in ran.err
-    staging.write("environments.yaml", text.replace(f"stanza: {STANZA}", "stanza: other"))
-    ran = staging.run("backup.list")
+    physical.write("environments.yaml", text.replace(f"stanza: {STANZA}", "stanza: other"))
+    ran = physical.run("backup.list")
     assert ran.code == 2, ran.text
     assert "missing stanza path" in ran.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pgops.backups.pgbackrest.backup import PhysicalBackup
@@ -78,9 +78,14 @@ class WalArchive:
             if (timeline, each) not in self.segments
         )
 
-    def newest(self, timelines: Iterable[int]) -> tuple[int, int] | None:
-        """The last segment of these timelines, the highest timeline first; ``None`` without one."""
-        found = [each for each in self.segments if each[0] in set(timelines)]
+    def newest(self, way: Sequence[tuple[int, int, int | None]]) -> tuple[int, int] | None:
+        """The last segment on a way (see :meth:`path`); ``None`` without one."""
+        found = [
+            (line, number)
+            for line, first, end in way
+            for there, number in self.segments
+            if there == line and number >= first and (end is None or number <= end)
+        ]
         return max(found, key=lambda each: (each[1], each[0]), default=None)
 
     def path(self, backup: PhysicalBackup, branches: Sequence[Branch]) -> list[tuple[int, int, int | None]]:

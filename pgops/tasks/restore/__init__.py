@@ -26,6 +26,12 @@ _HELP = {
     "schema": "restore only the tables of this schema, into a new schema; may be given more than once",
     "salvage": "bring what can be had of a damaged backup into a database beside; swaps nothing, ends with 9",
     "jobs": "tables to restore at once; 0: as environments.yaml says",
+    "at": "of pgBackRest's backups: recover, beside, to this moment: '2026-11-26 03:00:00+00'",
+    "to_point": "the same to a named restore point, as migrate makes them",
+    "to_lsn": "the same to an LSN",
+    "timeline": "of a recovery: the timeline to follow; 0: the newest in the archive",
+    "pause": "of a recovery: stop at the target, read-only, to look (so it does without --promote)",
+    "promote": "of a recovery: let what was recovered be written to",
 }
 
 
@@ -44,6 +50,12 @@ def run(
     table: list[str] | None = None,
     schema: list[str] | None = None,
     jobs: int = 0,
+    at: str | None = None,
+    to_point: str | None = None,
+    to_lsn: str | None = None,
+    timeline: int = 0,
+    pause: bool = False,
+    promote: bool = False,
     yes: bool = False,
     confirm: str | None = None,
     dry_run: bool = False,
@@ -66,11 +78,28 @@ def run(
     from pgops.targets import target_for
     from pgops.tasks.backup.select import here, select_backup
     from pgops.tasks.restore.hooks import shown_hooks
+    from pgops.tasks.restore.recovery import Asked, is_recovery, recover, refuse_flags
     from pgops.tasks.restore.salvage import backup_to_salvage
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
 
     environment = load_environment(context, env)
+    asked = Asked(backup, at, to_point, to_lsn, timeline or None, pause, promote)
+    if is_recovery(environment, asked):
+        refuse_flags(
+            {
+                "--from": from_,
+                "--no-owner": no_owner,
+                "--no-tablespaces": no_tablespaces,
+                "--no-safety-backup": no_safety_backup,
+                "--in-place": in_place,
+                "--salvage": salvage,
+                "--table": table,
+                "--schema": schema,
+            }
+        )
+        recover(console, environment, asked, dry_run=dry_run, yes=yes, confirm=confirm)
+        return
     source = environment if from_ is None else load_project(context).environment(from_, flag="--from")
     if salvage and (in_place or table or schema):
         raise UsageError(
@@ -251,15 +280,18 @@ def status(context: Context, console: Console, env: str | None = None, json: boo
     from pgops.backups.restore import undo as undoing
     from pgops.completion.remembered import KEPT, remember
     from pgops.targets import target_for
+    from pgops.tasks.restore.recovery import shown_recoveries
 
     environment = load_environment(context, env)
     state = undoing.state(target_for(environment), environment.trusted_owners)
     remember(environment, KEPT, [each.name for each in state.kept], os.environ)
     words.show_state(console, state)
+    recoveries = shown_recoveries(console, environment)
     console.result(
         {
             "restore": {
                 "environment": environment.name,
+                "recoveries": [each.as_json() for each in recoveries],
                 "database": state.target.dbname,
                 "exists": state.oid is not None,
                 "running": state.running,
@@ -276,19 +308,26 @@ def status(context: Context, console: Console, env: str | None = None, json: boo
     )
 
 
-@task(help={"database": "kept database to remove; may be given more than once"}, iterable=["database"])
+@task(
+    help={
+        "database": "kept database to remove; may be given more than once",
+        "recovery": "id of a recovered cluster to remove, as restore.status shows it",
+    },
+    iterable=["database"],
+)
 def discard(
     context: Context,
     console: Console,
     env: str | None = None,
     database: list[str] | None = None,
+    recovery: str | None = None,
     yes: bool = False,
     confirm: str | None = None,
     dry_run: bool = False,
     json: bool = False,
     lock_wait: float = 30.0,
 ) -> None:
-    """Drop databases that restores kept, to free their disk."""
+    """Drop databases that restores kept, or clusters that were recovered, to free their disk."""
     import shlex
 
     from pgops.backups.restore import undo as undoing
@@ -297,6 +336,11 @@ def discard(
     from pgops.terminal.confirmation import Effect, required_answer
 
     environment = load_environment(context, env)
+    if recovery is not None:
+        from pgops.tasks.restore.recovery import discard as discard_recovered
+
+        discard_recovered(console, environment, recovery, dry_run=dry_run, yes=yes, confirm=confirm)
+        return
     target = target_for(environment)
     _honour_stamp(console, environment, target)
     state = undoing.state(target, environment.trusted_owners)

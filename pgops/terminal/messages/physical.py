@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pgops.backups.manifest.manifest import Proof
     from pgops.backups.pgbackrest import PhysicalBackup, Stanza
     from pgops.backups.pgbackrest.backup import PhysicalProof, StanzaInfo
+    from pgops.backups.pgbackrest.cluster import Replay
+    from pgops.backups.pgbackrest.goal import Route
+    from pgops.backups.pgbackrest.recovery import Recovered
     from pgops.environments import Environment
     from pgops.terminal.console import Console
 
@@ -114,3 +117,84 @@ def as_proof(proof: PhysicalProof, backup: str) -> Proof:
     from pgops.backups.manifest.manifest import Proof
 
     return Proof(proof.method, proof.at, proof.seconds, proof.problems, backup=backup)
+
+
+def show_route(console: Console, environment: Environment, route: Route) -> None:
+    """What a recovery would do."""
+    from pgops.units import human_bytes, human_time
+
+    backup = route.backup
+    console.say(
+        f"{environment.name}: recover to {route.goal.words}, from backup {backup.id} "
+        f"(ended {human_time(backup.finished_at)}, cluster of {human_bytes(backup.bytes)})"
+    )
+    if route.until is not None:
+        console.say(
+            f"the WAL is in the archive without a gap; its last segment on the way is of {human_time(route.until)}"
+        )
+    for note in route.notes:
+        console.warn(note)
+    console.say(
+        "it becomes a cluster of its own beside the running one, which is not touched and not stopped"
+    )
+
+
+def route_json(environment: Environment, route: Route) -> dict[str, object]:
+    """The same for ``--json``."""
+    return {
+        "environment": environment.name,
+        "backup": route.backup.id,
+        "target": route.goal.words,
+        "target_kind": route.goal.kind,
+        "timeline": route.timeline,
+    }
+
+
+def recovered(
+    console: Console,
+    environment: Environment,
+    route: Route,
+    done: Recovered,
+    replay: Replay,
+    recovery_id: str,
+) -> None:
+    """Where the recovered cluster stands, and what to type next."""
+    from pgops.units import human_seconds
+
+    last = f", last transaction {replay.at}" if replay.at else ""
+    state = (
+        "read-only, paused"
+        if replay.in_recovery
+        else f"promoted, on timeline {replay.timeline}, archiving off"
+    )
+    console.say(
+        f"{environment.name} stands at {route.goal.words} in {done.cluster.place.name} after "
+        f"{human_seconds(done.seconds)}: LSN {replay.lsn}{last}; {state}"
+    )
+    console.say(f"look at it:  {done.cluster.psql_typed}")
+    if replay.in_recovery:
+        console.say(f"promote it:  {done.cluster.promote_typed}")
+    console.say(f"remove it:   invoke restore.discard --env={environment.name} --recovery={recovery_id}")
+
+
+def recovered_json(
+    environment: Environment, route: Route, done: Recovered, replay: Replay, recovery_id: str
+) -> dict[str, object]:
+    """The same for ``--json``."""
+    return {
+        **route_json(environment, route),
+        "database": None,
+        "previous_database": None,
+        "seconds": round(done.seconds, 3),
+        "recovery": {
+            "id": recovery_id,
+            "place": done.cluster.place.name,
+            "directory": done.cluster.data,
+            "state": "paused" if replay.in_recovery else "promoted",
+            "lsn": replay.lsn,
+            "last_transaction": replay.at,
+            "timeline": replay.timeline,
+            "restore_seconds": round(done.restore_seconds, 3),
+            "psql": done.cluster.psql_typed,
+        },
+    }

@@ -1,0 +1,212 @@
+"""``restore`` where pgBackRest takes the backups: a recovery beside, to a moment, a named point or an LSN."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgops.terminal.messages import physical as words
+
+if TYPE_CHECKING:
+    from pgops.backups.pgbackrest.goal import Goal, Route
+    from pgops.environments import Environment
+    from pgops.recoveries.kept import Kept
+    from pgops.terminal.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The flags of a recovery."""
+
+    backup: str
+    at: str | None
+    point: str | None
+    lsn: str | None
+    timeline: int | None
+    pause: bool
+    promote: bool
+
+    @property
+    def given(self) -> list[str]:
+        """Those that only a recovery knows."""
+        flags = {
+            "--at": self.at,
+            "--to-point": self.point,
+            "--to-lsn": self.lsn,
+            "--timeline": self.timeline,
+            "--pause": self.pause or None,
+            "--promote": self.promote or None,
+        }
+        return [flag for flag, value in flags.items() if value is not None]
+
+
+def is_recovery(environment: Environment, asked: Asked) -> bool:
+    """Whether a recovery is meant: pgBackRest takes the backups, and none of pgops' own dumps is named.
+
+    :raises UsageError: its flags are given, and backups are dumps.
+    """
+    from pgops.backups.manifest.manifest import is_id
+    from pgops.errors import UsageError
+
+    if environment.backups.pgbackrest is not None and not is_id(asked.backup):
+        return True
+    if asked.given:
+        raise UsageError(
+            f"{asked.given[0]}: a dump holds one moment, its own"
+            if environment.backups.pgbackrest
+            else f"{asked.given[0]}: backups of {environment.name} are dumps, and each holds one moment, its own",
+            untouched="nothing was touched",
+            hint=f"leave {asked.given[0]} out, or see backups: {{engine: pgbackrest}} in docs/physical-backups.md",
+        )
+    return False
+
+
+def refuse_flags(given: dict[str, object]) -> None:
+    """Flags of a dump's restore mean nothing to a recovery.
+
+    :raises UsageError: one is given.
+    """
+    from pgops.errors import UsageError
+
+    for flag, value in given.items():
+        if value:
+            raise UsageError(
+                f"{flag} is for dumps: a recovery brings the whole cluster, beside",
+                untouched="nothing was touched",
+                hint=f"leave {flag} out; single databases and tables come out of a recovery by --dump",
+            )
+
+
+def recover(
+    console: Console,
+    environment: Environment,
+    asked: Asked,
+    *,
+    dry_run: bool,
+    yes: bool,
+    confirm: str | None,
+) -> None:
+    """Find the way, show it, ask, recover, say what to type next.
+
+    :raises PgBackRestError: the goal can't be reached; told before anything is made where that can be known.
+    """
+    from pgops.backups.pgbackrest.recovery import new_recovery_id, recovery
+    from pgops.recoveries.place import recovery_place, superusers
+    from pgops.targets import stanza_for
+    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.progress import StepProgress
+
+    route = _route(environment, asked)
+    words.show_route(console, environment, route)
+    if dry_run:
+        console.say("dry run: nothing was made")
+        console.result({"dry_run": True, "restore": words.route_json(environment, route)})
+        return
+    console.ask(
+        environment,
+        required_answer(environment, Effect.CHANGES),
+        f"Recover the cluster of {environment.name} to {route.goal.words}, beside the running one?",
+        yes=yes,
+        confirm=confirm,
+    )
+    recovery_id = new_recovery_id(dt.datetime.now(dt.UTC))
+    with (
+        StepProgress(console) as shown,
+        recovery_place(environment, recovery_id) as place,
+        recovery(
+            stanza_for(environment),
+            route,
+            place,
+            recovery_id=recovery_id,
+            environment=environment.name,
+            superusers=superusers(environment),
+            observer=shown,
+        ) as done,
+    ):
+        replay = done.replay
+        if asked.promote and replay.in_recovery:
+            shown.step("promoting it")
+            replay = done.cluster.promote()
+    words.recovered(console, environment, route, done, replay, recovery_id)
+    console.result({"restore": words.recovered_json(environment, route, done, replay, recovery_id)})
+
+
+def _route(environment: Environment, asked: Asked) -> Route:
+    from pgops.backups.pgbackrest.goal import find_route
+    from pgops.targets import stanza_for
+
+    named = None if asked.backup == "latest" else asked.backup
+    goal = _goal(asked, named)
+    stanza = stanza_for(environment)
+    return find_route(stanza, stanza.info().backups, goal, backup=named, timeline=asked.timeline)
+
+
+def _goal(asked: Asked, named: str | None) -> Goal:
+    from pgops.backups.pgbackrest.goal import goal_of
+    from pgops.errors import UsageError
+
+    if asked.pause and asked.promote:
+        raise UsageError(
+            "--pause and --promote are given: a cluster stands still, or is written to",
+            untouched="nothing was touched",
+            hint="leave one out",
+        )
+    goal = goal_of(asked.at, asked.point, asked.lsn, backup=named)
+    if goal.kind == "end" and not asked.promote:
+        raise UsageError(
+            "to which moment?",
+            untouched="nothing was touched",
+            hint="--at='2026-11-26 03:00:00+00', --to-point=<name>, --to-lsn=<lsn>, --backup=<label> for its own end, "
+            "or --promote for all the WAL there is",
+        )
+    return goal
+
+
+def shown_recoveries(console: Console, environment: Environment) -> list[Kept]:
+    """Say what clusters were recovered beside; a place that can't be reached is a warning."""
+    from pgops.errors import PgopsError
+    from pgops.recoveries.kept import kept_recoveries
+
+    try:
+        found = kept_recoveries(environment)
+    except PgopsError as error:
+        console.warn(
+            f"which clusters were recovered beside {environment.name} can't be asked: {error.message}"
+        )
+        return []
+    for each in found:
+        console.say(
+            f"recovered beside: {each.place}{f', to {each.goal}' if each.goal else ''} (--recovery={each.id})"
+        )
+    return found
+
+
+def discard(
+    console: Console,
+    environment: Environment,
+    recovery: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    confirm: str | None,
+) -> None:
+    """``restore.discard --recovery``."""
+    from pgops.recoveries.kept import discard_recovery, find_recovery
+    from pgops.terminal.confirmation import Effect, required_answer
+
+    found = find_recovery(environment, recovery)
+    if dry_run:
+        console.say(f"dry run: {found.place} was not removed")
+        console.result({"dry_run": True, "discarded": [found.id]})
+        return
+    console.ask(
+        environment,
+        required_answer(environment, Effect.DESTROYS),
+        f"End and remove the recovered cluster in {found.place}? The running one is another.",
+        yes=yes,
+        confirm=confirm,
+    )
+    discard_recovery(environment, found)
+    console.say(f"removed: {found.place}")
+    console.result({"discarded": [found.id]})

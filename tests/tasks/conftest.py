@@ -1,0 +1,36 @@
+"""Fixtures of the tasks' tests: a cluster whose backups pgBackRest takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import ProjectDirectory
+from tests.support.pgbackrest import Cluster, environments_yaml, running_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(docker_engine: str) -> Iterator[Cluster]:
+    """A cluster with a table, an Alembic revision and one full backup; whoever changes it puts it back."""
+    with running_cluster(initdb="--data-checksums") as found:
+        found.execute(
+            "CREATE TABLE knowledge (id bigint PRIMARY KEY, title text)",
+            "INSERT INTO knowledge SELECT g, 'row ' || g FROM generate_series(1, 1000) AS g",
+            "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+            "INSERT INTO alembic_version VALUES ('abc123')",
+        )
+        found.pgbackrest("backup", "--type=full")
+        yield found
+
+
+@pytest.fixture
+def physical(
+    project: ProjectDirectory, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> ProjectDirectory:
+    """A project with one environment, staging, whose backups pgBackRest takes in the cluster's container."""
+    secret = cluster.target.secret()
+    assert secret is not None
+    monkeypatch.setenv("TEST_PASSWORD", secret.reveal())
+    project.write("environments.yaml", environments_yaml(cluster))
+    return project

@@ -1,0 +1,164 @@
+"""``restore`` over pgBackRest: to a moment, a named point, an LSN; and what can be told before it begins."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from pgops import postgres
+from tests.conftest import ProjectDirectory, Ran
+from tests.support.pgbackrest import REPOSITORY, STANZA, Cluster
+
+pytestmark = pytest.mark.docker
+
+
+def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
+    """The one JSON object on stdout."""
+    assert ran.code == code, ran.text
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+def containers() -> set[str]:
+    with contextlib.closing(docker.from_env()) as client:
+        return {each.name for each in client.containers.list(all=True, filters={"label": "pgops.recovery"})}
+
+
+def asked(recovery: dict[str, Any], sql: str, dbname: str = "app") -> str:
+    """What a recovered cluster answers, by the command that pgops printed for people."""
+    command = recovery["psql"].split()
+    name = command[command.index("postgres") + 1]
+    with contextlib.closing(docker.from_env()) as client:
+        argv = [*command[command.index(name) + 1 :], "-XAtq", "-d", dbname, "-c", sql]
+        code, said = client.containers.get(name).exec_run(argv, user="postgres")
+    assert code == 0, said
+    return str(said.decode().strip())
+
+
+@contextlib.contextmanager
+def writing(cluster: Cluster) -> Iterator[None]:
+    """A row every 10 ms, each in a transaction of its own, with the time at which it was begun."""
+    cluster.execute("DROP TABLE IF EXISTS ticks", "CREATE TABLE ticks (n bigint, at timestamptz)")
+    stop = threading.Event()
+
+    def write() -> None:
+        with postgres.connected(cluster.target) as connection:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                postgres.execute(connection, "INSERT INTO ticks VALUES (%s, clock_timestamp())", (number,))
+                stop.wait(0.01)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_rows_until_a_moment_and_until_a_named_point_and_none_after(
+    physical: ProjectDirectory, cluster: Cluster
+) -> None:
+    """Rows every 10 ms; PGOPS_TEST_ROUNDS random moments (1 by default), and a named point: exactly the rows until then."""
+    rounds = int(os.environ.get("PGOPS_TEST_ROUNDS", "1"))
+    before = containers()
+    with writing(cluster):
+        began = dt.datetime.now(dt.UTC)
+        time.sleep(1.5)
+        cluster.execute("SELECT pg_create_restore_point('the point')")
+        time.sleep(1.0)
+        ended = dt.datetime.now(dt.UTC)
+        time.sleep(0.3)
+        cluster.archived()
+        time.sleep(0.1)
+    cluster.archived()
+    moments = [(began + (ended - began) * random.random()).isoformat(sep=" ") for _ in range(rounds)]
+    for moment in moments:
+        done = answer(physical.run("restore", f"--at={moment}", "--yes", "--json"))["restore"]
+        recovery = done["recovery"]
+        assert (recovery["state"], done["environment"]) == ("paused", "staging")
+        # A row's time is that of its statement, its transaction commits a little later.
+        got = int(asked(recovery, "SELECT count(*) FROM ticks"))
+        want = int(cluster.sql(f"SELECT count(*) FROM ticks WHERE at <= '{moment}'"))
+        assert want - 1 <= got <= want, moment
+        assert asked(recovery, f"SELECT count(*) FROM ticks WHERE at > '{moment}'") == "0"
+        assert asked(recovery, "SELECT count(*) = coalesce(max(n), 0) FROM ticks") == "t"
+        assert asked(recovery, "SHOW archive_mode") == "off"
+        assert physical.run("restore.discard", f"--recovery={recovery['id']}", "--yes").code == 0
+    ran = physical.run("restore", "--to-point=the point", "--promote", "--yes", "--json")
+    recovery = answer(ran)["restore"]["recovery"]
+    assert (recovery["state"], recovery["timeline"]) == ("promoted", 2)
+    last = int(asked(recovery, "SELECT max(n) FROM ticks"))
+    assert asked(recovery, "SELECT count(*) FROM ticks") == str(last)
+    status = answer(physical.run("restore.status", "--json"))["restore"]
+    assert [each["id"] for each in status["recoveries"]] == [recovery["id"]]
+    ran = physical.run("restore.discard", f"--recovery={recovery['id']}", "--yes")
+    assert ran.code == 0, ran.text
+    assert containers() == before
+    # The running cluster went on as if nothing had happened.
+    assert cluster.sql("SELECT timeline_id FROM pg_control_checkpoint()") == 1
+    cluster.execute("DROP TABLE ticks")
+
+
+def test_what_leads_nowhere_is_told_before(physical: ProjectDirectory, cluster: Cluster) -> None:
+    before = containers()
+
+    def refused(*flags: str, code: int = 9) -> str:
+        ran = physical.run("restore", *flags, "--yes")
+        assert ran.code == code, ran.text
+        return ran.err
+
+    assert "lies before the end of the first backup, " in refused("--to-lsn=0/1")
+    assert "to which moment?" in refused(code=2)
+    assert "--table is for dumps" in refused("--to-lsn=0/1", "--table=x", code=2)
+    time.sleep(1.1)
+    now = dt.datetime.now(dt.UTC).isoformat(sep=" ")
+    time.sleep(1.1)
+    assert "lies behind the last WAL in the archive" in refused(f"--at={now}")
+    assert containers() == before
+
+
+def test_a_point_that_is_nowhere_leaves_nothing_behind(physical: ProjectDirectory, cluster: Cluster) -> None:
+    before = containers()
+    ran = physical.run("restore", "--to-point=never made", "--yes")
+    assert ran.code == 9, ran.text
+    assert "did not reach it: the WAL in the archive ends before it" in ran.err
+    assert "the running cluster was not touched; what was recovered is removed" in ran.err
+    assert containers() == before
+
+
+def test_a_hole_in_the_wal_is_named_and_gone_up_to(physical: ProjectDirectory, cluster: Cluster) -> None:
+    backup = answer(physical.run("backup.list", "--json"))["backups"][-1]
+    names = []
+    for _ in range(3):
+        cluster.execute("UPDATE knowledge SET title = title WHERE id = 1")
+        names.append(cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())"))
+        cluster.archived()
+    hole = names[1]
+    last = cluster.sql("SELECT pg_current_wal_lsn()::text")
+    where = f"{REPOSITORY}/archive/{STANZA}/17-1/{hole[:16]}"
+    cluster.shell(f"mkdir -p /tmp/hole && mv {where}/{hole}-* /tmp/hole/")
+    try:
+        time.sleep(1.1)
+        ran = physical.run("restore", f"--to-lsn={last}", "--yes")
+        assert ran.code == 9, ran.text
+        assert f"WAL {hole} is missing in the archive" in ran.err
+        furthest = ran.err.rpartition("--to-lsn=")[2].split()[0]
+        assert "dry run" in physical.run("restore", f"--to-lsn={furthest}", "--dry-run").out
+        # Its own end does not need it.
+        ran = physical.run("restore", f"--backup={backup['id']}", "--dry-run")
+        assert ran.code == 0, ran.text
+    finally:
+        cluster.shell(f"mv /tmp/hole/* {where}/")
