@@ -23,7 +23,13 @@ from pgops.backups.verify.reading import ProblemsError
 from pgops.copies.room import refuse_without_room
 from pgops.errors import RefusedError, UnreachableError
 from pgops.local.scratch import COPY, scratch_server
-from pgops.migrations.tracing.schema_copy import Surroundings, cut_off, make_roles, set_search_paths
+from pgops.migrations.tracing.schema_copy import (
+    Surroundings,
+    cut_off,
+    make_roles,
+    make_tablespaces,
+    set_search_paths,
+)
 from pgops.pgtools import ToolSource
 from pgops.postgres import (
     Connection,
@@ -148,6 +154,7 @@ def copy_on_scratch_server(
         admin: Connection, scratch: Target, backup: Backup, major: int, now: dt.datetime
     ) -> Iterator[Target]:
         make_roles(admin, scratch, found, password)
+        remarks.extend(make_tablespaces(admin, scratch, found))
         for role in sorted(_named(manifest) - existing_roles(admin, sorted(_named(manifest)))):
             execute(admin, f"CREATE ROLE {identifier(role)} NOLOGIN")
         create_database(admin, manifest.database, manifest, major)

@@ -34,12 +34,24 @@ SELECT 'statement_timeout', setting::integer BETWEEN 1 AND 30000 FROM pg_setting
 SELECT 'trigger ' || oid, tgenabled <> 'D' FROM pg_trigger
 """
 _SETTINGS = ("session_replication_role", "role", "search_path")
-_ALONE = re.compile(r"VACUUM|.*\bCONCURRENTLY\b(?! totals)", re.DOTALL)
+_ALONE = re.compile(r"VACUUM|REINDEX (?:SCHEMA|TABLE log)\b|.*\bCONCURRENTLY\b(?! totals)", re.DOTALL)
 BEYOND: dict[Revision, str] = {
     "SELECT pg_terminate_backend(0)": "ends sessions of others, were there one with that pid",
+    "ALTER TYPE place DROP ATTRIBUTE y CASCADE": "a part of each value of a column is gone, and the column is still there",
+    "ALTER INDEX people_name SET TABLESPACE fast": "the index is written anew while who reads the table waits for it",
+    "REINDEX SCHEMA extra": "a table is read under SHARE, in a transaction of its own that nobody sees afterwards",
+    "REVOKE SELECT (note) ON orders FROM oracle_clerk": "a role loses a right, and it is not one of those that look here",
+    "REVOKE USAGE ON SEQUENCE counter FROM oracle_app": "a role loses a right that no table shows",
     "REINDEX TABLE totals": "who reads the view waits for its indexes, which are locked for as long as it takes",
 }
 """What is a harm though no row, column or name shows it, and why."""
+
+FAILING: dict[Revision, str] = {
+    "ALTER SCHEMA public RENAME TO publick": "Alembic does not find its own table any more",
+    "SET SESSION AUTHORIZATION oracle_app": "that role may not write Alembic's table",
+    "DO $$ DECLARE k integer; BEGIN FOREACH k IN ARRAY (SELECT array_agg(id) FROM orders) LOOP DELETE FROM orders WHERE id = k; END LOOP; END $$": "a loop over no array at all",
+}
+"""What can't be traced to its end, and is said to be so."""
 
 UNKNOWABLE: dict[Revision, str] = {
     "INSERT INTO quiet_one SELECT n FROM bare WHERE n < 3": "how many rows a range has, nobody looked up",

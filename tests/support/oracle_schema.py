@@ -7,6 +7,10 @@ SCHEMA = f"""
 CREATE SCHEMA extra;
 CREATE ROLE oracle_reader;
 CREATE ROLE oracle_app;
+CREATE ROLE oracle_clerk;
+CREATE ROLE oracle_group;
+CREATE EXTENSION citext;
+CREATE EXTENSION hstore;
 CREATE DOMAIN positive AS integer;
 CREATE DOMAIN unused AS integer;
 CREATE TYPE mood AS ENUM ('sad', 'glad');
@@ -85,6 +89,7 @@ CREATE PUBLICATION feed FOR TABLE orders;
 CREATE FUNCTION touch_by_key(k integer) RETURNS integer LANGUAGE plpgsql AS 'BEGIN UPDATE orders SET total = 1 WHERE id = k; RETURN k; END';
 CREATE FUNCTION empty_it() RETURNS void LANGUAGE plpgsql AS 'BEGIN DELETE FROM bare; END';
 CREATE STATISTICS people_together ON name, age FROM people;
+CREATE TABLE handles (id integer PRIMARY KEY, handle citext);
 INSERT INTO people (id, name, born, age, score, feeling, size, at, code, quiet)
     SELECT i, 'p' || i, '2000-01-01', 30, 1.5, 'glad', 1, '2026-01-01', i, 'q' FROM generate_series(1, {ROWS}) AS i;
 INSERT INTO orders SELECT i, i, i, 'n' FROM generate_series(1, {ROWS}) AS i;
@@ -111,9 +116,15 @@ INSERT INTO guarded SELECT i, 'x' FROM generate_series(1, {ROWS}) AS i;
 INSERT INTO mixed (id, tags, doc, spot, mail, word, bits, t, ts, iv, c, r, small, num)
     SELECT i, ARRAY['a'], '{{"a": 1}}', ROW(1, 2)::place, 'a@b', 'w', B'101', '10:00', now(), '1 day', 'abcd', 1.5, 1, 1.25
       FROM generate_series(1, {ROWS}) AS i;
+INSERT INTO handles SELECT i, 'h' || i FROM generate_series(1, {ROWS}) AS i;
 REFRESH MATERIALIZED VIEW totals;
 GRANT ALL ON ALL TABLES IN SCHEMA public, extra TO oracle_app;
 GRANT USAGE ON SCHEMA extra TO oracle_app;
+REVOKE ALL ON handles FROM oracle_app;
+GRANT SELECT ON handles TO oracle_group;
+GRANT oracle_group TO oracle_app;
+GRANT SELECT (note) ON orders TO oracle_clerk;
+GRANT USAGE ON SEQUENCE counter TO oracle_app;
 ANALYZE;
 """
 TABLES = (
@@ -143,4 +154,5 @@ TABLES = (
     "shut",
     "log_2025",
     "cities_0",
+    "handles",
 )

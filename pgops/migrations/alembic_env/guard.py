@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, exc
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
@@ -98,7 +98,11 @@ class ConnectionGuard:
         self._prepare(connection, record)
 
     def _checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
-        if record.info.get(_TOKEN) is not self:
+        token = record.info.get(_TOKEN)
+        if token is not None and token is not self:
+            # A pool that outlived an earlier look; its session is read-only still. The pool makes another.
+            raise exc.DisconnectionError("it has the settings of an earlier look")
+        if token is None:
             self._prepare(connection, record)
 
     def _prepare(self, connection: Any, record: Any) -> None:

@@ -99,7 +99,7 @@ def find_traced(
     :param predicted: what :func:`find` found; it stands for what was not traced.
     :param reads_data: revision -> why its SQL was not known beforehand; rows decide the rest of it.
     """
-    found = list(traced.judge(connection, trace, sql_by_revision, settings))
+    found = list(traced.judge(connection, trace, sql_by_revision, settings, reads_data=reads_data))
     found += sessions.in_the_way(
         connection, traced.wanted_locks(connection, trace, sql_by_revision), lock_timeout
     )
@@ -112,7 +112,8 @@ def find_traced(
         if (untraced or by_text) and (each.revision, each.rule, each.table) not in told:
             found.append(each)
     for revision, why in reads_data.items():
-        if revision in trace.revisions:
+        read = trace.rows_read(revision)
+        if revision in trace.revisions and read:
             found.append(
                 Hazard(
                     "unseen-sql",
@@ -120,7 +121,7 @@ def find_traced(
                     None,
                     revision,
                     0,
-                    f"it reads rows, of which the trace had none: they decide what else it does ({why})",
+                    f"it reads rows of {', '.join(read)}, of which the trace had none: they decide what else it does ({why})",
                     "# data that a revision reads keeps it from being shown; move data work to a revision of its own",
                 )
             )

@@ -12,7 +12,11 @@ from pgops.migrations.hazards.target_tables import TargetTables, qualified
 from pgops.migrations.hazards.traced_rules import hazard_of_state
 from pgops.postgres import Connection, fetch_all
 
-_UNDONE_BY = {"disable-trigger": "enable-trigger", "row-security": "policy"}
+_UNDONE_BY = {
+    "disable-trigger": frozenset(["enable-trigger"]),
+    "row-security": frozenset(["policy"]),
+    "narrow-policy": frozenset(["policy"]),
+}
 
 
 def left_so(trace: Trace) -> frozenset[tuple[str, str, str]]:
@@ -22,9 +26,12 @@ def left_so(trace: Trace) -> frozenset[tuple[str, str, str]]:
         for each in seen.changes:
             if each.kind in _UNDONE_BY:
                 found[seen.revision, each.kind, each.table, each.what] = None
-            for kind, undone_by in _UNDONE_BY.items():
-                if each.kind == undone_by:
-                    found.pop((seen.revision, kind, each.table, each.what), None)
+            for revision, kind, table, what in list(found):
+                same = (revision, table) == (seen.revision, each.table) and (
+                    kind != "disable-trigger" or what == each.what
+                )
+                if same and each.kind in _UNDONE_BY[kind]:
+                    found.pop((revision, kind, table, what))
     return frozenset((kind, table, what) for _, kind, table, what in found)
 
 
@@ -45,6 +52,20 @@ def of_access(
                     each.table,
                     f"row security of {each.table} is on without a policy: all but its owner see no row",
                 )
+            case "narrow-policy" if (each.kind, each.table, each.what) in left:
+                yield hazard_of_state(
+                    "hiding-rows",
+                    statement,
+                    each.table,
+                    f"policy {each.what} of {each.table} {each.detail}: rows that it showed are not found",
+                )
+            case "restrict-policy":
+                yield hazard_of_state(
+                    "hiding-rows",
+                    statement,
+                    each.table,
+                    f"policy {each.what} of {each.table} is restrictive: rows that it does not let through are not found",
+                )
             case "disinherit":
                 yield hazard_of_state(
                     "hiding-rows",
@@ -63,6 +84,24 @@ def of_access(
                 lost = _lost(each.detail, target.user)
                 if lost:
                     yield hazard_of_state("revoking-rights", statement, each.table, f"{lost} on {each.table}")
+            case "grants":
+                lost = _lost(each.detail, target.user)
+                if lost:
+                    yield hazard_of_state("revoking-rights", statement, None, f"{lost} on {each.what}")
+            case "membership" if each.what != target.user:
+                yield hazard_of_state(
+                    "revoking-rights", statement, None, f"{each.what} loses what {each.detail} may"
+                )
+            case "login" if each.what != target.user:
+                yield hazard_of_state("revoking-rights", statement, None, f"{each.what} may no longer log in")
+            case "search-path":
+                whose = f" of {each.what}" if each.what else ""
+                yield hazard_of_state(
+                    "moving-table",
+                    statement,
+                    None,
+                    f"new sessions{whose} look for tables in {each.detail or 'other schemas'}",
+                )
             case "move":
                 yield hazard_of_state(
                     "moving-table",
@@ -124,6 +163,9 @@ def _lost(change: str, migrating: str) -> str:
 
 
 _RIGHTS = {
+    "X": "EXECUTE",
+    "c": "CONNECT",
+    "T": "TEMPORARY",
     "a": "INSERT",
     "r": "SELECT",
     "w": "UPDATE",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pgops.migrations.hazards.lock_modes import strongest
+
+_GIVES_ROWS = re.compile(
+    r"\s*(?:SELECT|WITH|TABLE|--)|\s*(?:UPDATE|DELETE|MERGE)\b.*\bRETURNING\b", re.IGNORECASE | re.DOTALL
+)
 
 Kind = Literal[
     "rewrite",
@@ -30,6 +35,12 @@ Kind = Literal[
     "rights",
     "row-security",
     "policy",
+    "narrow-policy",
+    "restrict-policy",
+    "grants",
+    "membership",
+    "login",
+    "search-path",
     "disable-trigger",
     "enable-trigger",
 ]
@@ -47,7 +58,8 @@ class Lock:
 class Change:
     """One thing that is different after a statement. ``table`` was there before the plan; of an index, its table.
 
-    ``what`` names the column, constraint, index or new name; ``detail`` what PostgreSQL says of it.
+    ``what`` names the column, constraint, index or new name; ``detail`` what PostgreSQL says of it. ``table`` is ``""`` of
+    what concerns no table.
     """
 
     kind: Kind
@@ -114,6 +126,11 @@ class Seen:
         return strongest(each.mode for each in (*self.held, *self.locks) if each.relation == table)
 
     @property
+    def rows_read(self) -> tuple[str, ...]:
+        """Tables whose rows it gives to the code that ran it."""
+        return self.reads if not self.within and _GIVES_ROWS.match(self.sql) else ()
+
+    @property
     def rewrites(self) -> tuple[str, ...]:
         """Tables written anew."""
         return tuple(each.table for each in self.changes if each.kind in {"rewrite", "refresh"})
@@ -160,6 +177,13 @@ class Trace:
     statements: tuple[Seen, ...]
     revisions: tuple[str, ...]
     untraced: tuple[str, ...] = ()
+
+    def rows_read(self, revision: str) -> tuple[str, ...]:
+        """Tables whose rows the code of a revision was given, or would have been if there were any."""
+        found = {
+            table: None for seen in self.statements if seen.revision == revision for table in seen.rows_read
+        }
+        return tuple(found)
 
     def as_dict(self) -> dict[str, object]:
         """``trace`` in ``migrate.plan --json``."""

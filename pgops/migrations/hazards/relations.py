@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pgops.environments import HazardSettings
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.judge import facts_of, recipe, span
-from pgops.migrations.hazards.lock_modes import blocks_writes, whom_it_blocks
+from pgops.migrations.hazards.lock_modes import blocks_writes, strongest, whom_it_blocks
 from pgops.migrations.hazards.observed import Change, Seen
 from pgops.migrations.hazards.rules import BESIDE_DEFAULT_PARTITION, STATEMENT_RULES, Level, Rule
 from pgops.migrations.hazards.sql import Statement
@@ -91,7 +91,7 @@ def _harms(
                     yield (
                         rules["require-concurrent-reindex"],
                         change,
-                        f"built {change.what} of {table} anew under {lock}",
+                        f"built {change.what} of {table} anew under {_lock_on(seen, table, change)}",
                     )
             case "detach":
                 if not seen.alone:
@@ -113,6 +113,15 @@ def _harms(
         found = _of_scan(seen, statement, table, changes, lock, target)
         if found is not None:
             yield found
+
+
+def _lock_on(seen: Seen, table: str, change: Change) -> str:
+    """The lock that counts: of an index that is built anew its own as well, since whoever reads the table wants it."""
+    lock = seen.mode_on(table)
+    if change.kind != "rebuild-index":
+        return lock
+    own = [each.mode for each in seen.held if each.relation.rpartition(".")[2].strip('"') == change.what]
+    return strongest([lock, *own])
 
 
 def _concurrently(seen: Seen, statement: Statement) -> bool:
@@ -185,11 +194,11 @@ def _hazard(
     settings: HazardSettings,
 ) -> Hazard | None:
     state = target.states.get(table)
-    lock = seen.mode_on(table)
+    lock = _lock_on(seen, table, change)
     facts = {**facts_of(statement, name_of(table)), **_from_change(change)}
     fix = recipe(rule, statement, facts)
     text = f"{seen.given}: {did}" if seen.given else did
-    blocked = whom_it_blocks(lock) if rule.blocked else ""
+    blocked = whom_it_blocks(lock) if rule.blocked and lock != "ACCESS SHARE" else ""
     if state is None:
         return Hazard(
             rule.name,

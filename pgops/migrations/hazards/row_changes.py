@@ -35,7 +35,7 @@ def of_writes(
     told: set[str] = set()
     for write in seen.writes:
         table = target.told_of(seen, write.table)
-        if statement.has("ctid"):
+        if seen.alone and statement.has("ctid") and statement.has("limit"):
             continue  # in batches, as the recipe says
         if not write.bounded or write.rows >= _FEW:
             hazard = _of_write(connection, seen, statement, write, table, target, settings)

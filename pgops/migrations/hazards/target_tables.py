@@ -151,7 +151,7 @@ def _for_one_key(rows: int, distinct: float, frequency: float | None) -> float:
 def _named(trace: Trace) -> Iterator[str]:
     for seen in trace.statements:
         for change in seen.changes:
-            if not change.table.startswith("schema "):
+            if change.table and not change.table.startswith("schema "):
                 yield change.table
         yield from (each.table for each in seen.writes)
         yield from (each.relation for each in seen.held)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from pgops.environments import HazardSettings
 from pgops.migrations.hazards import sql, target_tables
@@ -20,12 +21,22 @@ from pgops.postgres import Connection, fetch_all
 
 
 def judge(
-    connection: Connection, trace: Trace, sql_by_revision: Mapping[str, str], settings: HazardSettings
+    connection: Connection,
+    trace: Trace,
+    sql_by_revision: Mapping[str, str],
+    settings: HazardSettings,
+    *,
+    reads_data: Collection[str] = (),
 ) -> Iterator[Hazard]:
-    """The hazards of what a trace saw."""
+    """The hazards of what a trace saw.
+
+    :param reads_data: revisions whose Python reads rows: what these do behind that, the rows decide.
+    """
     target = target_tables.read(connection, trace)
     lines = {revision: _lines(text) for revision, text in sql_by_revision.items()}
     left, restored = left_so(trace), restored_settings(trace)
+    read: dict[str, dict[str, None]] = {revision: {} for revision in reads_data}
+    told: set[Hazard] = set()
     for seen in trace.statements:
         statement = _statement(seen, lines)
         if seen.failed is not None:
@@ -36,11 +47,22 @@ def judge(
                 f"PostgreSQL refused it on the target's own schema: {seen.failed}",
             )
             continue
-        yield from of_relations(seen, statement, target, settings)
-        yield from of_writes(connection, seen, statement, target, settings)
-        yield from of_held_locks(seen, statement, target, settings)
-        yield from of_session(seen, statement, restored)
-        yield from of_access(connection, seen, statement, target, left)
+        before = ", ".join(read.get(seen.revision, ()))
+        for hazard in (
+            *of_relations(seen, statement, target, settings),
+            *of_writes(connection, seen, statement, target, settings),
+            *of_held_locks(seen, statement, target, settings),
+            *of_session(seen, statement, restored),
+            *of_access(connection, seen, statement, target, left),
+        ):
+            if before:
+                hazard = replace(hazard, message=f"if the rows of {before} say so: {hazard.message}")
+            # A thousand rows at a time are one statement to who wrote it.
+            if hazard not in told:
+                told.add(hazard)
+                yield hazard
+        if seen.revision in read:
+            read[seen.revision].update(dict.fromkeys(seen.rows_read))
 
 
 def wanted_locks(

@@ -44,7 +44,7 @@ STATES: Mapping[str, tuple[str, str]] = {
         "# correct the revision; invoke migrate.test tries the whole history",
     ),
     "hiding-rows": (
-        "rows are there and not found any more: row security without a policy, a partition or child that its parent no longer shows",
+        "rows are there and not found any more: row security without a policy, a policy that shows fewer, a partition or child that its parent no longer shows",
         '# policies first, in the same revision:\nop.execute("CREATE POLICY … ON {table} …")',
     ),
     "holding-lock": (
@@ -52,11 +52,11 @@ STATES: Mapping[str, tuple[str, str]] = {
         "# each in a revision of its own: the long one first, or the one with the strong lock in one that ends at once",
     ),
     "moving-table": (
-        "a table or schema goes where the code that is running does not look for it",
+        "a table or schema goes where the code that is running does not look for it, or a role's or the database's search_path leads elsewhere",
         "# release code that finds it in both places first",
     ),
     "revoking-rights": (
-        "a role loses a right that it has now",
+        "a role loses a right that it has now, a membership, or that it may log in",
         "# release code that does not need it any more; only then revoke it",
     ),
 }

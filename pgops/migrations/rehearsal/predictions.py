@@ -39,9 +39,9 @@ _BY_CHANGE: Mapping[str, frozenset[str]] = {
     "truncating-table": frozenset(["truncate"]),
     "renaming-column": frozenset(["rename-column"]),
     "renaming-table": frozenset(["rename"]),
-    "moving-table": frozenset(["move", "rename"]),
-    "revoking-rights": frozenset(["rights"]),
-    "hiding-rows": frozenset(["row-security"]),
+    "moving-table": frozenset(["move", "rename", "search-path"]),
+    "revoking-rights": frozenset(["rights", "grants", "membership", "login"]),
+    "hiding-rows": frozenset(["row-security", "narrow-policy", "restrict-policy", "detach", "disinherit"]),
     "attaching-partition": frozenset(["attach"]),
 }
 _HURTS = {

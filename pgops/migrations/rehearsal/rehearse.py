@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pgops.errors import InterruptedRunError, PgopsError
+from pgops.migrations.alembic_env.stand_in import standing_in
 from pgops.migrations.hazards.observed import Trace
 from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.rehearsal.measured import Revision, RoundTrip, Size, Stall
@@ -219,17 +220,24 @@ def carry_out(
     with connected(copy) as connection:
         found = identity(connection)
     trial = dataclasses.replace(plan, target=copy, identity=found)
-    before = _state(superuser, plan) if there_and_back else None
+    with standing_in(copy, plan.target):
+        return _carried_out(trial, superuser, reporter, probed=probed, there_and_back=there_and_back)
+
+
+def _carried_out(
+    trial: Plan, superuser: Target, reporter: Reporter, *, probed: bool, there_and_back: bool
+) -> Measured:
+    before = _state(superuser, trial) if there_and_back else None
     measured = _measured(trial, superuser, reporter, probed=probed)
     if not measured.ok:
         return measured
     back = RoundTrip(tried=False, seconds=0.0, problems=("it was not wanted (--no-round-trip)",))
     if before is not None:
-        back = down_and_up_again(trial, superuser, before, _state(superuser, plan))
+        back = down_and_up_again(trial, superuser, before, _state(superuser, trial))
     models: tuple[str, ...] | None = None
     remarks: list[str] = []
     if not back.tried or back.ok:
-        models, remark = model_differences(trial.environment, copy)
+        models, remark = model_differences(trial.environment, trial.target)
         remarks += remark
     else:
         remarks.append("the models were not compared: the way down and up again did not lead back")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ pg_catalog.json_build_array(
     pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
     pg_catalog.pg_stat_get_xact_tuples_updated(c.oid),
     pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid),
-    CASE WHEN c.relkind IN ('r', 'p', 'm', 'f') AND {deep} THEN (
+    CASE WHEN c.relkind IN ('r', 'p', 'm', 'f', 'c') AND {deep} THEN (
         SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname, a.attnotnull,
                    pg_catalog.concat_ws(' ', a.atttypid, a.atttypmod, a.attcollation),
                    a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '')), '[]')
@@ -37,15 +37,19 @@ pg_catalog.json_build_array(
     CASE WHEN c.relhastriggers AND {deep} THEN (
         SELECT coalesce(pg_catalog.json_agg(g.tgname), '[]') FROM pg_catalog.pg_trigger AS g
          WHERE g.tgrelid = c.oid AND g.tgenabled = 'D') END,
-    CASE WHEN c.relrowsecurity AND {deep} THEN EXISTS (
-        SELECT FROM pg_catalog.pg_policy AS p WHERE p.polrelid = c.oid) END)
+    CASE WHEN c.relrowsecurity AND {deep} THEN (
+        SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
+                   p.oid::int8, p.polname, p.polpermissive, p.polcmd IN ('*', 'r'),
+                   ARRAY(SELECT CASE o WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(o) END FROM unnest(p.polroles) AS o),
+                   pg_catalog.pg_get_expr(p.polqual, p.polrelid))), '[]')
+          FROM pg_catalog.pg_policy AS p WHERE p.polrelid = c.oid) END)
 """
 
 ALL_RELATIONS = f"""
 SELECT pg_catalog.json_agg({_FACTS.format(deep="true")})::text
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
- WHERE c.oid >= {FIRST_USER_OID} AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'i', 'I')
+ WHERE c.oid >= {FIRST_USER_OID} AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'c')
    AND n.nspname NOT IN ('pg_toast', 'pgops')
 """
 """Every relation of a database, as one JSON text."""
@@ -56,6 +60,7 @@ SETTINGS = (
     "idle_in_transaction_session_timeout",
     "session_replication_role",
     "role",
+    "session_authorization",
     "search_path",
     "row_security",
 )
@@ -95,6 +100,28 @@ SELECT pg_catalog.json_build_object(
 """What the session that asks holds and how the relations it holds look, in its own transaction; one JSON text."""
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A row security policy. ``reads``: it decides which rows are found; ``roles`` holds ``PUBLIC`` for everybody."""
+
+    name: str
+    permissive: bool
+    reads: bool
+    roles: frozenset[str]
+    expression: str | None
+
+    @classmethod
+    def read(cls, row: list[Any]) -> Policy:
+        """From the JSON of one of the questions above."""
+        name, permissive, reads, roles, expression = row
+        return cls(name, permissive, reads, frozenset(roles), expression)
+
+    @property
+    def shows(self) -> bool:
+        """Whether rows are found by it."""
+        return self.permissive and self.reads and self.expression != "false"
+
+
 @dataclass(slots=True)
 class Relation:
     """One relation at one moment. ``table`` is the oid of an index's table, 0 of everything else; ``parent`` that of the
@@ -122,7 +149,7 @@ class Relation:
     columns: Mapping[int, tuple[str, bool, str, bool]] | None
     constraints: Mapping[int, tuple[str, str, bool]] | None
     disabled: frozenset[str] | None
-    policies: bool | None
+    policies: Mapping[int, Policy] | None
 
     @classmethod
     def read(cls, row: list[Any]) -> Relation:
@@ -132,7 +159,7 @@ class Relation:
             None if columns is None else {each[0]: tuple(each[1:]) for each in columns},
             None if constraints is None else {each[0]: tuple(each[1:]) for each in constraints},
             None if disabled is None else frozenset(disabled),
-            policies,
+            None if policies is None else {each[0]: Policy.read(each[1:]) for each in policies},
         ]
         return cls(*plain, *rest)
 
@@ -173,6 +200,8 @@ class Catalogue:
         if before.table:
             if before.table in self.first and before.table in self.now:
                 yield Change("drop-index", self.first[before.table].shown, before.name)
+        elif before.kind == "c":
+            return  # what had columns of the type has lost them, and says so
         elif before.kind == "v":
             yield Change("drop-view", self.first[oid].shown)
         else:
@@ -200,7 +229,8 @@ class Catalogue:
         if before.filenode != after.filenode:
             yield self._rewritten(name, before, after, read=read)
         if not after.table:
-            yield from _altered(name, before, after)
+            # A column that the plan itself has added is missed by nobody.
+            yield from _altered(name, before, after, (self.first[table].columns or {}).keys())
 
     @staticmethod
     def _rewritten(name: str, before: Relation, after: Relation, *, read: bool) -> Change:
@@ -214,7 +244,34 @@ class Catalogue:
         return Change("rewrite", name)
 
 
-def _altered(name: str, before: Relation, after: Relation) -> Iterator[Change]:
+def _policies(name: str, before: Mapping[int, Policy], after: Mapping[int, Policy]) -> Iterator[Change]:
+    """Policies by which rows are found, or no longer."""
+    for oid, policy in after.items():
+        if oid in before:
+            continue
+        if policy.permissive:
+            yield Change("policy", name)
+        elif policy.reads:
+            yield Change("restrict-policy", name, policy.name)
+    for oid, was in before.items():
+        now = after.get(oid)
+        if not was.shows or not after:
+            continue  # without any it is row security that hides the rows
+        if now is None:
+            yield Change("narrow-policy", name, was.name, "is gone")
+        elif not now.shows:
+            yield Change("narrow-policy", name, was.name, "shows no row")
+        elif "PUBLIC" not in now.roles and (lost := was.roles - now.roles):
+            yield Change("narrow-policy", name, was.name, f"is no longer for {', '.join(sorted(lost))}")
+
+
+def _altered(name: str, before: Relation, after: Relation, there: Collection[int]) -> Iterator[Change]:
+    """What is different about a table or type. ``there`` are the columns that it had before the plan."""
+    if after.kind == "c":
+        for number, (column, *_) in (before.columns or {}).items():
+            if number not in (after.columns or {}) and number in there:
+                yield Change("drop-column", name, column, "c")
+        return
     if before.schema != after.schema:
         yield Change("move", name, after.schema)
     if before.name != after.name:
@@ -227,22 +284,22 @@ def _altered(name: str, before: Relation, after: Relation) -> Iterator[Change]:
         yield Change("rights", name, detail=f"{before.rights or ''} -> {after.rights or ''}")
     if (after.row_security and not after.policies) and not (before.row_security and not before.policies):
         yield Change("row-security", name)
-    if after.row_security and after.policies and not before.policies:
-        yield Change("policy", name)
+    if after.row_security:
+        yield from _policies(name, before.policies or {}, after.policies or {})
     for trigger in sorted((after.disabled or frozenset()) - (before.disabled or frozenset())):
         yield Change("disable-trigger", name, trigger)
     for trigger in sorted((before.disabled or frozenset()) - (after.disabled or frozenset())):
         yield Change("enable-trigger", name, trigger)
     columns, were = after.columns or {}, before.columns or {}
     for number, (column, *_) in were.items():
-        if number not in columns:
+        if number not in columns and number in there:
             yield Change("drop-column", name, column)
     for number, (column, not_null, kind, required) in columns.items():
         if number not in were:
             yield Change("add-column", name, column, "required" if required else "")
             continue
         old, was_not_null, was_kind, _ = were[number]
-        if old != column:
+        if old != column and number in there:
             yield Change("rename-column", name, old, column)
         if not_null and not was_not_null:
             yield Change("not-null", name, column)

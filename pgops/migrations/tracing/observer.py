@@ -30,18 +30,37 @@ from pgops.migrations.tracing.catalog import (
     Relation,
     read_all,
 )
+from pgops.migrations.tracing.grants import GRANTS, Grants
 from pgops.migrations.tracing.lock_sampler import LockSampler
 from pgops.migrations.tracing.session import Session, ask, counts, say
 from pgops.postgres import Connection, Target, fetch_all, fetch_value
 
-_SESSION = "pgops_observed"
+SESSION = "pgops_observed"
+"""Under which a connection keeps its :class:`Session`."""
+
 _BEFORE_ANY_QUESTION = re.compile(r"\s*SET\s+(?:SESSION\s+CHARACTERISTICS|TRANSACTION)\b", re.IGNORECASE)
 _TRANSACTION = re.compile(
     r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE)\b", re.IGNORECASE
 )
+# Who may what is asked again where a statement can have changed it; what a function does is not in the text.
+_OF_ROLES = re.compile(
+    r"\s*(?:SELECT|CALL)\b|.*\b(?:REVOKE|GRANT|ROLE|USER|GROUP|OWNED|search_path)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _NO_WRITES = ("alter", "create", "lock", "grant", "revoke")
 # active_sql_transaction, invalid_transaction_termination: not inside a transaction.
 _ONLY_ALONE = frozenset(["25001", "2D000"])
+_COLUMNS_OF_TYPE = """
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attrelid::int8, a.attname))::text
+  FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem
+ WHERE c.relkind IN ('r', 'm') AND NOT a.attisdropped AND {oid} IN (t.typrelid, e.typrelid)
+"""
+_NEWEST = """
+SELECT greatest((SELECT pg_catalog.max(oid::int8) FROM pg_catalog.pg_class),
+                (SELECT pg_catalog.max(oid::int8) FROM pg_catalog.pg_proc),
+                (SELECT pg_catalog.max(oid::int8) FROM pg_catalog.pg_type))
+"""
 _UNIQUE = """
 SELECT n.nspname, c.relname, pg_catalog.array_agg(a.attname::text)
   FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -66,6 +85,7 @@ class Observer:
         self.catalogue = Catalogue(read_all(fetch_value(connection, ALL_RELATIONS)))
         self._schemas: list[Any] | None = None
         self._names: str | None = None
+        self._grants = Grants(fetch_value(connection, GRANTS), int(fetch_value(connection, _NEWEST)))
         self._unique = {(row[0], row[1]): row[2] for row in fetch_all(connection, _UNIQUE)}
 
     @contextlib.contextmanager
@@ -113,7 +133,7 @@ class Observer:
         if self.revision is None or _TRANSACTION.match(statement) or _is_alembics(statement):
             return False
         raw = connection.connection
-        session: Session = connection.info.setdefault(_SESSION, Session())
+        session: Session = connection.info.setdefault(SESSION, Session())
         alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
         text = statement
         if parameters is not None and context.dialect.paramstyle in {"format", "pyformat"}:
@@ -162,16 +182,25 @@ class Observer:
         ]
         for relation in after.values():
             changes += self.catalogue.seen(relation, read=True)
-        locks = self._named(sampler.modes)
-        rewritten = {each.table for each in changes if each.kind == "rewrite"}
-        locks += [Lock(name, "ACCESS EXCLUSIVE") for name in rewritten - {each.relation for each in locks}]
+        modes = sampler.modes
+        words = next(sql.statements("", seen.sql), None)
+        waits = words is not None and not words.has("concurrently")
         for oid, relation in after.items():
-            # It waits for who uses the partitioned table before it takes a lock that can be seen for long.
-            if oid in before and before[oid].partition and not relation.partition:
-                locks += self._named(
-                    {oid: {"AccessExclusiveLock"}, before[oid].parent: {"ShareUpdateExclusiveLock"}}
-                )
-        self._on_seen(replace(seen, locks=tuple(locks), held=tuple(locks), changes=tuple(changes)))
+            was = before.get(oid)
+            if was is None:
+                continue
+            if was.filenode != relation.filenode:
+                # Empty tables take no time: what each was locked with may be over before anybody looks.
+                if relation.table and waits:
+                    modes.setdefault(relation.table, set()).add("ShareLock")
+                if waits:
+                    modes.setdefault(oid, set()).add("AccessExclusiveLock")
+            if was.partition and not relation.partition:
+                # It waits for who uses the partitioned table before it takes a lock that can be seen for long.
+                modes.setdefault(oid, set()).add("AccessExclusiveLock")
+                modes.setdefault(was.parent, set()).add("ShareUpdateExclusiveLock")
+        locks = tuple(self._named(modes))
+        self._on_seen(replace(seen, locks=locks, held=locks, changes=tuple(changes)))
 
     @contextlib.contextmanager
     def _failing(self, seen: Seen) -> Iterator[None]:
@@ -236,6 +265,9 @@ class Observer:
                 if oid not in there:
                     changes += self.catalogue.seen(relation, read=False)
         changes += self._of_schemas(found["schemas"])
+        changes = list(self._of_types(raw, changes, there))
+        if _OF_ROLES.match(seen.sql):
+            changes += self._grants.seen(ask(raw, GRANTS))
         advisory = tuple(":".join(map(str, each)) for each in found["advisory"] or ())
         result = replace(
             seen,
@@ -298,6 +330,18 @@ class Observer:
         tables = {there[oid].table or oid for oid, count in scans.items() if count}
         return {name for oid in tables if (name := self.catalogue.name(oid)) is not None}
 
+    def _of_types(self, raw: Any, changes: list[Change], there: dict[int, Relation]) -> Iterator[Change]:
+        """An attribute that a type has lost, as what it is: a part of each column of that type."""
+        by_name = {self.catalogue.name(oid): oid for oid, each in there.items() if each.kind == "c"}
+        for change in changes:
+            if change.kind != "drop-column" or change.detail != "c":
+                yield change
+                continue
+            question = _COLUMNS_OF_TYPE.format(oid=by_name[change.table])
+            for oid, column in json.loads(ask(raw, question) or "null") or ():
+                if (name := self.catalogue.name(oid)) is not None:
+                    yield Change("drop-column", name, f"{column}.{change.what}")
+
     def _of_schemas(self, found: list[Any] | None) -> Iterator[Change]:
         before = {oid: (name, rights) for oid, name, rights in self._schemas or ()}
         for oid, name, rights in found or ():
@@ -320,7 +364,7 @@ class Observer:
         return sorted(found, key=lambda lock: lock.relation)
 
     def _commit(self, connection: Any) -> None:
-        session: Session = connection.info.setdefault(_SESSION, Session())
+        session: Session = connection.info.setdefault(SESSION, Session())
         alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
         if self.revision is not None and not alone:
             if not session.open:
@@ -333,10 +377,11 @@ class Observer:
         session.ended()
 
     def _rollback(self, connection: Any) -> None:
-        session = connection.info.get(_SESSION)
+        session = connection.info.get(SESSION)
         if session is not None and session.open:
             session.ended()
             self.catalogue.now = read_all(fetch_value(self._connection, ALL_RELATIONS))
+            self._grants.read(fetch_value(self._connection, GRANTS))
 
 
 def _is_alembics(statement: str) -> bool:

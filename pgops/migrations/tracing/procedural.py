@@ -6,7 +6,7 @@ its text alone. https://www.postgresql.org/docs/current/plpgsql-control-structur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgops.migrations.hazards import sql
@@ -16,15 +16,20 @@ _STATEMENTS = frozenset(
     ["update", "delete", "insert", "merge", "with", "truncate", "alter", "drop", "create", "select", "call"]
 )
 _CONDITIONS = frozenset(["if", "elsif", "elseif", "when", "case"])
-_LOOPS = frozenset(["for", "foreach", "while", "loop"])
+_LOOPS = frozenset(["for", "foreach", "while"])
+_ENDLESS = "LOOP"
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One statement. ``loop`` is the query for each of whose rows it is repeated, ``""`` where there is none."""
+    """One statement. ``loop`` is the query for each of whose rows it is repeated, ``""`` where there is none.
+
+    ``endless``: it is repeated until something is so, which only the running code knows.
+    """
 
     text: str
     loop: str = ""
+    endless: bool = False
 
 
 def body_of(statement: str) -> str | None:
@@ -38,6 +43,7 @@ def body_of(statement: str) -> str | None:
 def embedded(body: str) -> Iterator[Embedded]:
     """The statements in a body of PL/pgSQL or SQL, in the order in which they are written."""
     loops: list[str] = []
+    cursors: dict[str, str] = {}
     for part in _parts(body):
         at = 0
         while at < len(part):
@@ -50,14 +56,19 @@ def embedded(body: str) -> Iterator[Embedded]:
                 at += 1
             elif word in _CONDITIONS:
                 at = _behind(part, at, "then")
+            elif word == "loop":
+                loops.append(_ENDLESS)
+                at += 1
             elif word in _LOOPS:
                 behind = _behind(part, at, "loop")
-                loops.append(_query(body, part[at : behind - 1]))
+                loops.append(_repeated(body, part[at : behind - 1], cursors))
                 at = behind
             else:
+                cursors.update(_cursor(body, part[at:]))
                 text = _statement(body, part[at:])
                 if text:
-                    yield Embedded(text, next((each for each in reversed(loops) if each), ""))
+                    query = next((each for each in reversed(loops) if each and each != _ENDLESS), "")
+                    yield Embedded(text, query, _ENDLESS in loops)
                 break
 
 
@@ -88,15 +99,32 @@ def _behind(part: _Part, at: int, word: str) -> int:
     return len(part)
 
 
-def _query(body: str, head: _Part) -> str:
+def _repeated(body: str, head: _Part, cursors: Mapping[str, str]) -> str:
     """``FOR r IN SELECT …`` -> the query; ``""`` of a loop that no rows decide."""
+    words = [token.value for token, _, _ in head]
+    if words[0] == "while":
+        # WHILE EXISTS (SELECT …): rows say how often.
+        return _ENDLESS if {"select", "found"} & set(words) else ""
     for place, (token, _, end) in enumerate(head):
         if token != Token("word", "in"):
             continue
         rest = head[place + 1 :]
         if rest and rest[0][0].value in {"select", "with", "("}:
             return body[end : rest[-1][2]].strip()
+        if rest and rest[0][0].value in cursors:
+            return cursors[rest[0][0].value]
     return ""
+
+
+def _cursor(body: str, part: _Part) -> dict[str, str]:
+    """``c CURSOR FOR SELECT …`` -> name and query."""
+    words = [token.value for token, _, _ in part]
+    if "cursor" not in words[1:4]:
+        return {}
+    begins = next((place for place, word in enumerate(words) if word in {"for", "is"}), None)
+    if begins is None or begins + 1 >= len(part):
+        return {}
+    return {words[0]: body[part[begins + 1][1] : part[-1][2]]}
 
 
 def _statement(body: str, part: _Part) -> str:

@@ -30,6 +30,7 @@ from pgops.secrets.references import LiteralSecret, Secret
 _ENTRY = re.compile(
     r"^--\n-- (?:Data for )?Name: (?P<name>.*?); Type: (?P<type>[A-Z ]+);.*\n--\n", re.MULTILINE
 )
+_TABLESPACE = re.compile(r"^SET default_tablespace = .*;$", re.MULTILINE)
 # psql's own commands, and a setting that servers before 17 do not know.
 _NOT_SQL = re.compile(r"^(?:\\.*|SET transaction_timeout = 0;)$", re.MULTILINE)
 _ROLES = """
@@ -39,6 +40,10 @@ SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.ro
 _MEMBERS = """
 SELECT g.rolname, m.rolname FROM pg_catalog.pg_auth_members AS a
   JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+"""
+_TABLESPACES = """
+SELECT t.spcname::text, pg_catalog.has_tablespace_privilege(t.oid, 'CREATE')
+  FROM pg_catalog.pg_tablespace AS t WHERE t.spcname !~ '^pg_' ORDER BY 1
 """
 _SEARCH_PATHS = """
 SELECT coalesce(r.rolname, ''), s.setdatabase <> 0, c.setting
@@ -51,7 +56,11 @@ SELECT coalesce(r.rolname, ''), s.setdatabase <> 0, c.setting
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What of a server a schema refers to but does not hold."""
+    """What of a server a schema refers to but does not hold.
+
+    ``tablespaces`` are their names, each with whether the role that migrates may create in it; ``tablespace`` is the
+    database's own.
+    """
 
     major: int
     tls: bool
@@ -64,6 +73,8 @@ class Surroundings:
     roles: tuple[tuple[str, ...], ...]
     members: tuple[tuple[str, str], ...]
     search_paths: tuple[tuple[str, bool, str], ...]
+    tablespaces: tuple[tuple[str, bool], ...]
+    tablespace: str
 
 
 def surroundings(connection: Connection) -> Surroundings:
@@ -73,8 +84,9 @@ def surroundings(connection: Connection) -> Surroundings:
         connection,
         """
         SELECT d.datname, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding),
-               current_user::text
-          FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
+               current_user::text, t.spcname::text
+          FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_tablespace AS t ON t.oid = d.dattablespace
+         WHERE d.datname = pg_catalog.current_database()
         """,
     )
     assert row is not None, "the database that we are connected to exists"
@@ -100,6 +112,8 @@ def surroundings(connection: Connection) -> Surroundings:
         roles=tuple(roles),
         members=tuple((each[0], each[1]) for each in fetch_all(connection, _MEMBERS)),
         search_paths=tuple((each[0], each[1], each[2]) for each in fetch_all(connection, _SEARCH_PATHS)),
+        tablespaces=tuple((each[0], each[1]) for each in fetch_all(connection, _TABLESPACES)),
+        tablespace=row[4],
     )
 
 
@@ -118,7 +132,6 @@ def dump_schema_command(file: Path, *, lock_wait: float) -> list[str]:
         "--exclude-schema=pgops",
         "--no-comments",
         "--no-security-labels",
-        "--no-tablespaces",
         "--no-subscriptions",
         "--no-password",
     ]
@@ -158,18 +171,21 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
     password = Secret(secrets.token_hex(16))
     with connected(scratch, application_name="pgops trace") as connection:
         make_roles(connection, scratch, found, password)
+        missing = list(make_tablespaces(connection, scratch, found))
+        made = bool(found.tablespaces) and not missing
+        there = f" TABLESPACE {identifier(found.tablespace)}" if made else ""
         execute(
             connection,
             f"CREATE DATABASE {identifier(found.database)} OWNER {identifier(found.owner)} TEMPLATE template0"
-            f" ENCODING {literal(found.encoding)} LC_COLLATE 'C' LC_CTYPE 'C'"
+            f" ENCODING {literal(found.encoding)} LC_COLLATE 'C' LC_CTYPE 'C'{there}"
             if found.database != scratch.dbname
             else f"ALTER DATABASE {identifier(found.database)} OWNER TO {identifier(found.owner)}",
         )
         set_search_paths(connection, found)
     inside = scratch.with_database(found.database)
-    missing: list[str] = []
     with connected(inside, application_name="pgops trace") as connection:
         text = _NOT_SQL.sub("", without_column_versions(script.encode()).decode())
+        text = text if made else _TABLESPACE.sub("", text)
         # The script finds what a session without our pins finds.
         execute(connection, "RESET ALL")
         try:
@@ -243,6 +259,25 @@ def make_roles(connection: Connection, scratch: Target, found: Surroundings, pas
     ]
     for statement in statements:
         execute(connection, statement)
+
+
+def make_tablespaces(connection: Connection, scratch: Target, found: Surroundings) -> Iterator[str]:
+    """Make the tablespaces of the server on a new one, inside its own directory; yields what could not be made.
+
+    :param connection: as a superuser, in autocommit mode.
+    """
+    if not found.tablespaces:
+        return
+    try:
+        # Since PostgreSQL 15: a revision may name any of them, and each table is in the one where it is over there.
+        execute(connection, "SET allow_in_place_tablespaces = on")
+    except DatabaseError as error:
+        yield f"the tablespaces {', '.join(name for name, _ in found.tablespaces)}: {str(error).splitlines()[0]}"
+        return
+    for name, allowed in found.tablespaces:
+        execute(connection, f"CREATE TABLESPACE {identifier(name)} LOCATION ''")
+        if allowed and found.user != scratch.user:
+            execute(connection, f"GRANT CREATE ON TABLESPACE {identifier(name)} TO {identifier(found.user)}")
 
 
 def _one_by_one(connection: Connection, script: str) -> Iterator[str]:

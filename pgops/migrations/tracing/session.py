@@ -27,6 +27,7 @@ class Session:
 
     ``held`` are the locks of its transaction (oid -> modes as ``pg_locks`` names them), ``counts`` what it had read and
     written of each relation before the statement, ``open`` whether a transaction was looked at that has not ended.
+    ``unlooked`` is a statement that ran since anybody looked.
     """
 
     settings: list[str] | None = None
@@ -34,10 +35,11 @@ class Session:
     held: dict[int, set[str]] = field(default_factory=dict)
     counts: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     open: bool = False
+    unlooked: str = ""
 
     def ended(self) -> None:
         """Its transaction is over."""
-        self.held, self.open = {}, False
+        self.held, self.open, self.unlooked = {}, False, ""
 
     def changed_settings(self, now: list[str]) -> Iterator[Setting]:
         """The settings that are no longer what the run made them, each value once, and those that are again."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from pgops.errors import BlockedError, InterruptedRunError, PgopsError
 from pgops.migrations.alembic_env.output import OutputGuard
+from pgops.migrations.alembic_env.stand_in import standing_in
 from pgops.migrations.hazards import find_traced
 from pgops.migrations.hazards.observed import Seen, Trace
 from pgops.migrations.plan.empty import as_notes
@@ -185,8 +186,9 @@ def trace(
             target = dataclasses.replace(target, environment=plan.environment.name, sslmode="prefer")
             superuser = server.with_database(found.database)
             stamp(superuser, target, plan.version_table.name, plan.version_table.schema, plan.current)
-            carry_out_before(before, target, superuser)
-            statements, revisions, failure = _carry_out(plan, target, superuser)
+            with standing_in(target, plan.target):
+                carry_out_before(before, target, superuser)
+                statements, revisions, failure = _carry_out(plan, target, superuser)
     untraced = [f"not in the copy: {each}" for each in missing]
     left = [each.revision for each in plan.pending if each.revision not in revisions]
     if left:

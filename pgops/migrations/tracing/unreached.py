@@ -28,6 +28,7 @@ _DEPTH = 3
 _VARIABLES = 16
 _ROWS = frozenset(["update", "delete", "insert", "merge", "with"])
 _UNKNOWN_TABLE = re.compile(r'missing FROM-clause entry for table "([^"]+)"')
+_CURRENT_OF = re.compile(r"\bWHERE\s+CURRENT\s+OF\s+(?:\w+|\"[^\"]+\")\s*$", re.IGNORECASE)
 _UNKNOWN_COLUMN = re.compile(r'column "([^"]+)" does not exist')
 
 _TRIGGERS = """
@@ -39,7 +40,11 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_array(g.tgname, p.prosrc) ORDER
    AND l.lanname = 'plpgsql' AND n.nspname || '.' || c.relname = {table}
 """
 _FUNCTIONS = """
-SELECT pg_catalog.json_agg(pg_catalog.json_build_array(p.proname, p.prosrc) ORDER BY p.proname)::text
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+           p.proname,
+           CASE p.prosrc WHEN '' THEN coalesce(
+               substring(pg_catalog.pg_get_functiondef(p.oid) FROM 'BEGIN ATOMIC.*'), '') ELSE p.prosrc END
+       ) ORDER BY p.proname)::text
   FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
  WHERE p.provolatile = 'v' AND p.prokind IN ('f', 'p') AND l.lanname IN ('plpgsql', 'sql')
@@ -86,7 +91,7 @@ class Reader:
             return
         functions = self._functions(statement)
         if functions and (plan := self.plan(statement)) is not None:
-            many = reads_many(plan, self._unique)
+            many = reads_many(plan, self._unique, statement)
             for name, source in functions:
                 yield from self._of_body(source, f"in {name}()", reads, _DEPTH, repeated=many)
 
@@ -110,7 +115,7 @@ class Reader:
                 many = repeated or self._many(each)
                 writes = tuple(
                     replace(write, bounded=write.bounded and not many)
-                    for write in explained(plan, self._unique)
+                    for write in explained(plan, self._unique, each.text)
                 )
                 yield Unreached(each.text, given, writes, tuple(sources))
                 if depth:
@@ -121,10 +126,12 @@ class Reader:
 
     def _many(self, each: Embedded) -> bool:
         """Whether a loop repeats it for rows that nothing bounds."""
+        if each.endless:
+            return True
         if not each.loop:
             return False
         plan = self.plan(each.loop)
-        return plan is None or reads_many(plan, self._unique)
+        return plan is None or reads_many(plan, self._unique, each.loop)
 
     def _functions(self, statement: str) -> list[tuple[str, str]]:
         tokens = [token for token, _, _ in sql.scan(statement)]
@@ -142,6 +149,8 @@ class Reader:
     def plan(self, text: str) -> Any:
         """PostgreSQL's plan of a statement in which variables of the code stand; ``None`` where it makes none."""
         values = 0
+        # No cursor is open here; it stands on one row.
+        text = _CURRENT_OF.sub("WHERE ctid = '(0,1)'", text)
         for _ in range(_VARIABLES):
             self._execute("SAVEPOINT pgops_explain")
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pgops.migrations.hazards.observed import Write
@@ -16,6 +17,9 @@ Unique = Mapping[tuple[str, str], Sequence[str]]
 """(schema, index) of each unique index -> its columns."""
 
 Node = Mapping[str, Any]
+
+FEW = 1_000
+"""As many rows, and more, are many."""
 
 _VERBS = {"Insert": "insert", "Update": "update", "Delete": "delete", "Merge": "merge"}
 _INDEXED = frozenset(["Index Scan", "Index Only Scan", "Bitmap Index Scan"])
@@ -26,44 +30,73 @@ _EQUALITY = re.compile(
 )
 
 
-def explained(plan: Sequence[Node], unique: Unique) -> list[Write]:
-    """The writes in the answer to ``EXPLAIN (FORMAT JSON, VERBOSE)``; ``rows`` are left 0."""
+_LIMIT = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\s+(\d+)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Unique indexes, what computes each CTE, and the largest number behind a LIMIT in the text, if there is one."""
+
+    unique: Unique
+    shared: Mapping[str, Node]
+    limit: int | None
+
+    @classmethod
+    def of(cls, root: Node, unique: Unique, text: str) -> _Known:
+        return cls(unique, _shared(root), max(map(int, _LIMIT.findall(text)), default=None))
+
+
+def explained(plan: Sequence[Node], unique: Unique, text: str = "") -> list[Write]:
+    """The writes in the answer to ``EXPLAIN (FORMAT JSON, VERBOSE)``; ``rows`` are left 0.
+
+    :param text: the statement; a plan does not tell the number behind LIMIT.
+    """
     root = plan[0]["Plan"]
-    shared = _shared(root)
+    known = _Known.of(root, unique, text)
     found = []
     for node in _nodes(root):
         if node["Node Type"] != "ModifyTable":
             continue
         verb = _VERBS.get(str(node.get("Operation")), "update")
         name = f"{node.get('Schema')}.{node.get('Relation Name')}"
-        bounded = all(_bounded(each, unique, shared) for each in _rows_of(node))
+        bounded = all(_bounded(each, known) for each in _rows_of(node))
         equal = () if verb in {"insert", "merge"} else tuple(_equalities(node))
         found.append(Write(name, verb, bounded, 0, equal))
     return found
 
 
-def reads_many(plan: Sequence[Node], unique: Unique) -> bool:
+def reads_many(plan: Sequence[Node], unique: Unique, text: str = "") -> bool:
     """Whether nothing bounds the rows that a query gives."""
     root = plan[0]["Plan"]
-    return not _bounded(root, unique, _shared(root))
+    return not _bounded(root, _Known.of(root, unique, text))
 
 
-def _bounded(node: Node, unique: Unique, shared: Mapping[str, Node]) -> bool:
+def _bounded(node: Node, known: _Known) -> bool:
     kind = node["Node Type"]
-    if kind in {"Limit", "Tid Scan"} or (kind == "Aggregate" and node.get("Strategy") == "Plain"):
+    if kind == "Limit" and _limits(node, known.limit):
+        return True
+    if kind == "Tid Scan" or (kind == "Aggregate" and node.get("Strategy") == "Plain"):
         return True
     if kind in _READS:
         return False
     if kind in _INDEXED:
         # By a key that comes from another table: at most one for each row of that.
-        return _by_key(node, unique)
+        return _by_key(node, known.unique)
     if kind == "Function Scan":
         # One of PostgreSQL's own gives here what it gives there.
         return node.get("Schema") == "pg_catalog"
     if kind == "CTE Scan":
-        source = shared.get(str(node.get("CTE Name")))
-        return source is not None and source is not node and _bounded(source, unique, shared)
-    return all(_bounded(each, unique, shared) for each in _rows_of(node))
+        source = known.shared.get(str(node.get("CTE Name")))
+        return source is not None and source is not node and _bounded(source, known)
+    return all(_bounded(each, known) for each in _rows_of(node))
+
+
+def _limits(node: Node, limit: int | None) -> bool:
+    """Whether a LIMIT leaves few rows: by its number, or by PostgreSQL's guess, which it then makes smaller."""
+    if limit is not None:
+        return limit < FEW
+    below = max((each.get("Plan Rows", 0) for each in _rows_of(node)), default=0)
+    return bool(node.get("Plan Rows", 0) < min(below, FEW))
 
 
 def _rows_of(node: Node) -> Iterator[Node]:

@@ -116,7 +116,12 @@ def _show_reading(console: Console, plan: Plan, revision: PlannedRevision) -> No
     if plan.trace is None or revision.revision not in plan.trace.revisions:
         console.say(f"      its SQL is not known before it runs: {revision.reads_data}")
         return
-    console.say("      it reads rows, which decide what it runs; without any it ran:")
+    if read := plan.trace.rows_read(revision.revision):
+        console.say(
+            f"      it reads rows of {', '.join(read)}, which decide what it runs; without any it ran:"
+        )
+    else:
+        console.say("      it ran, of what only running it tells:")
     seen = [each for each in plan.trace.statements if each.revision == revision.revision]
     for each in seen[:_SEEN]:
         console.say(f"          {' '.join(each.sql.split())}")
@@ -139,11 +144,16 @@ def _show_sql(console: Console, plan: Plan, revision: PlannedRevision, most: int
 
 def show_hazards(console: Console, hazards: Sequence[Hazard], action: str) -> None:
     """Those that hurt first, each with its way out; then what can't hurt here, one line for each kind."""
+    hurting: dict[tuple[str, str, str], list[Hazard]] = {}
     for hazard in hazards:
-        if hazard.level == "note":
-            continue
+        if hazard.level != "note":
+            hurting.setdefault((hazard.level, hazard.rule, hazard.message), []).append(hazard)
+    for same in hurting.values():
+        hazard = same[0]
         level = console.style(hazard.level, _LEVEL_STYLES.get(hazard.level, "dim"))
-        console.say(f"      {level} {hazard.rule}: {hazard.message}")
+        # Forty statements that do the same to one table say so once.
+        times = f" ×{len(same)}" if len(same) > 1 else ""
+        console.say(f"      {level} {hazard.rule}{times}: {hazard.message}")
         for line in hazard.fix.splitlines():
             console.verbatim(f"          {line}")
     alike: dict[tuple[str, str], list[Hazard]] = {}

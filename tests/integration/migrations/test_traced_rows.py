@@ -30,6 +30,7 @@ CREATE FUNCTION dated() RETURNS trigger LANGUAGE plpgsql
 CREATE TRIGGER dated BEFORE UPDATE ON doors FOR EACH ROW EXECUTE FUNCTION dated();
 CREATE FUNCTION touch(k integer) RETURNS integer LANGUAGE plpgsql
     AS 'BEGIN UPDATE people SET name = NULL WHERE id = k; RETURN k; END';
+CREATE FUNCTION swept() RETURNS void BEGIN ATOMIC DELETE FROM log; END;
 CREATE TABLE parent (id integer); CREATE TABLE child () INHERITS (parent);
 INSERT INTO child SELECT i FROM generate_series(1, 2000) AS i;
 ANALYZE;
@@ -70,6 +71,15 @@ def told(path: Path, target: Target, *statements: str) -> list[tuple[str, str | 
         ("DELETE FROM log WHERE id % 2 = 0", ["log"]),
         ("DELETE FROM orders USING people WHERE orders.person = people.id AND people.id = 1", ["orders", "lines"]),
         ("INSERT INTO log SELECT count(*), 'x' FROM people", []),
+        ("INSERT INTO log SELECT id, 'x' FROM people LIMIT 5", []),
+        ("INSERT INTO log SELECT id, 'x' FROM people LIMIT 1500", ["log"]),
+        ("DELETE FROM log WHERE ctid IN (SELECT ctid FROM log)", ["log"]),
+        ("DELETE FROM log WHERE ctid = '(0,1)'", []),
+        ("SELECT swept()", ["log"]),
+        ("DO $$ DECLARE c CURSOR FOR SELECT id FROM people; BEGIN FOR r IN c LOOP"
+         " UPDATE people SET name = '' WHERE CURRENT OF c; END LOOP; END $$", ["people"]),
+        ("DO $$ BEGIN WHILE EXISTS (SELECT FROM log) LOOP"
+         " DELETE FROM log WHERE ctid IN (SELECT ctid FROM log LIMIT 500); END LOOP; END $$", ["log"]),
     ],
 )  # fmt: skip
 def test_rows_that_change(tmp_path: Path, filled: Target, statement: str, tables: list[str]) -> None:
@@ -154,6 +164,80 @@ def test_an_index_is_missed_where_queries_use_it(tmp_path: Path, filled: Target)
     assert found.message.startswith(
         "dropped lines_order under ACCESS EXCLUSIVE on lines, which queries have used 1 time"
     )
+
+
+def test_a_part_of_a_column_is_lost_with_its_type(tmp_path: Path, filled: Target) -> None:
+    with connected(filled) as connection:
+        execute(connection, "CREATE TYPE place AS (x integer, y integer)")
+        execute(connection, "ALTER TABLE people ADD COLUMN lives place")
+
+    plan = plan_of(tmp_path, filled, "op.execute('ALTER TYPE place DROP ATTRIBUTE y')")
+
+    (found,) = plan.all_hazards
+    assert (found.rule, found.table) == ("ban-drop-column", "people")
+    assert found.message.startswith("dropped lives.y of people (about 2,000 rows")
+
+
+def test_a_column_that_the_plan_adds_and_drops_is_missed_by_nobody(tmp_path: Path, filled: Target) -> None:
+    assert (
+        told(tmp_path, filled, "ALTER TABLE people ADD COLUMN a text", "ALTER TABLE people DROP COLUMN a")
+        == []
+    )
+
+
+def test_rows_that_come_one_by_one_are_counted_together(tmp_path: Path, filled: Target) -> None:
+    body = "for i in range(1200):\n    op.execute(f'INSERT INTO log VALUES (1, 2)')"
+
+    plan = plan_of(tmp_path, filled, body, "op.execute('INSERT INTO log VALUES (1, 2)')")
+
+    assert plan.trace is not None and len(plan.trace.statements) == 10 + 1 + 1
+    (found,) = plan.all_hazards
+    assert (found.rule, found.table, found.revision) == ("unbatched-write", "log", "aa01")
+
+
+def test_what_rows_decide_is_told_so(tmp_path: Path, filled: Target) -> None:
+    body = (
+        "if op.get_bind().execute(sa.text('SELECT count(*) FROM log')).scalar():\n    return\n"
+        "op.drop_table('doors')"
+    )
+
+    plan = plan_of(tmp_path, filled, body)
+
+    rules = {each.rule: each.message for each in plan.all_hazards}
+    assert rules["ban-drop-table"].startswith("if the rows of log say so: dropped doors (about 2,000 rows")
+    assert rules["unseen-sql"].startswith("it reads rows of log, of which the trace had none")
+
+
+def test_a_value_that_can_t_be_shown_is_no_row_that_is_read(tmp_path: Path, filled: Target) -> None:
+    plan = plan_of(
+        tmp_path,
+        filled,
+        "people = sa.table('people', sa.column('id'), sa.column('name'))\n"
+        "op.execute(people.update().where(people.c.id.in_([1, 2])).values(name='x'))",
+    )
+
+    assert plan.pending[0].reads_data, "it has no SQL that can be shown before it runs"
+    assert plan.all_hazards == ()
+
+
+def test_tablespaces_are_there(tmp_path: Path, filled: Target) -> None:
+    name = f"quick_{filled.dbname}"
+    with connected(filled) as connection:
+        execute(connection, "SET allow_in_place_tablespaces = on")
+        execute(connection, f"CREATE TABLESPACE {name} LOCATION ''")
+        execute(connection, f"ALTER TABLE people SET TABLESPACE {name}")
+    try:
+        assert told(
+            tmp_path,
+            filled,
+            f"ALTER TABLE people SET TABLESPACE {name}",
+            "ALTER TABLE people SET TABLESPACE pg_default",
+            f"ALTER TABLE log SET TABLESPACE {name}",
+        ) == [("rewriting-table", "people"), ("rewriting-table", "log"), ("holding-lock", "people")]
+    finally:
+        with connected(filled) as connection:
+            execute(connection, "ALTER TABLE people SET TABLESPACE pg_default")
+            execute(connection, f"DROP TABLESPACE {name}")
 
 
 def test_rows_that_are_not_found_any_more(tmp_path: Path, filled: Target) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -183,12 +184,28 @@ def test_a_revision_that_wants_rows_is_no_excuse_to_say_nothing(tmp_path: Path, 
         ("ALTER SCHEMA elsewhere RENAME TO nowhere", "moving-table"),
         ("REVOKE SELECT ON orders FROM PUBLIC", "revoking-rights"),
         ("REVOKE USAGE ON SCHEMA elsewhere FROM PUBLIC", "revoking-rights"),
+        ("REVOKE EXECUTE ON FUNCTION asked() FROM PUBLIC", "revoking-rights"),
+        ("REVOKE USAGE ON SEQUENCE numbers FROM PUBLIC", "revoking-rights"),
+        ("REVOKE SELECT (note) ON orders FROM PUBLIC", "revoking-rights"),
+        ("CREATE POLICY shut ON kept AS RESTRICTIVE USING (false)", "hiding-rows"),
+        ("ALTER POLICY everybody ON kept USING (false)", "hiding-rows"),
+        ("ALTER POLICY everybody ON kept TO CURRENT_USER", "hiding-rows"),
+        ("DROP POLICY everybody ON kept", "hiding-rows"),
     ],
 )  # fmt: skip
 def test_what_no_lexer_of_tables_sees(tmp_path: Path, filled: Target, statement: str, rule: str) -> None:
     with connected(filled) as connection:
         execute(connection, "CREATE SCHEMA elsewhere; GRANT SELECT ON orders TO PUBLIC")
-        execute(connection, "GRANT USAGE ON SCHEMA elsewhere TO PUBLIC")
+        execute(connection, "GRANT USAGE ON SCHEMA elsewhere TO PUBLIC; CREATE SEQUENCE numbers")
+        execute(
+            connection, "GRANT USAGE ON SEQUENCE numbers TO PUBLIC; GRANT SELECT (note) ON orders TO PUBLIC"
+        )
+        execute(connection, "CREATE FUNCTION asked() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+        execute(connection, "CREATE TABLE kept (id integer); ALTER TABLE kept ENABLE ROW LEVEL SECURITY")
+        execute(
+            connection,
+            "CREATE POLICY everybody ON kept USING (true); CREATE POLICY first ON kept USING (id = 1)",
+        )
 
     plan = plan_of(tmp_path, filled, f"op.execute({statement!r})")
 
@@ -199,7 +216,8 @@ def test_what_no_lexer_of_tables_sees(tmp_path: Path, filled: Target, statement:
     "statement",
     ["SET LOCAL lock_timeout = '10ms'", "SET statement_timeout = '1s'", "GRANT SELECT ON orders TO PUBLIC",
      "UPDATE orders SET note = 'x' WHERE id = 7", "ALTER TABLE orders ADD COLUMN fresh text",
-     "CREATE TABLE fresh (id integer PRIMARY KEY)"],
+     "CREATE TABLE fresh (id integer PRIMARY KEY)", "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+     "DO $$ BEGIN CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION f() FROM PUBLIC; END $$"],
 )  # fmt: skip
 def test_what_hurts_nobody_is_no_hazard(tmp_path: Path, filled: Target, statement: str) -> None:
     plan = plan_of(tmp_path, filled, f"op.execute({statement!r})")
@@ -239,6 +257,40 @@ ASYNC_ENV = """
 
     asyncio.run(main())
 """
+
+
+KEPT_ENGINE_ENV = """
+    import sys, types
+    from sqlalchemy import create_engine
+
+    kept = sys.modules.get("kept_by_the_application")
+    if kept is None:
+        kept = sys.modules["kept_by_the_application"] = types.ModuleType("kept_by_the_application")
+        kept.engine = create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
+    with kept.engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+
+
+def test_an_application_that_keeps_its_engine_is_led_to_the_copy(tmp_path: Path, filled: Target) -> None:
+    try:
+        plan = plan_of(
+            tmp_path,
+            filled,
+            "op.alter_column('orders', 'id', type_=sa.BigInteger())",
+            env=online_env(KEPT_ENGINE_ENV),
+        )
+        assert plan.trace is not None and plan.trace.untraced == (), plan.notes
+        assert {"changing-column-type"} == {each.rule for each in plan.all_hazards}
+
+        # The copy is gone: what is asked next goes to the target again.
+        again = make_plan(plan.environment, filled)
+    finally:
+        kept = sys.modules.pop("kept_by_the_application")
+        kept.engine.dispose()
+    assert [each.revision for each in again.pending] == ["aa01"]
 
 
 def test_an_async_driver_is_observed(tmp_path: Path, filled: Target) -> None:

@@ -45,6 +45,11 @@ SELECT quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), t.typtype::
   FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
  WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 """
+_NULLS = """
+SELECT c.oid::int8, c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgops')
+   AND c.relname !~ 'alembic_version' AND pg_relation_size(c.oid) > 0
+"""
 _SAYS = {
     "rewrote": "rewritten",
     "read every row": "read",
@@ -85,7 +90,8 @@ def trace_all(work: Path) -> Count:
             f"@{server.target.host}:{server.target.port}/trial"
         )
         environment = dataclasses.replace(
-            load(work / "environments.yaml", environ=os.environ).environments["trial"], hazards=HazardSettings(large_rows=ROWS // 2)
+            load(work / "environments.yaml", environ=os.environ).environments["trial"],
+            hazards=HazardSettings(large_rows=ROWS // 2),
         )
         target = target_for(environment)
         for each in make_plan(environment, target).pending:
@@ -166,9 +172,7 @@ def disagreements(did: dict[str, set[str]], told: list[tuple[str, str]]) -> Iter
                 yield f"refuted: {message[:120]}"
 
 
-def differences(
-    before: dict[int, tuple[Any, ...]], after: dict[int, tuple[Any, ...]]
-) -> dict[str, set[str]]:
+def differences(before: dict[int, tuple[Any, ...]], after: dict[int, tuple[Any, ...]]) -> dict[str, set[str]]:
     """Tables by what happened to them, under the names they had."""
     found: dict[str, set[str]] = {"rewritten": set(), "read": set(), "lost": set(), "changed": set()}
     for oid, (name, filenode, scans, changed, columns) in before.items():
@@ -196,11 +200,21 @@ def state(connection: Any) -> dict[int, tuple[Any, ...]]:
 
 
 def fill(connection: Any) -> None:
-    """Rows for every empty table; foreign keys and triggers are not asked."""
+    """Rows for every empty table, values for columns that are NULL; foreign keys and triggers are not asked."""
     from pgops.postgres import DatabaseError, execute, fetch_all
 
     execute(connection, "SET session_replication_role = replica")
     execute(connection, "SET search_path = public")
+    for oid, table in fetch_all(connection, _NULLS):
+        for name, *rest in fetch_all(connection, _COLUMNS, (oid,)):
+            with contextlib.suppress(DatabaseError):  # a value that another row has, or that a CHECK forbids
+                value = made_up(*rest)
+                if value not in {"", "NULL"}:
+                    execute(
+                        connection,
+                        f"UPDATE {table} AS t SET {name} = {value} FROM (SELECT ctid AS at, row_number() OVER () AS i"
+                        f" FROM {table}) AS s WHERE t.ctid = s.at AND t.{name} IS NULL",
+                    )
     for oid, table in fetch_all(connection, _EMPTY):
         columns = fetch_all(connection, _COLUMNS, (oid,))
         values = {name: made_up(*rest) for name, *rest in columns}
@@ -277,7 +291,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.inside:
         count = trace_all(given.inside)
-        print(f"{given.project}: {count.agreed} revisions agree, {count.findings} findings about tables with rows,")
+        print(
+            f"{given.project}: {count.agreed} revisions agree, {count.findings} findings about tables with rows,"
+        )
         print(f"  {count.untraced} not traced to the end, {count.without_rows} run without rows")
         for line in count.disagreements:
             print(line)

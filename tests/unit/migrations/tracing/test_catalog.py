@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pgops.migrations.hazards.observed import Change
-from pgops.migrations.tracing.catalog import Catalogue, Relation
+from pgops.migrations.tracing.catalog import Catalogue, Policy, Relation
 
 ORDERS = Relation(
     oid=20000,
@@ -35,6 +35,8 @@ ORDERS = Relation(
     disabled=None,
     policies=None,
 )
+ALL = Policy("all", True, True, frozenset(["PUBLIC"]), "true")
+OWN = Policy("own", True, True, frozenset(["app"]), "(whose = CURRENT_USER)")
 INDEX = replace(
     ORDERS, oid=20001, name="orders_pkey", kind="i", filenode=20001, shown="orders_pkey", table=20000,
     unique=True, primary=True, columns=None, constraints=None,
@@ -54,7 +56,7 @@ def seen(*, read: bool = False, of: Relation = ORDERS, **different: Any) -> list
         ({"name": "sales"}, Change("rename", "orders", "sales", "r")),
         ({"partition": True, "parent": 7}, Change("attach", "orders")),
         ({"rights": "{a=r/o}"}, Change("rights", "orders", detail=" -> {a=r/o}")),
-        ({"row_security": True, "policies": False}, Change("row-security", "orders")),
+        ({"row_security": True, "policies": {}}, Change("row-security", "orders")),
         ({"disabled": frozenset(["t"])}, Change("disable-trigger", "orders", "t")),
         ({"columns": {1: ORDERS.columns[1]}}, Change("drop-column", "orders", "total")),  # type: ignore[index]
     ],
@@ -98,8 +100,19 @@ def test_a_constraint_and_that_it_was_validated() -> None:
         ({"partition": True, "parent": 7}, {"partition": False, "parent": 0}, [Change("detach", "orders")]),
         ({"parent": 7}, {"parent": 0}, [Change("disinherit", "orders")]),
         ({"parent": 0}, {"parent": 7}, []),
-        ({"row_security": True, "policies": False}, {"policies": True}, [Change("policy", "orders")]),
-        ({"row_security": True, "policies": True}, {"policies": False}, [Change("row-security", "orders")]),
+        ({"row_security": True, "policies": {}}, {"policies": {1: ALL}}, [Change("policy", "orders")]),
+        ({"row_security": True, "policies": {1: ALL}}, {"policies": {}}, [Change("row-security", "orders")]),
+        ({"row_security": False, "policies": {1: ALL}}, {"policies": {}}, []),
+        ({"row_security": True, "policies": {1: ALL, 2: OWN}}, {"policies": {2: OWN}},
+         [Change("narrow-policy", "orders", "all", "is gone")]),
+        ({"row_security": True, "policies": {1: ALL}}, {"policies": {1: replace(ALL, expression="false")}},
+         [Change("narrow-policy", "orders", "all", "shows no row")]),
+        ({"row_security": True, "policies": {1: ALL}}, {"policies": {1: replace(ALL, roles=frozenset(["app"]))}},
+         [Change("narrow-policy", "orders", "all", "is no longer for PUBLIC")]),
+        ({"row_security": True, "policies": {1: OWN}}, {"policies": {1: replace(OWN, roles=frozenset(["PUBLIC"]))}}, []),
+        ({"row_security": True, "policies": {1: ALL}}, {"policies": {1: ALL, 3: replace(OWN, permissive=False)}},
+         [Change("restrict-policy", "orders", "own")]),
+        ({"row_security": True, "policies": {1: replace(ALL, reads=False), 2: OWN}}, {"policies": {2: OWN}}, []),
         ({"disabled": frozenset(["t"])}, {"disabled": frozenset()}, [Change("enable-trigger", "orders", "t")]),
     ],
 )  # fmt: skip

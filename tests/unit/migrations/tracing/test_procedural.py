@@ -46,7 +46,17 @@ def test_the_body_of_a_do_block(statement: str, body: str | None) -> None:
             "BEGIN FOR r IN SELECT 1 FROM a LOOP FOR i IN 1..3 LOOP INSERT INTO b VALUES (1); END LOOP; END LOOP; END",
             [Embedded("INSERT INTO b VALUES (1)", "SELECT 1 FROM a")],
         ),
-        ("BEGIN WHILE found LOOP DELETE FROM a; END LOOP; END", [Embedded("DELETE FROM a")]),
+        ("BEGIN WHILE found LOOP DELETE FROM a; END LOOP; END", [Embedded("DELETE FROM a", endless=True)]),
+        ("BEGIN WHILE i < 5 LOOP DELETE FROM a; END LOOP; END", [Embedded("DELETE FROM a")]),
+        (
+            "DECLARE c CURSOR FOR SELECT id FROM a; BEGIN FOR r IN c LOOP DELETE FROM b; END LOOP; END",
+            [Embedded("DELETE FROM b", "SELECT id FROM a")],
+        ),
+        (
+            "DECLARE c NO SCROLL CURSOR (k integer) IS SELECT id FROM a; BEGIN OPEN c; LOOP FETCH c INTO r; EXIT WHEN NOT FOUND;"
+            " DELETE FROM b WHERE CURRENT OF c; END LOOP; DELETE FROM d; END",
+            [Embedded("DELETE FROM b WHERE CURRENT OF c", endless=True), Embedded("DELETE FROM d")],
+        ),
         ("BEGIN EXECUTE 'DROP TABLE a'; EXECUTE 'DROP TABLE ' || b; END", [Embedded("DROP TABLE a")]),
         ("BEGIN PERFORM f(1); END", [Embedded("SELECT f(1)")]),
         ("BEGIN SELECT min(a) INTO STRICT k FROM b; END", [Embedded("SELECT min(a)  FROM b")]),

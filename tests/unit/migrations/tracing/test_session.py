@@ -6,7 +6,7 @@ from pgops.migrations.hazards.observed import Setting
 from pgops.migrations.tracing.catalog import SETTINGS
 from pgops.migrations.tracing.session import Session
 
-NOW = ["2s", "5min", "0", "origin", "none", '"$user", public', "on"]
+NOW = ["2s", "5min", "0", "origin", "none", "app", '"$user", public', "on"]
 
 
 def test_each_change_is_told_once() -> None:

@@ -37,7 +37,7 @@ def lookup(condition: str, index: str = "orders_pkey", table: str = "orders") ->
             {**lookup("(lines.\"order\" = 1) AND (lines.number = 2)", "lines_pkey", "lines"), "Parent Relationship": "Outer"},
             {**lookup("(orders.id = lines.number)"), "Parent Relationship": "Inner"},
         ]},
-        {"Node Type": "Limit", "Plans": [{**scan("Seq Scan"), "Parent Relationship": "Outer"}]},
+        {"Node Type": "Limit", "Plan Rows": 10, "Plans": [{**scan("Seq Scan"), "Plan Rows": 2550, "Parent Relationship": "Outer"}]},
         {"Node Type": "Aggregate", "Strategy": "Plain", "Plans": [{**scan("Seq Scan"), "Parent Relationship": "Outer"}]},
         scan("Tid Scan"),
         {"Node Type": "Result"},
@@ -66,14 +66,31 @@ def test_bounded(below: dict[str, Any]) -> None:
         ]},
         {"Node Type": "Aggregate", "Strategy": "Hashed", "Plans": [{**scan("Seq Scan"), "Parent Relationship": "Outer"}]},
         {"Node Type": "Function Scan", "Schema": "public"},
+        {"Node Type": "Limit", "Plan Rows": 2550, "Plans": [{**scan("Seq Scan"), "Plan Rows": 2550, "Parent Relationship": "Outer"}]},
         {"Node Type": "CTE Scan", "CTE Name": "unknown"},
     ],
-    ids=["all", "range", "half a key", "not unique", "for each row of another", "groups", "own function", "cte"],
+    ids=["all", "range", "half a key", "not unique", "for each row of another", "groups", "own function", "limit", "cte"],
 )  # fmt: skip
 def test_unbounded(below: dict[str, Any]) -> None:
     (write,) = explained(modify("Delete", below), UNIQUE)
 
     assert not write.bounded
+
+
+@pytest.mark.parametrize(
+    ("text", "bounded"),
+    [("… LIMIT 100", True), ("… FETCH FIRST 5 ROWS ONLY", True), ("… LIMIT 5000", False), ("… limit 5 … LIMIT 5000", False)],
+)  # fmt: skip
+def test_a_limit_bounds_by_its_number(text: str, bounded: bool) -> None:
+    limit = {
+        "Node Type": "Limit",
+        "Plan Rows": 13,
+        "Plans": [{**scan("Seq Scan"), "Plan Rows": 13, "Parent Relationship": "Outer"}],
+    }
+
+    (write,) = explained(modify("Update", limit), UNIQUE, text)
+
+    assert write.bounded is bounded
 
 
 def test_a_cte_is_as_many_rows_as_what_computes_it() -> None:
