@@ -99,6 +99,7 @@ OWN_RULES: tuple[str, ...] = (
     "refreshing-materialized-view",
     "replica-lag",
     "revoking-rights",
+    "rows-do-not-fit",
     "rewriting-table",
     "running-dump",
     "running-vacuum",

@@ -64,3 +64,16 @@ def qualified(connection: Connection, name: str) -> str | None:
         (name,),
     )
     return rows[0][0] if rows else None
+
+
+def enum_labels(connection: Connection, name: str) -> tuple[str, ...] | None:
+    """The labels of the enum that a (quoted, perhaps qualified) name leads to; ``None`` where it leads to none."""
+    rows = fetch_all_on_search_path(
+        connection,
+        "SELECT (SELECT pg_catalog.array_agg(e.enumlabel::pg_catalog.text) FROM pg_catalog.pg_enum AS e"
+        " WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid) FROM pg_catalog.pg_type AS t"
+        " WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype(%s)::pg_catalog.oid"
+        " AND t.typtype OPERATOR(pg_catalog.=) 'e'",
+        (name,),
+    )
+    return tuple(rows[0][0] or ()) if rows else None

@@ -207,6 +207,48 @@ def test_a_revision_that_imports_what_is_not_here_is_refused_in_words(
     assert heads(database) == {"aa04"}
 
 
+def test_rows_of_the_newer_code_that_do_not_fit_are_told_before_anything_is_rolled_back(
+    project: ProjectDirectory, database: Target, alembic: AlembicProject
+) -> None:
+    alembic.revision(
+        "aa04",
+        "aa03",
+        "op.execute('ALTER TABLE t_aa01 ADD COLUMN mail text UNIQUE')",
+        "op.drop_column('t_aa01', 'mail')",
+    )
+    alembic.revision(
+        "aa05",
+        "aa04",
+        "op.drop_constraint('t_aa01_mail_key', 't_aa01')",
+        "op.create_unique_constraint('t_aa01_mail_key', 't_aa01', ['mail'])",
+    )
+    assert project.run("migrate", "--yes").code == 0
+    forget(alembic, "aa04", "aa05")
+    with connected(database) as connection:
+        execute(connection, "INSERT INTO public.t_aa01 (mail) VALUES ('a'), ('a'), ('a'), ('b')")
+
+    told = "3 rows of t_aa01 do not fit UNIQUE (mail), 1 value between them: the statement will fail"
+    for task in (["migrate.down"], ["migrate.undo", "--by=downgrade"]):
+        refused = project.run(*task, "--confirm=staging")
+        assert refused.code == 7, refused
+        assert told in " ".join(refused.text.split())
+        assert heads(database) == {"aa05"}
+    planned = json.loads(project.run("migrate.undo", "--json", "--confirm=staging").out)
+    assert planned["error"]["exit_code"] == 7
+    shown = json.loads(
+        project.run(
+            "migrate.down", "--dry-run", "--json", "--accept-hazard=rows-do-not-fit", "--reason=cleaning"
+        ).out
+    )["plan"]["pending"][0]
+    assert [each["message"] for each in shown["hazards"] if each["rule"] == "rows-do-not-fit"] == [told]
+    assert shown["sql"].splitlines()[shown["hazards"][-1]["line"] - 1].startswith("ALTER TABLE t_aa01 ADD")
+
+    with connected(database) as connection:
+        execute(connection, "DELETE FROM public.t_aa01 WHERE mail = 'a'")
+    assert project.run("migrate.down", "--confirm=staging").code == 0
+    assert heads(database) == {"aa04"}
+
+
 FORGERIES = {
     "another text": "UPDATE pgops.files SET content = 'import os; os.mkdir(''/tmp/forged'')'",
     "another hash": "UPDATE pgops.revisions SET file_hash = (SELECT min(hash) FROM pgops.files WHERE hash NOT IN "

@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.lock_modes import strongest
 
 _GIVES_ROWS = re.compile(
@@ -100,7 +101,7 @@ class Seen:
 
     ``locks`` are those it took itself, ``held`` also what its transaction held before; ``scans`` are tables
     read from end to end, ``reads`` also those looked up by an index. ``alone``: it ran outside of a transaction.
-    ``failed`` is PostgreSQL's message.
+    ``failed`` is PostgreSQL's message; ``demands`` is what every row has to fulfil.
 
     A statement that did not run, since there were no rows, has ``within``, the statement of the revision that it is
     a part of, and ``given``, what it takes (``trigger t, for each row of orders``).
@@ -120,6 +121,7 @@ class Seen:
     failed: str | None = None
     within: str = ""
     given: str = ""
+    demands: tuple[Demand, ...] = ()
 
     def mode_on(self, table: str) -> str:
         """The strongest lock that its transaction holds on a table by then."""

@@ -385,6 +385,7 @@ LIVE: Mapping[str, str] = {
     "running-dump": "a pg_dump reads a table of the plan",
     "running-vacuum": "a vacuum that does not give way works on a table of the plan",
     "replica-lag": "a replica is behind, and the plan writes a lot",
+    "rows-do-not-fit": "rows are there that a constraint, NOT NULL or a narrower type of the plan does not take",
     "unseen-sql": "SQL that nothing can be said about before it runs",
 }
 """Rules about the state of the server and of the plan, not about one kind of statement."""

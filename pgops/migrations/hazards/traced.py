@@ -33,12 +33,12 @@ def judge(
     :param reads_data: revisions whose Python reads rows: what these do behind that, the rows decide.
     """
     target = target_tables.read(connection, trace)
-    lines = {revision: _lines(text) for revision, text in sql_by_revision.items()}
+    lines = {revision: lines_of(text) for revision, text in sql_by_revision.items()}
     left, restored = left_so(trace), restored_settings(trace)
     read: dict[str, dict[str, None]] = {revision: {} for revision in reads_data}
     told: set[Hazard] = set()
     for seen in trace.statements:
-        statement = _statement(seen, lines)
+        statement = statement_of(seen, lines)
         if seen.failed is not None:
             yield hazard_of_state(
                 "failing-statement",
@@ -69,10 +69,10 @@ def wanted_locks(
     connection: Connection, trace: Trace, sql_by_revision: Mapping[str, str]
 ) -> dict[int, list[tuple[str, Statement]]]:
     """Oid in the target -> the locks that the plan takes on it, each with its statement."""
-    lines = {revision: _lines(text) for revision, text in sql_by_revision.items()}
+    lines = {revision: lines_of(text) for revision, text in sql_by_revision.items()}
     named: dict[str, list[tuple[str, Statement]]] = {}
     for seen in trace.statements:
-        statement = _statement(seen, lines)
+        statement = statement_of(seen, lines)
         for lock in seen.locks:
             if lock.mode != "ACCESS SHARE":
                 named.setdefault(lock.relation, []).append((lock.mode, statement))
@@ -85,14 +85,19 @@ def wanted_locks(
     return {row[1]: named[row[0]] for row in rows if row[1] is not None}
 
 
-def _statement(seen: Seen, lines: Mapping[str, Mapping[str, int]]) -> Statement:
+def statement_of(seen: Seen, lines: Mapping[str, Mapping[str, int]]) -> Statement:
+    """A statement of a trace where it stands in its revision's SQL.
+
+    :param lines: revision -> its :func:`lines_of`.
+    """
     words = next(sql.statements(seen.revision, seen.sql), None)
     line = lines.get(seen.revision, {}).get(_key(seen.within or seen.sql), 0)
     tokens = words.tokens if words is not None else ()
     return Statement(seen.revision, line, seen.sql, tokens, None if seen.alone else 0)
 
 
-def _lines(text: str) -> dict[str, int]:
+def lines_of(text: str) -> dict[str, int]:
+    """The line at which each statement of a text begins."""
     found: dict[str, int] = {}
     for statement in sql.statements("", text):
         found.setdefault(_key(statement.text), statement.line)

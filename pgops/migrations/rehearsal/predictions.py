@@ -94,7 +94,7 @@ def _verdict(hazard: Hazard, revision: Revision | None) -> tuple[Verdict, str]:
         return "not exercised", "it is about sessions and replicas of the target, which the copy has none of"
     if revision is None or not revision.statements:
         return "not exercised", "its revision did not run" if revision is None else "it ran no statement"
-    if hazard.rule == "failing-statement":
+    if hazard.rule in {"failing-statement", "rows-do-not-fit"}:
         failed = next((each.failed for each in revision.statements if each.failed), None)
         return ("confirmed", failed) if failed else ("refuted", "every statement went through")
     if hazard.rule == "unseen-sql":

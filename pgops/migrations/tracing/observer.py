@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy.engine import Engine
 
 from pgops.migrations.alembic_env.failures import describe, sqlstate
 from pgops.migrations.hazards import sql
+from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.lock_modes import BY_PG_LOCKS, strongest
 from pgops.migrations.hazards.observed import Change, Lock, Seen, Write
 from pgops.migrations.tracing.catalog import (
@@ -30,6 +31,7 @@ from pgops.migrations.tracing.catalog import (
     Relation,
     read_all,
 )
+from pgops.migrations.tracing.demands import Demands, demanding
 from pgops.migrations.tracing.grants import GRANTS, Grants
 from pgops.migrations.tracing.lock_sampler import LockSampler
 from pgops.migrations.tracing.session import Session, ask, counts, say
@@ -200,7 +202,12 @@ class Observer:
                 modes.setdefault(oid, set()).add("AccessExclusiveLock")
                 modes.setdefault(was.parent, set()).add("ShareUpdateExclusiveLock")
         locks = tuple(self._named(modes))
-        self._on_seen(replace(seen, locks=locks, held=locks, changes=tuple(changes)))
+        demands = tuple(
+            Demands(lambda question: fetch_value(self._connection, question), self.catalogue).of(
+                changes, seen.sql
+            )
+        )
+        self._on_seen(replace(seen, locks=locks, held=locks, changes=tuple(changes), demands=demands))
 
     @contextlib.contextmanager
     def _failing(self, seen: Seen) -> Iterator[None]:
@@ -268,6 +275,9 @@ class Observer:
         changes = list(self._of_types(raw, changes, there))
         if _OF_ROLES.match(seen.sql):
             changes += self._grants.seen(ask(raw, GRANTS))
+        demands = self._demanded(
+            lambda question: ask(raw, question), lambda text: say(raw, text), seen, changes
+        )
         advisory = tuple(":".join(map(str, each)) for each in found["advisory"] or ())
         result = replace(
             seen,
@@ -283,9 +293,23 @@ class Observer:
             writes=tuple(self._writes(seen.sql, planned, held, taken, there, scans, rows)),
             settings=tuple(session.changed_settings(found["settings"])),
             advisory=advisory,
+            demands=demands,
         )
         session.held = held
         return result
+
+    def _demanded(
+        self, ask: Callable[[str], Any], say: Callable[[str], None], seen: Seen, changes: Sequence[Change]
+    ) -> tuple[Demand, ...]:
+        """What the changes demand of rows; expressions are read as they would be without a search path."""
+        if not demanding(changes):
+            return ()
+        say("SAVEPOINT pgops_demands")
+        ask("SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)")
+        found = tuple(Demands(ask, self.catalogue).of(changes, seen.sql))
+        say("ROLLBACK TO SAVEPOINT pgops_demands")
+        say("RELEASE SAVEPOINT pgops_demands")
+        return found
 
     def _writes(
         self,

@@ -28,11 +28,15 @@ def traced_plans(
     See :func:`pgops.migrations.plan.histories.make_plans` for what is raised.
     """
     from pgops.migrations.plan.histories import make_plans
+    from pgops.migrations.plan.unfit import with_unfit_rows
 
     plans = make_plans(environments, target, to=to, action=action, reader=reader)
     # A backup holds the heads of every history.
     heads = [head for plan in plans for head in plan.current]
-    return tuple(_traced(plan, plans[:place], heads) for place, plan in enumerate(plans))
+    return tuple(
+        with_unfit_rows(_traced(plan, plans[:place], heads), after=plans[:place])
+        for place, plan in enumerate(plans)
+    )
 
 
 def _traced(plan: Plan, before: Sequence[Plan], heads: Sequence[str]) -> Plan:

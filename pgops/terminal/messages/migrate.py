@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pgops.terminal.console import Console
     from pgops.terminal.steps import Ticker
 
+_EACH_TOLD = "rows-do-not-fit"
 _SEEN = 10
 _LEVEL_STYLES = {"warning": "yellow", "block": "red"}
 
@@ -165,6 +166,10 @@ def show_hazards(console: Console, hazards: Sequence[Hazard], action: str) -> No
         if word == "loses":
             for hazard in same:
                 console.say(f"      {console.style('loses', 'yellow')}: {hazard.message}")
+            continue
+        if rule == _EACH_TOLD:
+            for hazard in same:
+                console.say(f"      note {rule}: {hazard.message}")
             continue
         times = f" ×{len(same)}" if len(same) > 1 else ""
         others = list(

@@ -1,0 +1,185 @@
+"""Rows that do not fit what a plan demands of them, as hazards beside the statement that will fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pgops.migrations.hazards import sql
+from pgops.migrations.hazards.fit.by_sql import SqlDemands
+from pgops.migrations.hazards.fit.demand import Demand
+from pgops.migrations.hazards.fit.look import Answer, Look, counted_rows
+from pgops.migrations.hazards.hazard import Hazard
+from pgops.migrations.hazards.observed import Seen, Trace
+from pgops.migrations.hazards.sql import Statement
+from pgops.migrations.hazards.traced import lines_of, statement_of
+from pgops.postgres import Connection, names
+
+RULE = "rows-do-not-fit"
+_SHOWN = 70
+_CHANGES = ("update", "delete", "insert", "merge", "truncate", "copy")
+_ANYTHING = ("do", "call", "with", "select")
+
+
+@dataclass
+class _Before:
+    """What the plan does to rows before a statement, which may make them fit."""
+
+    tables: dict[str, str] = field(default_factory=dict)
+    anything: str = ""
+
+    def mends(self, demand: Demand) -> str:
+        """The statement that may make rows fulfil a demand, ``""`` where there is none."""
+        return (
+            demand.mended
+            or self.tables.get(demand.table)
+            or self.tables.get(demand.other, "")
+            or self.anything
+        )
+
+    def note_seen(self, seen: Seen) -> None:
+        text = " ".join(seen.sql.split())
+        for write in seen.writes:
+            self.tables.setdefault(write.table, text)
+            if write.verb == "delete":
+                self.anything = self.anything or text  # what refers to them may go with them
+        for each in seen.changes:
+            if each.kind == "truncate":
+                self.tables.setdefault(each.table, text)
+        if seen.reads and not seen.changes and not seen.writes:
+            self.anything = (
+                self.anything or text
+            )  # what it finds may be written back, one row after the other
+
+    def note_sql(self, statement: Statement, resolve: Mapping[str, str]) -> None:
+        text = " ".join(statement.text.split())
+        first = statement.tokens[0].value if statement.tokens else ""
+        if first in _ANYTHING or first == "delete":
+            self.anything = self.anything or text
+        elif first in _CHANGES:
+            named = sql.tables(statement) or statement.names_at(statement.skip(1, "into"))[:1]
+            if not named:
+                self.anything = self.anything or text
+            for each in named:
+                self.tables.setdefault(resolve.get(str(each), str(each)), text)
+
+
+def unfit_rows(
+    connection: Connection,
+    trace: Trace | None,
+    sql_by_revision: Mapping[str, str],
+    reads_data: Mapping[str, str],
+    *,
+    changed_by: str = "",
+) -> list[Hazard]:
+    """What of a plan fails on the rows that are there; of revisions that a trace has not, by their SQL.
+
+    :param connection: of the target, read-only, in autocommit mode; its timeouts are set.
+    :param sql_by_revision: in the order in which they run.
+    :param reads_data: revisions whose SQL is not all known.
+    :param changed_by: what may have changed rows by then besides; ``""``: nothing.
+    """
+    found: list[Hazard] = []
+    look: Look | None = None
+    for statement, demand, mends in _demands(
+        connection, trace, sql_by_revision, reads_data, _Before(anything=changed_by)
+    ):
+        look = look or Look(connection)
+        if (hazard := _hazard(statement, demand, mends, look.ask(demand))) is not None:
+            found.append(hazard)
+    return found
+
+
+def _demands(
+    connection: Connection,
+    trace: Trace | None,
+    sql_by_revision: Mapping[str, str],
+    reads_data: Mapping[str, str],
+    before: _Before,
+) -> Iterator[tuple[Statement, Demand, str]]:
+    """Each demand with its statement and what before it may make rows fit."""
+    reader = SqlDemands()
+    traced = trace.revisions if trace is not None else ()
+    lines = {revision: lines_of(text) for revision, text in sql_by_revision.items()}
+    for revision, text in sql_by_revision.items():
+        statements = list(sql.statements(revision, text))
+        if trace is not None and revision in traced:
+            for seen in trace.statements:
+                if seen.revision != revision:
+                    continue
+                for demand in seen.demands:
+                    yield statement_of(seen, lines), demand, before.mends(demand)
+                before.note_seen(seen)
+            for statement in statements:
+                list(reader.of(statement))  # a later revision may be known by its SQL alone
+        else:
+            yield from _by_sql(connection, statements, reader, before)
+        if revision in reads_data and not before.anything:
+            before.anything = f"revision {revision}, which reads rows,"
+
+
+def _by_sql(
+    connection: Connection, statements: Sequence[Statement], reader: SqlDemands, before: _Before
+) -> Iterator[tuple[Statement, Demand, str]]:
+    found = [(statement, list(reader.of(statement))) for statement in statements]
+    named = {each.table for _, demands in found for each in demands}
+    named |= {each.other for _, demands in found for each in demands if each.other}
+    if not named:
+        return
+    resolve = {name: _shown(connection, name) for name in sorted(named)}
+    plain = {name.replace('"', ""): there for name, there in resolve.items()}
+    for statement, demands in found:
+        if sql.is_alembics_own(statement):
+            continue
+        for each in demands:
+            demand = replace(each, table=resolve[each.table], other=resolve.get(each.other, ""))
+            if demand.type is not None and demand.type.labels is None:
+                labels = names.enum_labels(connection, demand.type.name)
+                demand = replace(demand, type=replace(demand.type, labels=labels))
+            yield statement, demand, before.mends(demand)
+        before.note_sql(statement, plain)
+
+
+def _shown(connection: Connection, name: str) -> str:
+    """A table that SQL names, as a trace would show it."""
+    whole = names.qualified(connection, name)
+    return name if whole is None else whole.removeprefix("public.")
+
+
+def _hazard(statement: Statement, demand: Demand, mends: str, answer: Answer) -> Hazard | None:
+    def made(level: str, message: str, fix: str = "") -> Hazard:
+        return Hazard(
+            RULE,
+            level,  # type: ignore[arg-type]
+            demand.table,
+            statement.revision,
+            statement.line,
+            message,
+            fix,
+        )
+
+    if answer.unknown:
+        return made(
+            "note", f"{demand.table}: whether all rows fit {demand.says} is not known: {answer.unknown}"
+        )
+    if not answer.rows:
+        if answer.sampled is None:
+            return None
+        return made(
+            "note",
+            f"{demand.table}: all rows that were read fit {demand.says}; that was {answer.sampled:.2g} % of the table, "
+            "all of it takes too long",
+        )
+    shared = (
+        f", {answer.values:,} value{'' if answer.values == 1 else 's'} between them" if answer.values else ""
+    )
+    part = f" in the {answer.sampled:.2g} % of it that was read" if answer.sampled is not None else ""
+    verb = "does" if answer.rows == 1 else "do"
+    message = f"{counted_rows(answer)} of {demand.table}{part} {verb} not fit {demand.says}{shared}"
+    fix = f"# which they are:\n{answer.show}\n# mend or remove them first, in a revision or by hand"
+    if demand.type is not None and demand.type.cut:
+        return made("warning", f"{message}: what is too long is cut off", fix)
+    if mends:
+        text = mends if len(mends) <= _SHOWN else f"{mends[:_SHOWN]}…"
+        return made("warning", f"{message}, unless this mends them: {text}", fix)
+    return made("block", f"{message}: the statement will fail", fix)
