@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError
@@ -19,6 +19,7 @@ def make_plans(
     to: str | None = None,
     action: Action = "upgrade",
     reader: Reader = "person",
+    undoing: Collection[str] = (),
 ) -> tuple[Plan, ...]:
     """:func:`~pgops.migrations.plan.plan.make_plan` for each history of an environment, in their order.
 
@@ -29,7 +30,7 @@ def make_plans(
     tables: dict[str, str | None] = {}
     for each in environments:
         try:
-            plan = make_plan(each, target, to=to, action=action, reader=reader)
+            plan = make_plan(each, target, to=to, action=action, reader=reader, undoing=undoing)
         except PgopsError as error:
             _tell_which(error, each, plans)
             raise

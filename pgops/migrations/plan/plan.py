@@ -185,12 +185,14 @@ def make_plan(
     to: str | None = None,
     action: Action = "upgrade",
     reader: Reader = "person",
+    undoing: Collection[str] = (),
 ) -> Plan:
     """Find out what ``migrate`` (or ``migrate.down``) would do. Read-only; a read-only role is enough.
 
     :param to: a revision, symbol or relative form as Alembic knows them; the heads when ``None``.
     :param reader: who reads the plan. On an empty database a ``run`` needs neither SQL nor hazards, and such a plan
         has no hash.
+    :param undoing: of a downgrade: roll back these and what builds on them, whatever ``to`` would; env.py is told ``to``.
     :raises UsageError: no such revision; two heads nobody chose.
     :raises AheadError: the database has a revision that this code does not know.
     :raises RefusedError: env.py reaches another database, or this one is stamped as another environment.
@@ -217,6 +219,7 @@ def make_plan(
                 action=action,
                 reader=reader,
                 carried=carried,
+                undoing=undoing,
             ),
             environment,
             connection,
@@ -282,6 +285,7 @@ def _through_alembic(
     action: Action,
     reader: Reader,
     carried: Carried | None,
+    undoing: Collection[str],
 ) -> Plan:
     plans: list[Plan] = []
     command = upgrade(to) if action == "upgrade" else downgrade(to or "-1")
@@ -315,7 +319,12 @@ def _through_alembic(
             if unknown := history.unknown(heads):
                 error = AheadError.of(unknown, environment, connection, known=len(history.revisions))
                 raise _NotHereError(unknown, history, error)
-            steps = _steps(alembic, history, heads, to, action)
+            if missing := set(undoing) - set(history.revisions):
+                error = PgopsError(
+                    f"this checkout lacks {', '.join(sorted(missing))}", untouched="nothing was rolled back"
+                )
+                raise _NotHereError(missing, history, error)
+            steps = _steps(alembic, history, heads, to, action, undoing)
             table = alembic.version_tables[-1].seen_from(connection)
             if reader == "run" and action == "upgrade" and is_empty(connection, table.as_sql()):
                 rendered = outline(context, steps, heads)
@@ -410,9 +419,21 @@ def text_hash(sql: str) -> str:
 
 
 def _steps(
-    alembic: AlembicEnvironment, history: History, heads: Sequence[str], to: str | None, action: Action
+    alembic: AlembicEnvironment,
+    history: History,
+    heads: Sequence[str],
+    to: str | None,
+    action: Action,
+    undoing: Collection[str],
 ) -> list[RevisionStep]:
+    from alembic.runtime.migration import RevisionStep
+
     script: Any = alembic.script
+    if undoing:
+        return [
+            RevisionStep(script.revision_map, script.get_revision(each), is_upgrade=False)
+            for each in history.undoing(heads, undoing)
+        ]
     if action == "downgrade":
         return list(script._downgrade_revs(to, tuple(heads)))
     if to is None and history.pending(heads):

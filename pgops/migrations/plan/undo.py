@@ -12,11 +12,15 @@ from pgops.migrations.journal import RunRecord
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """A run that is to be undone. ``revisions`` of it are still applied; ``later`` runs are undone with it."""
+    """A run that is to be undone. ``revisions`` of it are still applied; ``later`` runs are undone with it.
+
+    ``undone`` are the revisions of them all.
+    """
 
     run: RunRecord
     revisions: tuple[str, ...]
     later: tuple[RunRecord, ...]
+    undone: tuple[str, ...]
 
 
 def choose_run(runs: Sequence[RunRecord], wanted: str | None, environment: str) -> Undoing:
@@ -49,7 +53,8 @@ def choose_run(runs: Sequence[RunRecord], wanted: str | None, environment: str) 
             )
         chosen = fitting[0]
     later = undoable[: undoable.index(chosen)]
-    return Undoing(chosen, applied[chosen.id], tuple(later))
+    undone = [revision for each in (chosen, *later) for revision in applied[each.id]]
+    return Undoing(chosen, applied[chosen.id], tuple(later), tuple(undone))
 
 
 def _still_applied(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
@@ -71,13 +76,10 @@ def _still_applied(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
     return {run_id: tuple(revisions) for run_id, revisions in found.items()}
 
 
-def destination(begun_at: Sequence[str], current: Sequence[str]) -> str | None:
-    """What ``migrate.down --to=`` has to say to get back to where a run began; ``None`` where it can't be said.
+def destination(begun_at: Sequence[str], current: Sequence[str]) -> str:
+    """What ``alembic downgrade`` would be called with, for env.py to see, to get back to where a run began.
 
-    :param begun_at: the heads at the run's beginning.
+    :param begun_at: the heads at the run's beginning; of several, one stands for all.
     :param current: the heads now.
     """
-    if not begun_at:
-        return "base"
-    other = set(begun_at) - set(current)
-    return other.pop() if len(other) == 1 else None
+    return next(iter(sorted(set(begun_at) - set(current)) or sorted(begun_at)), "base")

@@ -127,6 +127,19 @@ class History:
         needs = {each: [up for up in self.revisions[each].parents if up not in done] for each in missing}
         return tuple(graphlib.TopologicalSorter(needs).static_order())
 
+    def undoing(self, current: Iterable[str], revisions: Iterable[str]) -> tuple[str, ...]:
+        """What has to be rolled back so that these are: they and what builds on them, children before parents.
+
+        :param current: the heads of the database; what is not applied there is left out.
+        """
+        applied = self.ancestors(current)
+        gone = applied.intersection(revisions)
+        order = [each for each in self.pending(()) if each in applied]
+        for each in order:
+            if gone.intersection(self.revisions[each].parents):
+                gone.add(each)
+        return tuple(each for each in reversed(order) if each in gone)
+
     def unknown(self, current: Iterable[str]) -> tuple[str, ...]:
         """Those of ``current`` that no file has: the database is ahead of this code, or on another branch of it."""
         return tuple(sorted(set(current) - set(self.revisions)))

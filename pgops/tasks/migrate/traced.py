@@ -22,6 +22,7 @@ def traced_plans(
     to: str | None = None,
     action: Action = "upgrade",
     reader: Reader = "person",
+    undoing: Collection[str] = (),
 ) -> tuple[Plan, ...]:
     """What would run and why it may hurt, for each history of an environment.
 
@@ -30,7 +31,7 @@ def traced_plans(
     from pgops.migrations.plan.histories import make_plans
     from pgops.migrations.plan.unfit import with_unfit_rows
 
-    plans = make_plans(environments, target, to=to, action=action, reader=reader)
+    plans = make_plans(environments, target, to=to, action=action, reader=reader, undoing=undoing)
     # A backup holds the heads of every history.
     heads = [head for plan in plans for head in plan.current]
     return tuple(

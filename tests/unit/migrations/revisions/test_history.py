@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 import warnings
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
+from alembic.runtime.migration import HeadMaintainer, MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pgops.environments import AlembicSettings
@@ -299,3 +301,51 @@ def test_agrees_with_alembic_on_any_graph(
         )
         theirs = {step.revision.revision for step in script._upgrade_revs("heads", current)}  # type: ignore[arg-type,union-attr]
     assert set(ours.pending(current)) == theirs
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(graph=graphs(), data=st.data())
+def test_what_is_undone_leads_back_to_the_heads_of_before_on_any_graph(
+    tmp_path_factory: pytest.TempPathFactory,
+    graph: list[tuple[str, tuple[str, ...], tuple[str, ...]]],
+    data: st.DataObject,
+) -> None:
+    path = tmp_path_factory.mktemp("graph")
+    down_to = "def upgrade():\n    pass\ndef downgrade():\n    pass\n"
+    location = alembic_project(
+        path,
+        {
+            name: f"revision = {name!r}\ndown_revision = {down or None!r}\ndepends_on = {depends or None!r}\n{down_to}"
+            for name, down, depends in graph
+        },
+    )
+    ours = read_history(location)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = ScriptDirectory.from_config(Config(str(path / "alembic.ini")))
+        table = HeadMaintainer(
+            MigrationContext.configure(
+                dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
+            ),
+            (),
+        )
+        steps = list(script._upgrade_revs("heads", ()))  # type: ignore[arg-type]
+        begun = data.draw(st.integers(0, len(steps)))
+        try:
+            for step in steps[:begun]:
+                table.update_to_step(step)
+            before = set(table.heads)
+            for step in steps[begun:]:
+                table.update_to_step(step)
+        except KeyError:
+            assume(False)  # Alembic itself can't go up a merge that depends on what is below it
+        applied = [step.revision.revision for step in steps[begun:]]
+        # What the journal does not know, since it was applied by other means, goes with what it builds on.
+        known = [each for each in applied if not ours.revisions[each].parents or data.draw(st.booleans())]
+        back = ours.undoing(tuple(table.heads), applied)
+        assert set(ours.undoing(tuple(table.heads), known)) <= set(back) and set(back) == set(applied)
+        for each in back:
+            revision = script.revision_map.get_revision(each)
+            table.update_to_step(RevisionStep(script.revision_map, revision, is_upgrade=False))  # type: ignore[arg-type]
+    # Alembic may leave a row of what another row needs; it stands for the same.
+    assert ours.ancestors(table.heads) == ours.ancestors(before)
