@@ -320,10 +320,10 @@ def _through_alembic(
                 error = AheadError.of(unknown, environment, connection, known=len(history.revisions))
                 raise _NotHereError(unknown, history, error)
             if missing := set(undoing) - set(history.revisions):
-                error = PgopsError(
+                lacking = PgopsError(
                     f"this checkout lacks {', '.join(sorted(missing))}", untouched="nothing was rolled back"
                 )
-                raise _NotHereError(missing, history, error)
+                raise _NotHereError(missing, history, lacking)
             steps = _steps(alembic, history, heads, to, action, undoing)
             table = alembic.version_tables[-1].seen_from(connection)
             if reader == "run" and action == "upgrade" and is_empty(connection, table.as_sql()):
