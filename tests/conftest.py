@@ -26,6 +26,7 @@ import pytest
 from pgops import postgres
 from pgops.postgres import Connection, Target
 from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.json_output import hold_to_schema
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TESTS = str(Path(__file__).resolve().parent)
@@ -262,6 +263,7 @@ class ProjectDirectory:
             text=True,
             timeout=timeout,
         )
+        hold_to_schema(arguments, done.stdout)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

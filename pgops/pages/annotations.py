@@ -21,7 +21,7 @@ def as_workflow_commands(findings: Sequence[Finding]) -> str:
         properties = [("title", f"pgops: {each.rule}")]
         if each.file is not None:
             properties = [
-                ("file", each.file),
+                ("file", each.file.encode(errors="replace").decode()),
                 ("line", str(each.first)),
                 ("endLine", str(each.last)),
                 *properties,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -50,7 +51,7 @@ def _result(finding: Finding, rule: int) -> dict[str, object]:
     location: dict[str, object] = {"logicalLocations": [{"name": finding.revision, "kind": "revision"}]}
     if finding.file is not None:
         location["physicalLocation"] = {
-            "artifactLocation": {"uri": quote(finding.file), "uriBaseId": "%SRCROOT%"},
+            "artifactLocation": {"uri": quote(os.fsencode(finding.file)), "uriBaseId": "%SRCROOT%"},
             "region": {"startLine": finding.first, "endLine": finding.last},
         }
     return {

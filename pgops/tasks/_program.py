@@ -67,7 +67,21 @@ def parse_tasks(program: Program) -> None:
     args = program.args
     if args.complete.value or args.list.value or args.help.value or not program.core.unparsed:
         end_in_silence()
+    if args.help.value in {"--json", "-j"}:
+        _core.check_alone("help", args, program.core.unparsed)
+        _print_reference(program)
     program.tasks = ParseResult([] if args.complete.value else _read_tasks(program))
+
+
+def _print_reference(program: Program) -> NoReturn:
+    """Everything that ``--help`` tells, as one object."""
+    import json
+
+    from pgops.tasks._reference import reference
+
+    with printed():
+        print(json.dumps(reference(program.collection), ensure_ascii=False))
+    raise Exit(code=int(ExitCode.OK))
 
 
 def _read_tasks(program: Program) -> list[ParserContext]:

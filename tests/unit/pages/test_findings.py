@@ -158,6 +158,14 @@ def test_a_files_name_is_no_property() -> None:
     )
 
 
+def test_a_files_name_that_is_no_utf_8() -> None:
+    finding = Finding("r", "block", "m", "", "rev", None, "a b\udcff#.py", 3, 3, "f")
+    (result,) = read_sarif(as_sarif([finding], "lint"))["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%20b%FF%23.py"
+    assert "file=a b?#.py," in as_workflow_commands([finding])
+    assert json.loads(as_code_quality([finding]))
+
+
 def test_sarif_and_code_quality_of_a_hostile_revision(checkout: Checkout) -> None:
     hostile(checkout)
     found = findings(checkout)
