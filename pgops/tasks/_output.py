@@ -403,6 +403,21 @@ _TASKS: Mapping[str, Schema] = {
             *("backup_required", "promotion", "rehearsal_required", "rehearsal"),
         ],
     },
+    "migrate.approve": _object(
+        {
+            "approval": _open(
+                {
+                    "plan": _TEXT,
+                    "hash": _TEXT,
+                    "environment": _TEXT,
+                    "signer": _TEXT,
+                    "key": _TEXT,
+                    "signature": _TEXT,
+                    "expires_at": _or_null(_TEXT),
+                }
+            )
+        }
+    ),
     "migrate.lint": _object({"lint": _ref("lint")}),
     "migrate.status": _object({"environments": _many(_ref("migration_status"))}),
     "migrate.history": _object(
