@@ -25,7 +25,7 @@ from pgops.postgres.facts import behind_proxy
 from pgops.runtime import variables
 from pgops.runtime.threads import TooLateError, each_within
 from pgops.secrets.references import PassfileSecret, check_private
-from pgops.targets import target_for
+from pgops.targets import stanza_for, target_for
 
 __all__ = ["Check", "FailedChecksError", "Finding", "check", "check_all"]
 
@@ -97,6 +97,9 @@ def _files(environment: Environment) -> Iterator[Finding]:
 
 
 def _store(environment: Environment) -> Iterator[Finding]:
+    if environment.backups.pgbackrest is not None:
+        yield _stanza(environment)
+        return
     from pgops.backups.repository import open_repository
 
     try:
@@ -110,6 +113,29 @@ def _store(environment: Environment) -> Iterator[Finding]:
         yield fail("backups", f"{where} cannot be read: {error.strerror}", f"ls -ld {where}")
         return
     yield ok("backups", f"{repository.url}, {count} of them")
+
+
+def _stanza(environment: Environment) -> Finding:
+    stanza = stanza_for(environment)
+    try:
+        found = stanza.info().backups
+    except PgopsError as error:
+        return failed("backups", error)
+    if not found:
+        return warn("backups", f"{stanza.url}, none yet", f"invoke backup --env={environment.name}")
+    return ok("backups", f"{stanza.url}, {len(found)} of them; the newest is {found[-1].id}")
+
+
+def _archiving(connection: Connection) -> Iterator[Finding]:
+    from pgops.backups.pgbackrest.archiving import judge_archiving, read_archiving
+
+    for each in judge_archiving(read_archiving(connection)):
+        if each.level == "fail":
+            yield fail("archiving", each.text, each.todo, ExitCode.VERIFICATION)
+        else:
+            yield (
+                ok("archiving", each.text) if each.level == "ok" else warn("archiving", each.text, each.todo)
+            )
 
 
 def _local(environment: Environment) -> Iterator[Finding]:
@@ -159,6 +185,8 @@ def _server(
     yield from may_migrate(connection)
     yield from search_path(connection, environment.trusted_owners)
     yield from may_back_up(connection)
+    if environment.backups.pgbackrest is not None:
+        yield from _archiving(connection)
     yield from _tools(facts, sources)
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pgops.backups.pgbackrest import PhysicalBackup
 from pgops.backups.repository import Backup, load, newest_first, open_repository
 from pgops.backups.repository.origin import Origin, origin_here, origin_of
 from pgops.environments import Environment
@@ -13,9 +14,9 @@ from pgops.errors import ConfigurationError, ExitCode, PgopsError, SecretError, 
 from pgops.migrations.status.status import Status
 from pgops.monitoring.check import judged, limits_of, unknown
 from pgops.monitoring.freshness import Freshness, StaleError
-from pgops.postgres import DatabaseError, connected, redact, server_facts
+from pgops.postgres import Connection, DatabaseError, connected, redact, server_facts
 from pgops.runtime.threads import TooLateError, each_within
-from pgops.targets import target_for
+from pgops.targets import stanza_for, target_for
 from pgops.units import one_line
 
 NOT_CHECKED = "not checked"
@@ -37,7 +38,7 @@ class Row:
     server: str | None = None
     status: Status | None = None
     drift: str = NOT_CHECKED
-    backup: Backup | None = None
+    backup: Backup | PhysicalBackup | None = None
     problems: tuple[str, ...] = ()
     exit_code: int = 0
     missing: str = "unreachable"
@@ -45,7 +46,7 @@ class Row:
 
     def backup_age(self, now: dt.datetime) -> float | None:
         """Seconds since the newest backup was begun; negative where its time is in the future."""
-        return None if self.backup is None else (now - self.backup.manifest.started_at).total_seconds()
+        return None if self.backup is None else (now - self.backup.started_at).total_seconds()
 
     @property
     def is_stale(self) -> bool:
@@ -63,11 +64,16 @@ class Row:
             **{key: status.get(key, []) for key in ("current", "heads", "pending")},
             "last_run": status.get("last_run"),
             "drift": self.drift,
-            "backup": self.backup.as_json() if self.backup else None,
+            "backup": self._backup_json(),
             "backup_age": self.backup_age(now),
             "freshness": self.freshness.as_dict() if self.freshness else None,
             "problems": list(self.problems),
         }
+
+    def _backup_json(self) -> dict[str, object] | None:
+        if isinstance(self.backup, PhysicalBackup):
+            return self.backup.as_json(self.environment)
+        return None if self.backup is None else self.backup.as_json()
 
 
 class SomeFailedError(PgopsError):
@@ -135,13 +141,14 @@ def _failed(environment: Environment, error: Exception, timeout: float) -> Row:
 
 def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | None) -> Row:
     problems: list[str] = []
-    backup: Backup | None = None
+    backup: Backup | PhysicalBackup | None = None
     place = None
     try:
         target = target_for(environment)
         place = target.place
         with connected(target, application_name="pgops status") as connection:
             facts = server_facts(connection)
+            problems += _archiving(environment, connection)
         server = f"PostgreSQL {facts.version}"
         origin = origin_here(facts.identity)
         backup = _newest_backup(environment, problems, origin)
@@ -200,12 +207,25 @@ def _in_the_way(error: Exception) -> str:
     return "not set up" if isinstance(error, ConfigurationError) else "unreachable"
 
 
-def _newest_backup(environment: Environment, problems: list[str], origin: Origin | None) -> Backup | None:
+def _archiving(environment: Environment, connection: Connection) -> list[str]:
+    """Why WAL does not get into the archive, where pgBackRest takes the backups."""
+    if environment.backups.pgbackrest is None:
+        return []
+    from pgops.backups.pgbackrest.archiving import judge_archiving, read_archiving
+
+    return [each.text for each in judge_archiving(read_archiving(connection)) if each.level == "fail"]
+
+
+def _newest_backup(
+    environment: Environment, problems: list[str], origin: Origin | None
+) -> Backup | PhysicalBackup | None:
     """What ``latest`` is, if it can be read; a damaged one is a problem, and the next older one counts.
 
     :param origin: the environment's database: a backup of another one is none of its own. ``None``: nobody knows.
     """
     try:
+        if environment.backups.pgbackrest is not None:
+            return next(iter(stanza_for(environment).info().backups[::-1]), None)
         repository = open_repository(environment)
         ordered, future = newest_first(repository.ids(), dt.datetime.now(dt.UTC))
         problems += [f"backup {each}: its time is in the future, so a clock was wrong" for each in future]

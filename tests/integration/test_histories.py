@@ -152,7 +152,8 @@ def test_a_journal_that_exists_is_taken_along(six: Adopted) -> None:
     six.answers("migrate", "--yes", "--json")
     # As an earlier pgops left it.
     six.sql(
-        "ALTER TABLE pgops.runs DROP COLUMN history, DROP COLUMN written; UPDATE pgops.journal SET version = 4"
+        "ALTER TABLE pgops.runs DROP COLUMN history, DROP COLUMN written, DROP COLUMN approval, "
+        "DROP COLUMN restore_point; UPDATE pgops.journal SET version = 4"
     )
     file.write_text(several, encoding="utf-8")
     book = six.directory.path / "library" / "0001.py"

@@ -21,6 +21,12 @@ from pgops.environments import PgBackRest
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
 
+requested = pytest.mark.skipif(
+    not os.environ.get("PGOPS_TEST_PGBACKREST"),
+    reason="more trials of pgBackRest on request: PGOPS_TEST_PGBACKREST=1",
+)
+"""For trials that take long; a sample of each kind always runs."""
+
 IMAGE = "pgops-pgbackrest:17"
 STANZA = "app"
 DATA = "/var/lib/postgresql/data"

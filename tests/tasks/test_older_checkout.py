@@ -18,7 +18,8 @@ from tests.support.projects import AlembicProject, heads, tables
 
 # The journal as a pgops left it that did not keep texts yet.
 BEFORE_TEXTS_WERE_KEPT = (
-    "ALTER TABLE pgops.runs DROP COLUMN history, DROP COLUMN written; DROP TABLE pgops.files; "
+    "ALTER TABLE pgops.runs DROP COLUMN history, DROP COLUMN written, DROP COLUMN approval, "
+    "DROP COLUMN restore_point; DROP TABLE pgops.files; "
     "UPDATE pgops.journal SET version = 3"
 )
 

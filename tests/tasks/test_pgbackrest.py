@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import REPOSITORY, STANZA, Cluster, running_cluster
+from tests.support.pgbackrest import DATA, REPOSITORY, STANZA, Cluster, requested, running_cluster
 
 pytestmark = pytest.mark.docker
 
@@ -41,6 +42,7 @@ def test_a_backup_is_taken_listed_shown_and_verified(physical: ProjectDirectory,
     assert f"WAL in repo1, 17-1: {'0' * 7}1" in text
 
 
+@requested
 def test_a_program_in_the_container_does_not_disturb_the_server(
     physical: ProjectDirectory, cluster: Cluster
 ) -> None:
@@ -50,6 +52,7 @@ def test_a_program_in_the_container_does_not_disturb_the_server(
     assert b"all server processes terminated" not in cluster.container.logs()
 
 
+@requested
 def test_a_dry_run_takes_nothing(physical: ProjectDirectory) -> None:
     before = answer(physical.run("backup.list", "--json"))["backups"]
     ran = physical.run("backup", "--dry-run", "--type=diff")
@@ -58,6 +61,7 @@ def test_a_dry_run_takes_nothing(physical: ProjectDirectory) -> None:
     assert answer(physical.run("backup.list", "--json"))["backups"] == before
 
 
+@requested
 def test_a_broken_file_is_found_named_and_remembered(physical: ProjectDirectory, cluster: Cluster) -> None:
     made = answer(physical.run("backup", "--type=full", "--json"))["backup"]
     file = cluster.shell(
@@ -77,6 +81,7 @@ def test_a_broken_file_is_found_named_and_remembered(physical: ProjectDirectory,
     assert "FOUND DAMAGED" not in physical.run("backup.list").out
 
 
+@requested
 def test_wal_that_a_backup_needs_and_is_gone_is_found(physical: ProjectDirectory, cluster: Cluster) -> None:
     made = answer(physical.run("backup", "--type=incr", "--json"))["backup"]
     where = f"{REPOSITORY}/archive/{STANZA}/17-1/{made['wal']['stop'][:16]}"
@@ -97,6 +102,7 @@ def test_what_pgbackrest_decides_is_left_to_it(physical: ProjectDirectory) -> No
         assert "by its own retention" in ran.err
 
 
+@requested
 def test_another_cluster_is_not_backed_up_under_a_name(
     physical: ProjectDirectory, cluster: Cluster, docker_engine: str
 ) -> None:
@@ -109,6 +115,7 @@ def test_another_cluster_is_not_backed_up_under_a_name(
         assert other.pgbackrest("info", "--output=json").count('"label"') == 0
 
 
+@requested
 def test_what_can_t_be_reached_is_said(physical: ProjectDirectory, cluster: Cluster) -> None:
     text = (physical.path / "environments.yaml").read_text()
     physical.write("environments.yaml", text.replace(f"container: {cluster.name}", "container: nobody-there"))
@@ -123,3 +130,43 @@ def test_what_can_t_be_reached_is_said(physical: ProjectDirectory, cluster: Clus
     ran = physical.run("backup.list")
     assert ran.code == 2, ran.text
     assert "missing stanza path" in ran.err
+
+
+@requested
+def test_a_proof_by_recovery_is_noted_down_with_its_time(
+    physical: ProjectDirectory, cluster: Cluster
+) -> None:
+    made = answer(physical.run("backup", "--type=incr", "--json"))["backup"]
+    proof = answer(physical.run("backup.verify", "--restore", "--json"))
+    assert (proof["backup"], proof["method"], proof["problems"]) == (made["id"], "restore", [])
+    assert proof["seconds"] > 0
+    assert re.fullmatch(r"2 databases, \d+ tables, [\d,]+ rows", proof["details"])
+    shown = answer(physical.run("backup.show", "--json"))["backup"]
+    assert (shown["verified"], shown["verified_by"]) == (True, "restore")
+    assert shown["proofs"][0]["seconds"] == pytest.approx(proof["seconds"], abs=0.1)
+    row = answer(physical.run("status", "--json"))["environments"][0]
+    assert (row["backup"]["id"], row["backup"]["verified_by"]) == (made["id"], "restore")
+
+
+@requested
+def test_a_broken_page_is_named_by_the_backup_and_by_its_recovery(
+    physical: ProjectDirectory, cluster: Cluster
+) -> None:
+    cluster.execute(
+        "CREATE TABLE pages AS SELECT g, repeat('x', 500) AS t FROM generate_series(1, 500) AS g",
+        "CHECKPOINT",
+    )
+    file = cluster.sql("SELECT pg_relation_filepath('pages')")
+    cluster.shell(f"printf BROKEN | dd of={DATA}/{file} bs=1 seek=20000 conv=notrunc status=none")
+    try:
+        ran = physical.run("backup", "--type=incr")
+        assert ran.code == 9, ran.text
+        assert "pages of the cluster have wrong checksums" in ran.err
+        assert file in ran.err
+        assert "TAKEN WITH BROKEN PAGES" in physical.run("backup.list").out
+        ran = physical.run("backup.verify", "--restore", "--json")
+        problems = answer(ran, 9)["problems"]
+        assert any("pages" in each for each in problems), problems
+    finally:
+        cluster.execute("DROP TABLE pages", "CHECKPOINT")
+    assert answer(physical.run("backup", "--type=full", "--json"))["ok"]

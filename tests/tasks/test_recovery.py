@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import random
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ import pytest
 
 from pgops import postgres
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import REPOSITORY, STANZA, Cluster
+from tests.support.pgbackrest import REPOSITORY, STANZA, Cluster, on_database, requested
+from tests.support.projects import AlembicProject
 
 pytestmark = pytest.mark.docker
 
@@ -112,6 +114,7 @@ def test_rows_until_a_moment_and_until_a_named_point_and_none_after(
     cluster.execute("DROP TABLE ticks")
 
 
+@requested
 def test_what_leads_nowhere_is_told_before(physical: ProjectDirectory, cluster: Cluster) -> None:
     before = containers()
 
@@ -139,6 +142,7 @@ def test_a_point_that_is_nowhere_leaves_nothing_behind(physical: ProjectDirector
     assert containers() == before
 
 
+@requested
 def test_a_hole_in_the_wal_is_named_and_gone_up_to(physical: ProjectDirectory, cluster: Cluster) -> None:
     backup = answer(physical.run("backup.list", "--json"))["backups"][-1]
     names = []
@@ -162,3 +166,50 @@ def test_a_hole_in_the_wal_is_named_and_gone_up_to(physical: ProjectDirectory, c
         assert ran.code == 0, ran.text
     finally:
         cluster.shell(f"mv /tmp/hole/* {where}/")
+
+
+@requested
+def test_a_run_that_failed_says_the_command_back_and_it_leads_there(
+    physical: ProjectDirectory, cluster: Cluster
+) -> None:
+    """An incremental backup and a restore point in front of it, both in the journal; no grant, no run."""
+    cluster.execute("DROP DATABASE IF EXISTS shop", "CREATE DATABASE shop", "DROP ROLE IF EXISTS migrator")
+    cluster.execute("CREATE ROLE migrator LOGIN PASSWORD 'm1grator'", "ALTER DATABASE shop OWNER TO migrator")
+    file = physical.path / "environments.yaml"
+    text = (
+        file.read_text()
+        .replace("dbname: app", "dbname: shop")
+        .replace("user: postgres\n", "user: migrator\n")
+    )
+    text = text.replace("env: TEST_PASSWORD", "env: MIGRATOR_PASSWORD")
+    file.write_text(text + "      required_before: [migrate]\n")
+    environ = {"MIGRATOR_PASSWORD": "m1grator"}
+    alembic = AlembicProject.make(physical.path)
+    alembic.chain("aa01")
+    ran = physical.run("migrate", "--yes", environ=environ)
+    assert ran.code == 7, ran.text
+    grant = next(line.partition("shop: ")[2] for line in ran.err.splitlines() if "GRANT" in line)
+    with postgres.connected(on_database(cluster, "shop")) as connection:
+        postgres.execute(connection, grant)
+    ran = physical.run("migrate", "--yes", "--json", environ=environ)
+    run = answer(ran)["run"]
+    backups = answer(physical.run("backup.list", "--json", environ=environ))["backups"]
+    assert (run["backup"], backups[-1]["type"]) == (backups[-1]["id"], "incr")
+    assert run["restore_point"].startswith("pgops-")
+    alembic.revision("aa02", "aa01", "op.execute('CREATE TABLE half ()'); op.execute('SELECT 1/0')")
+    ran = physical.run("migrate", "--yes", environ=environ)
+    assert ran.code == 1, ran.text
+    command = next(line for line in ran.err.splitlines() if "or go back: " in line).partition("go back: ")[2]
+    words = shlex.split(command)
+    assert words[:3] == ["invoke", "restore", "--env=staging"]
+    with postgres.connected(on_database(cluster, "shop")) as connection:
+        postgres.execute(connection, "CREATE TABLE public.after_it ()")
+    logged = answer(physical.run("migrate.log", "--json", environ=environ))["runs"]
+    assert words[3] == f"--to-point={logged[0]['restore_point']}"
+    done = answer(physical.run(*words[1:], "--yes", "--json", environ=environ))["restore"]
+    recovery = done["recovery"]
+    assert asked(recovery, "SELECT version_num FROM alembic_version", "shop") == "aa01"
+    assert asked(recovery, "SELECT to_regclass('after_it') IS NULL", "shop") == "t"
+    ran = physical.run("restore.discard", f"--recovery={recovery['id']}", "--yes", environ=environ)
+    assert ran.code == 0, ran.text
+    cluster.execute("DROP DATABASE shop")

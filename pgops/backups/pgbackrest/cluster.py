@@ -33,6 +33,7 @@ exit 1
 _WRITE = 'umask 077; printf %s "$2" > "$1"'
 # Only what has our marker; the server in it, if one still runs, goes first.
 _REMOVE = f"""
+test -e "$1" || exit 0
 test -f "$1/{MARKER}" || exit 3
 if [ -f "$1/data/postmaster.pid" ]; then
     "$2/pg_ctl" -D "$1/data" -m immediate -w -t {_STOP:.0f} stop >/dev/null 2>&1
@@ -321,6 +322,22 @@ class RecoveredCluster:
         """Run a client program on the recovered cluster, as a superuser, to its end."""
         where = ["-h", self.place.directory, "-p", str(self.place.port), "-U", self._superusers[0]]
         return self._run([f"{self._programs}/{name}", *where, *arguments])
+
+    def checksum_problems(self) -> list[str]:
+        """Stop the server, and read every page's checksum where the cluster has them."""
+        stopped = self._run(
+            [f"{self._programs}/pg_ctl", "-D", self.data, "-m", "fast", "-w", "-t", "600", "stop"]
+        )
+        if stopped.exit_code != 0:
+            return [f"the recovered server does not stop: {_said(stopped)}"]
+        control = self._run([f"{self._programs}/pg_controldata", self.data]).stdout
+        if re.search(r"^Data page checksum version: +0$", control, re.MULTILINE):
+            return []
+        said = self._run([f"{self._programs}/pg_checksums", "--check", "-D", self.data])
+        if said.exit_code == 0:
+            return []
+        lines = [" ".join(each.split()) for each in said.stderr.splitlines() if each.strip()]
+        return lines or [f"pg_checksums ended with {said.exit_code}"]
 
     @property
     def psql_typed(self) -> str:

@@ -228,6 +228,11 @@ class Backup:
         return self.manifest.id
 
     @property
+    def started_at(self) -> dt.datetime:
+        """When it was begun."""
+        return self.manifest.started_at
+
+    @property
     def proof(self) -> Proof | None:
         """The newest proof, good or bad."""
         return self.proofs[-1] if self.proofs else None

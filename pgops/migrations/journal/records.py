@@ -85,7 +85,7 @@ class RunRecord:
     ``rehearsal`` is what was seen on a copy before: ``id``, ``backup``, ``seconds`` in all and of each of
     ``revisions``, ``stall`` (seconds). ``None`` where nothing was rehearsed. ``approval`` is who signed the plan:
     ``id``, ``signers`` (each with ``name`` and ``key``), ``policy`` (who has to sign the next one); ``None`` where
-    nobody had to.
+    nobody had to. ``restore_point`` is the name of the one that was made in front of the run.
     """
 
     id: str
@@ -111,6 +111,7 @@ class RunRecord:
     rehearsal: Mapping[str, Any] | None = None
     history: str | None = None
     approval: Mapping[str, Any] | None = None
+    restore_point: str | None = None
     revisions: tuple[RevisionRecord, ...] = ()
 
     @property
@@ -134,6 +135,7 @@ _RUN_COLUMNS = (
 # Through JSON: a journal that no run has brought up to date since lacks the columns.
 _REHEARSAL = "pg_catalog.to_jsonb(r) -> 'rehearsal'"
 _APPROVAL = "nullif(pg_catalog.to_jsonb(r) -> 'approval', 'null')"
+_RESTORE_POINT = "pg_catalog.to_jsonb(r) ->> 'restore_point'"
 _REVISION_COLUMNS = "revision, file, file_hash, message, started_at, finished_at, outcome, error, leftovers"
 
 
@@ -230,6 +232,7 @@ def begun(
     reason: str | None = None,
     rehearsal: Mapping[str, Any] | None = None,
     approval: Mapping[str, Any] | None = None,
+    restore_point: str | None = None,
 ) -> RunRecord:
     """The row of a run that begins now, with who runs it and from which commit."""
     commit, dirty = provenance.git_state(environment.project)
@@ -257,12 +260,13 @@ def begun(
         rehearsal=rehearsal,
         history=environment.alembic.history,
         approval=approval,
+        restore_point=restore_point,
     )
 
 
 def start_run(connection: Connection, run: RunRecord) -> None:
     """Record that a run begins."""
-    columns = f"{_RUN_COLUMNS}, rehearsal, history, approval"
+    columns = f"{_RUN_COLUMNS}, rehearsal, history, approval, restore_point"
     values = [getattr(run, name.strip()) for name in columns.split(",")]
     execute(
         connection,
@@ -355,7 +359,7 @@ def runs(
     rows = fetch_all(
         connection,
         f"""
-        SELECT {_RUN_COLUMNS}, {_REHEARSAL}, {HISTORY}, {_APPROVAL}, EXISTS (SELECT 1 FROM pg_stat_activity AS a
+        SELECT {_RUN_COLUMNS}, {_REHEARSAL}, {HISTORY}, {_APPROVAL}, {_RESTORE_POINT}, EXISTS (SELECT 1 FROM pg_stat_activity AS a
                                         WHERE a.datname = current_database()
                                           AND a.application_name = 'pgops run ' || r.id)
           FROM pgops.runs AS r
@@ -377,7 +381,9 @@ def runs(
 
 
 def _record(values: Sequence[Any], *, alive: bool, revisions: Sequence[RevisionRecord]) -> RunRecord:
-    names = (name.strip() for name in f"{_RUN_COLUMNS}, rehearsal, history, approval".split(","))
+    names = (
+        name.strip() for name in f"{_RUN_COLUMNS}, rehearsal, history, approval, restore_point".split(",")
+    )
     named = dict(zip(names, values, strict=True))
     for name in ("from_heads", "to_heads", "hazards_accepted"):
         named[name] = tuple(named[name])

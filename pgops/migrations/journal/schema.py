@@ -68,6 +68,8 @@ _VERSIONS: tuple[str, ...] = (
     "ALTER TABLE pgops.runs ADD COLUMN written jsonb",
     # Who signed the plan, and who will have to sign the next one.
     "ALTER TABLE pgops.runs ADD COLUMN approval jsonb",
+    # The named restore point that was made in front of the run.
+    "ALTER TABLE pgops.runs ADD COLUMN restore_point text",
 )
 VERSION = len(_VERSIONS)
 # Through JSON: a journal that no run has brought up to date since lacks the column.

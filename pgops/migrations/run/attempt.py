@@ -16,10 +16,12 @@ from pgops.migrations.run.step import Step
 class Approval:
     """What was agreed to before the run, for its journal row.
 
+    ``restore_point`` is the name of the one in front of the run, where pgBackRest takes the backups.
     ``rehearsal`` is what the rehearsal of this very plan had seen, as the journal keeps it; ``signed`` who signed it.
     """
 
     backup: str | None = None
+    restore_point: str | None = None
     hazards_accepted: tuple[str, ...] = ()
     promotion_overridden: bool = False
     reason: str | None = None

@@ -97,6 +97,8 @@ def _next(attempt: Attempt, told: PgopsError, applied: list[str]) -> str:
     if not parts:
         task = "migrate" if attempt.plan.action == "upgrade" else "migrate.down"
         parts.append(f"correct it and run it again: invoke {task} --env={name}")
-    if attempt.approval.backup:
+    if attempt.approval.restore_point:
+        parts.append(f"or go back: invoke restore --env={name} --to-point={attempt.approval.restore_point}")
+    elif attempt.approval.backup:
         parts.append(f"or go back: invoke restore --env={name} --backup={attempt.approval.backup}")
     return "; ".join(parts)

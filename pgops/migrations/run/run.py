@@ -72,6 +72,7 @@ class RunResult:
     seconds: float
     proof: Verification | None = None
     history: str | None = None
+    restore_point: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The run in ``migrate --json``."""
@@ -81,6 +82,7 @@ class RunResult:
             "outcome": self.outcome,
             "applied": list(self.applied),
             "backup": self.backup,
+            "restore_point": self.restore_point,
             "duration": round(self.seconds, 3),
         }
 
@@ -124,6 +126,7 @@ class Run:
             seconds=time.monotonic() - self._clock,
             proof=proof,
             history=plan.environment.alembic.history,
+            restore_point=self.attempt.approval.restore_point,
         )
 
     @contextlib.contextmanager
@@ -234,6 +237,7 @@ class Run:
             reason=self.attempt.approval.reason,
             rehearsal=self.attempt.approval.rehearsal,
             approval=self.attempt.approval.signed,
+            restore_point=self.attempt.approval.restore_point,
         )
 
     def _apply(self, connection: Connection) -> None:

@@ -159,6 +159,27 @@ def verify(console: Console, environment: Environment, name: str, *, restore: bo
     stanza = stanza_for(environment)
     found = stanza.find(name, stanza.info().backups)
     console.say(f"{environment.name}: {found.id}, {found.path}")
+    if restore:
+        from pgops.recoveries.proof import prove_by_recovery
+
+        with StepProgress(console) as shown:
+            proof = prove_by_recovery(stanza, environment, found, shown)
+        if not proof.ok:
+            raise ProblemsError(found.id, words.as_proof(proof, found.id))
+        console.say(
+            f"{found.id} was recovered in {human_seconds(proof.seconds)} and is sound: {proof.details}; pg_amcheck, every "
+            "row counted, page checksums where the cluster has them"
+        )
+        console.result(
+            {
+                "backup": found.id,
+                "method": proof.method,
+                "problems": [],
+                "seconds": proof.seconds,
+                "details": proof.details,
+            }
+        )
+        return
     with StepProgress(console) as shown:
         shown.step(f"pgbackrest verify of {found.id}, what it rests on, and its WAL")
         proof = stanza.verify(found)

@@ -380,6 +380,7 @@ def log(
         for label, value in (
             ("signed by", _signers(run)),
             ("backup", run.backup),
+            ("restore point", run.restore_point),
             ("accepted", ", ".join(run.hazards_accepted)),
             ("reason", run.reason),
             ("error", run.error),

@@ -226,7 +226,7 @@ def _choose(
 
     see = f"invoke migrate.rehearse {environment.flags} --backup=fresh"
     if name == "fresh":
-        from pgops.tasks.migrate.run import verified_backup
+        from pgops.tasks.migrate.before import verified_backup
 
         return load(repository, verified_backup(console, environment, target, lock_wait))
     if name == "latest":

@@ -115,15 +115,13 @@ def upgrade(
     ask(console, found, yes=yes, confirm=confirm)
 
     from pgops.migrations.run.attempt import Approval
+    from pgops.tasks.migrate.before import way_back
 
-    backup = (
-        verified_backup(console, environment, target, lock_wait)
-        if gates.backup_required(environment)
-        else None
-    )
+    back = way_back(console, environment, target, lock_wait)
     approvals = [
         Approval(
-            backup=backup,
+            backup=back.backup,
+            restore_point=back.restore_point,
             hazards_accepted=tuple(rule for rule in accepted if rule in {h.rule for h in each.all_hazards}),
             promotion_overridden=override,
             reason=reason,
@@ -201,13 +199,12 @@ def down(
         console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
         return
     ask(console, (found,), yes=yes, confirm=confirm)
-    backup = (
-        verified_backup(console, environment, target, lock_wait)
-        if gates.backup_required(environment)
-        else None
-    )
+    from pgops.tasks.migrate.before import way_back
+
+    back = way_back(console, environment, target, lock_wait)
     approval = Approval(
-        backup=backup,
+        backup=back.backup,
+        restore_point=back.restore_point,
         hazards_accepted=accepted,
         reason=reason,
         signed=None if signed is None else signed.for_journal(),
@@ -350,36 +347,6 @@ def ask(console: Console, plans: Sequence[Plan], *, yes: bool, confirm: str | No
     )
 
 
-def verified_backup(console: Console, environment: Environment, target: Target, lock_wait: float) -> str:
-    """Take the verified backup that ``required_before`` asks for; a failure stops the run.
-
-    :returns: its id.
-    """
-    from pgops.backups.dump import create as making
-    from pgops.backups.repository import open_repository
-    from pgops.errors import VerificationError
-    from pgops.local.tools import tool_sources
-    from pgops.terminal.progress import StepProgress
-
-    with StepProgress(console) as shown:
-        backup = making.create(
-            environment,
-            target,
-            repository=open_repository(environment),
-            sources=tool_sources(),
-            lock_wait=lock_wait,
-            observer=shown,
-        )
-    if not backup.verified:
-        raise VerificationError(
-            f"backup {backup.id} was taken before the migration, and is {backup.standing}: {backup.manifest.warnings[-1]}",
-            untouched="no revision was applied; the backup is there",
-            hint=f"make the store's identity known here, or prove it where it is: invoke backup.verify --env={environment.name}",
-        )
-    console.say(f"backup {backup.id}, {backup.standing}")
-    return str(backup.id)
-
-
 def _carry_out_one(console: Console, plan: Plan, approval: Approval, lock_wait: float) -> RunResult:
     from pgops.migrations.run.run import Run
     from pgops.terminal.messages.migrate import Progress
@@ -454,6 +421,7 @@ def runs_as_dict(results: Sequence[RunResult]) -> dict[str, object]:
         "outcome": "succeeded" if "succeeded" in outcomes else last.outcome,
         "applied": [revision for each in results for revision in each.applied],
         "backup": last.backup,
+        "restore_point": last.restore_point,
         "duration": round(sum(each.seconds for each in results), 3),
     }
     return {"run": together, "runs": [each.as_dict() for each in results]}
@@ -479,4 +447,4 @@ def _say_done(console: Console, plan: Plan, result: RunResult) -> None:
 
 
 def _no_run() -> dict[str, object]:
-    return {"id": None, "outcome": "nothing_pending", "applied": [], "backup": None}
+    return {"id": None, "outcome": "nothing_pending", "applied": [], "backup": None, "restore_point": None}

@@ -138,18 +138,18 @@ def undo(
         return
     if chosen == "downgrade":
         from pgops.migrations.run.attempt import Approval
-        from pgops.tasks.migrate.run import ask, carry_out, runs_as_dict, verified_backup
+        from pgops.tasks.migrate.before import way_back
+        from pgops.tasks.migrate.run import ask, carry_out, runs_as_dict
 
         assert downgrade.plan is not None
         plans = (downgrade.plan,)
         ask(console, plans, yes=yes, confirm=confirm)
-        taken = (
-            verified_backup(console, environment, target, lock_wait)
-            if gates.backup_required(environment)
-            else None
-        )
+        back = way_back(console, environment, target, lock_wait)
         approval = Approval(
-            backup=taken, hazards_accepted=accepted, reason=reason or f"undoes run {found.run.id}"
+            backup=back.backup,
+            restore_point=back.restore_point,
+            hazards_accepted=accepted,
+            reason=reason or f"undoes run {found.run.id}",
         )
         results = carry_out(console, plans, [approval], lock_wait)
         console.result({"undo": facts, **runs_as_dict(results)})
@@ -195,6 +195,9 @@ def _backup(
 
     if found.run.backup is None:
         return _ByBackup(None, "no backup was taken for the run", written)
+    if found.run.restore_point is not None:
+        back = f"invoke restore --env={environment.name} --to-point={found.run.restore_point}"
+        return _ByBackup(None, f"pgBackRest brings the whole cluster back, beside: {back}", written)
     try:
         repository = open_repository(environment)
         backup = revealed(repository, select_backup(console, repository, found.run.backup, origin_at(target)))

@@ -55,6 +55,7 @@ def test_the_result_as_scripts_read_it() -> None:
         "outcome": "succeeded",
         "applied": ["a", "b"],
         "backup": None,
+        "restore_point": None,
         "duration": 1.235,
     }
 
