@@ -28,7 +28,7 @@ class People:
         public = Path(f"{self.key(key or name)}.pub").read_text(encoding="utf-8").strip()
         return " ".join(filter(None, [name, options, public]))
 
-    def sign(self, document: bytes, key: str, namespace: str = "pgops-plan") -> str:
+    def sign(self, document: bytes, key: str, namespace: str = "pgops") -> str:
         """What ``ssh-keygen -Y sign`` makes."""
         done = subprocess.run(
             ["ssh-keygen", "-Y", "sign", "-q", "-n", namespace, "-f", self.key(key)],

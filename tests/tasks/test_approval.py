@@ -64,7 +64,7 @@ class Release:
         assert parsed(ran)["out"] == "plan.json"
         return self.plan.read_bytes()
 
-    def sign(self, *keys: str, of: bytes | None = None, namespace: str = "pgops-plan") -> None:
+    def sign(self, *keys: str, of: bytes | None = None, namespace: str = "pgops") -> None:
         document = self.plan.read_bytes() if of is None else of
         made = [self.people.sign(document, key, namespace) for key in keys]
         self.project.write("plan.json.sig", "".join(made))

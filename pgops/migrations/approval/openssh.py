@@ -13,7 +13,7 @@ from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.approval.signers import Signer, Signers
 from pgops.runtime import variables
 
-NAMESPACE = "pgops-plan"
+NAMESPACE = "pgops"
 """What the signatures are for: one that was made for a commit or a mail is none for a plan."""
 LIMIT = 1 << 20
 _BLOCK = re.compile(r"-----BEGIN SSH SIGNATURE-----\n.*?\n-----END SSH SIGNATURE-----\n?", re.DOTALL)

@@ -68,7 +68,7 @@ class Release:
         self.plan.write_bytes(documents.encoded({**facts, **changes}))
         return self.plan.read_bytes()
 
-    def sign(self, *keys: str, of: bytes | None = None, namespace: str = "pgops-plan") -> None:
+    def sign(self, *keys: str, of: bytes | None = None, namespace: str = "pgops") -> None:
         document = self.plan.read_bytes() if of is None else of
         self.sig.write_text("".join(self.people.sign(document, key, namespace) for key in keys))
 
@@ -116,7 +116,7 @@ def test_signatures_that_do_not_count(release: Release) -> None:
     ):
         release.sign(*keys)
         assert said in release.refused(), keys
-    for namespace in ("git", "file", "pgops", "pgops-plans"):
+    for namespace in ("git", "file", "pgops-plan", "pgopss"):
         release.sign("alice", "bob", namespace=namespace)
         assert "does not hold" in release.refused()
     release.sign("alice", "bob", of=document.replace(b"aa02", b"aa03"))
@@ -210,9 +210,7 @@ def test_a_plan_and_a_key_have_their_time(release: Release) -> None:
         release.out()
         release.sign("alice")
         assert "the key of alice (SHA256:" in release.refused()
-    release.signers(
-        release.people.line("alice", options='namespaces="git,pgops-plan",valid-before="21000101"')
-    )
+    release.signers(release.people.line("alice", options='namespaces="git,pgops",valid-before="21000101"'))
     release.out()
     release.sign("alice")
     assert release.check() is not None

@@ -28,7 +28,7 @@ def test_names_and_fingerprints_are_ssh_keygens(tmp_path: Path) -> None:
         [
             "# the release managers",
             "",
-            people.line("alice@example.com", options='namespaces="git,pgops-plan",valid-before="20300101"'),
+            people.line("alice@example.com", options='namespaces="git,pgops",valid-before="20300101"'),
             "  " + people.line("bob"),
             people.line("bob", key="bob2"),
         ]
