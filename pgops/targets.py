@@ -15,7 +15,7 @@ from pgops.environments import (
     place_of,
 )
 from pgops.errors import ConfigurationError, PgopsError
-from pgops.postgres import Target, from_connection
+from pgops.postgres import Target, from_connection, is_loopback
 from pgops.runtime.variables import inherited
 from pgops.secrets.references import EnvSecret, FileSecret
 
@@ -66,7 +66,8 @@ def stanza_for(environment: Environment) -> Stanza:
 
 def _refuse_unproven(environment: Environment, target: Target) -> None:
     """What environments.yaml could not see when it was read: the host and sslmode of a service or a URL."""
-    if environment.protected and not target.loopback and target.sslmode != "verify-full":
+    # Behind a tunnel a loopback address is the far end's own.
+    if environment.protected and not is_loopback(target.host) and target.sslmode != "verify-full":
         raise ConfigurationError(
             f"{environment.name} is protected, and sslmode {target.sslmode!r} does not prove that "
             f"{target.host} is the server it should be",
@@ -106,7 +107,7 @@ def _written_place(environment: Environment) -> Place | None:
     """Where an environment leads as far as it is written down; ``None`` where that takes more than reading."""
     connection = environment.connection
     if isinstance(connection, HostConnection):
-        return place_of(connection.host, connection.port, connection.dbname)
+        return place_of(connection.host, connection.port, connection.dbname, connection.tunnel)
     if isinstance(connection, UrlConnection) and not isinstance(connection.url, EnvSecret | FileSecret):
         return None
     try:
@@ -114,4 +115,4 @@ def _written_place(environment: Environment) -> Place | None:
     except PgopsError:
         # It is another environment's mistake, or will be told when this one is connected to.
         return None
-    return place_of(found.host, found.port, found.dbname)
+    return place_of(found.host, found.port, found.dbname, found.tunnel)

@@ -21,6 +21,7 @@ from pgops.environments.model import (
     ServiceConnection,
     Store,
     Timeouts,
+    Tunnel,
     UrlConnection,
 )
 from pgops.environments.places import Place, one_database, place_of
@@ -47,6 +48,7 @@ __all__ = [
     "ServiceConnection",
     "Store",
     "Timeouts",
+    "Tunnel",
     "UrlConnection",
     "load",
     "one_database",

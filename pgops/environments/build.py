@@ -24,7 +24,7 @@ from pgops.environments.model import (
     Timeouts,
 )
 from pgops.environments.pgbackrest import read_pgbackrest
-from pgops.environments.places import one_database, place_of
+from pgops.environments.places import Place, one_database, place_of
 from pgops.environments.spec import ENVIRONMENT
 from pgops.environments.stores import read_stores
 from pgops.environments.walk import Given, Walker
@@ -76,14 +76,14 @@ class Builder:
     def _refuse_two_names(self, environments: Mapping[str, Environment]) -> None:
         """A database that is protected under one name and not under another is not protected."""
         protected = {
-            place_of(each.connection.host, each.connection.port, each.connection.dbname): name
+            _place(each.connection): name
             for name, each in environments.items()
             if each.protected and isinstance(each.connection, HostConnection)
         }
         for name, each in environments.items():
             if each.protected or not isinstance(each.connection, HostConnection):
                 continue
-            there = place_of(each.connection.host, each.connection.port, each.connection.dbname)
+            there = _place(each.connection)
             if there in protected:
                 given = self._written[name]
                 self._walker.problem(given.at, given.path, one_database(protected[there], name))
@@ -285,6 +285,10 @@ class Builder:
             x=MappingProxyType(plain(given.get("x"))),
             environ=MappingProxyType(plain(given.get("environ"))),
         )
+
+
+def _place(connection: HostConnection) -> Place:
+    return place_of(connection.host, connection.port, connection.dbname, connection.tunnel)
 
 
 def _hazards(settings: Layer) -> HazardSettings:

@@ -13,6 +13,7 @@ from pgops.environments.model import (
     Connection,
     HostConnection,
     ServiceConnection,
+    Tunnel,
     UrlConnection,
 )
 from pgops.environments.spec import COMPOSE, CONNECTIONS
@@ -33,6 +34,8 @@ def read_connection(layers: Layers, walker: Walker) -> Connection | None:
     if kind == "host":
         return _host(layers, walker)
     found = _found(layers, kind)
+    if "tunnel" in layers.merged:
+        found["tunnel"] = _tunnel(layers, walker)
     if "sslmode" in found:
         # Where the host is unknown until it is connected to, it may be anywhere.
         _sslmode(layers, walker, local=False)
@@ -88,12 +91,41 @@ def _host(layers: Layers, walker: Walker) -> HostConnection | None:
         if not layers.is_broken(key, walker):
             walker.problem(given.at, join(given.path, key), "is missing: host needs it")
     found["sslmode"] = _sslmode(layers, walker, local=_check_host(walker, layers.merged["host"]))
+    if "tunnel" in layers.merged:
+        found["tunnel"] = _tunnel(layers, walker)
+        if str(found["host"]).startswith(("/", "@")):
+            tunnel = layers.merged["tunnel"]
+            walker.problem(
+                tunnel.at, tunnel.path, "leads to a host and a port, and host is a socket directory"
+            )
     if ("sslcert" in found) != ("sslkey" in found):
         here, there = ("sslcert", "sslkey") if "sslcert" in found else ("sslkey", "sslcert")
         if not layers.is_broken(there, walker):
             lone = layers.merged[here]
             walker.problem(lone.at, lone.path, f"needs {there} beside it")
     return None if missing else HostConnection(**found)
+
+
+def _tunnel(layers: Layers, walker: Walker) -> Tunnel | None:
+    """The tunnel; ``None`` after noting what is wrong with it."""
+    given = layers.merged["tunnel"]
+    found = plain(given)
+    said = ""
+    if ("ssh" in found) == ("command" in found):
+        if layers.is_broken("tunnel.ssh", walker) or layers.is_broken("tunnel.command", walker):
+            return None
+        said = "needs exactly one of ssh and command"
+    elif "config" in found and "ssh" not in found:
+        said = "has a config, which is ssh's, and no ssh"
+    elif "command" in found:
+        words = tuple(each.value for each in found["command"])
+        found["command"] = words
+        if not any("{local_port}" in word for word in words):
+            said = "has a command that is not told where to listen: {local_port} is in none of its words"
+    if said:
+        walker.problem(given.at, given.path, said)
+        return None
+    return Tunnel(**found)
 
 
 def _check_host(walker: Walker, host: Given) -> bool:

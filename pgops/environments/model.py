@@ -46,6 +46,22 @@ class ComposeConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A program that leads to the server: ``ssh`` to a host, or a ``command``; exactly one of them.
+
+    ``config`` is read by ssh instead of the person's own; ``timeout`` is in seconds, until the server answers.
+    """
+
+    ssh: str | None = None
+    command: tuple[str, ...] = ()
+    config: Path | None = None
+    timeout: float = 30.0
+
+    def __str__(self) -> str:
+        return f"ssh {self.ssh}" if self.ssh is not None else " ".join(self.command[:2])
+
+
+@dataclass(frozen=True, slots=True)
 class HostConnection:
     """``host:`` and its neighbours, in libpq's words. A host that starts with ``/`` is a socket directory."""
 
@@ -58,6 +74,7 @@ class HostConnection:
     sslrootcert: Path | None = None
     sslcert: Path | None = None
     sslkey: Path | None = None
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +91,7 @@ class ServiceConnection:
     password: SecretRef | None = None
     sslmode: str | None = None
     sslrootcert: Path | None = None
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +101,7 @@ class UrlConnection:
     url: SecretRef
     sslmode: str | None = None
     sslrootcert: Path | None = None
+    tunnel: Tunnel | None = None
 
 
 Connection = ComposeConnection | HostConnection | ServiceConnection | UrlConnection

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple
 
+from pgops.environments.model import Tunnel
+
 _HERE = "this machine"
 
 
@@ -16,12 +18,13 @@ class Place(NamedTuple):
     dbname: str
 
 
-def place_of(host: str, port: int, dbname: str) -> Place:
+def place_of(host: str, port: int, dbname: str, tunnel: Tunnel | None = None) -> Place:
     """The place that a host, a port and a database mean; every way to this machine is the same host.
 
-    A socket directory counts as this machine: its server is the one that listens on the port.
+    Behind a tunnel, "this machine" is the one where it ends. A socket directory counts as this machine: its server is the one that listens on the port.
     """
-    return Place(_host(host), port, dbname)
+    found = _host(host)
+    return Place(f"{found}, through {tunnel}" if tunnel and found == _HERE else found, port, dbname)
 
 
 def _host(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pgops.environments.kinds import BYTES
-from pgops.environments.model import AlembicSettings, Environment, Origin
+from pgops.environments.model import AlembicSettings, Environment, Origin, Tunnel
 from pgops.secrets.references import (
     CommandSecret,
     EnvSecret,
@@ -131,7 +131,7 @@ def _shown(value: object) -> str:
             return _quantity(value, SECONDS)
         case tuple() | frozenset():
             return ", ".join(sorted(value) if isinstance(value, frozenset) else value)
-        case Path() | int() | str():
+        case Path() | int() | str() | Tunnel():
             return str(value)
     if isinstance(value, _SECRETS):
         return value.describe()

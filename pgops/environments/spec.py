@@ -309,12 +309,31 @@ COMPOSE = Record(
     ),
 )
 
+TUNNEL = Record(
+    "tunnel",
+    (
+        Field(
+            "ssh",
+            Text("a host as ssh takes it", r"[^\s-]\S*"),
+            "a host that reaches the server, as your own OpenSSH knows it: its configuration, agent, jump hosts and known hosts",
+        ),
+        Field("config", File("the path of an ssh configuration"), "of `ssh`: read instead of ~/.ssh/config"),
+        Field(
+            "command",
+            Items(Text("a text", r"[^\x00]*", ("local_port", "host", "port")), at_least=1, unique=False),
+            "another program that listens on {local_port} of 127.0.0.1 until it is ended; no shell; {host} and {port} are filled in too",
+        ),
+        Field("timeout", Duration(3600.0), "until the server has answered through it", "30s"),
+    ),
+    layered=False,
+)
+
 # The four ways to say where a server is, and the keys that go with each.
 CONNECTIONS: dict[str, tuple[str, ...]] = {
     "compose": ("server",),
-    "host": ("port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey"),
-    "service": ("servicefile", "dbname", "user", "password", "sslmode", "sslrootcert"),
-    "url": ("sslmode", "sslrootcert"),
+    "host": ("port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey", "tunnel"),
+    "service": ("servicefile", "dbname", "user", "password", "sslmode", "sslrootcert", "tunnel"),
+    "url": ("sslmode", "sslrootcert", "tunnel"),
 }
 
 ENVIRONMENT = Record(
@@ -352,6 +371,7 @@ ENVIRONMENT = Record(
             "file with that section; else ~/.pg_service.conf, then /etc/postgresql-common/pg_service.conf",
         ),
         Field("url", VALUE, "where a whole libpq URL is"),
+        Field("tunnel", TUNNEL, "the way to a server that can't be reached from here"),
         Field(
             "trusted_owners",
             Items(WORD),

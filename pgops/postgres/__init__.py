@@ -42,6 +42,7 @@ from pgops.postgres.target import (
     from_connection,
     is_loopback,
     libpq_url,
+    reached,
     sqlalchemy_url,
 )
 from pgops.postgres.trust import UntrustedError, trusted_sql
@@ -83,6 +84,7 @@ __all__ = [
     "major_version",
     "no_session_timeouts",
     "passfile",
+    "reached",
     "recreate_database",
     "redact",
     "server_facts",

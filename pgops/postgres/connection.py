@@ -13,6 +13,7 @@ import psycopg2.extensions
 from pgops.errors import UNTOUCHED, UnreachableError
 from pgops.postgres.session import Connection
 from pgops.postgres.target import Target, connection_keywords
+from pgops.postgres.tunnels import broken
 from pgops.runtime import watchdog
 from pgops.runtime.variables import connecting
 from pgops.secrets.redaction import redact
@@ -123,6 +124,10 @@ def connect(
             connection: Connection = psycopg2.connect("", connection_factory=Connection, **keywords)
     except (UnicodeDecodeError, psycopg2.Error) as error:
         # The cause is dropped on purpose: a driver's traceback shows the keywords, and they hold a password.
+        if (tunnel := target.tunnel) is not None and (
+            lost := broken(target.environment, tunnel, target.host, target.port)
+        ):
+            raise lost from None
         raise _explain(target, str(error)) from None
     watchdog.watch(connection)
     connection.autocommit = True

@@ -16,7 +16,7 @@ from pgops.errors import SecretError
 from pgops.postgres.target import Target
 from pgops.runtime.temporary import abandoned, own_directory, turn
 from pgops.runtime.variables import NO_PASSFILE
-from pgops.secrets.references import PassfileSecret, check_private
+from pgops.secrets.references import check_private
 
 
 @contextlib.contextmanager
@@ -28,9 +28,9 @@ def passfile(target: Target) -> Iterator[dict[str, str]]:
 
     :raises SecretError: the password's reference gives no value, or a passfile of one's own is not private.
     """
-    if isinstance(target.password, PassfileSecret):
-        check_private(target.password.path, f"{target.environment}.password")
-        yield {"PGPASSFILE": str(target.password.path)}
+    if (own := target.own_passfile) is not None:
+        check_private(own, f"{target.environment}.password")
+        yield {"PGPASSFILE": str(own)}
         return
     secret = target.secret()
     if secret is None:

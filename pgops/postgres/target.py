@@ -7,6 +7,7 @@ import ipaddress
 import math
 import os
 import pwd
+import re
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,9 @@ from types import MappingProxyType
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
-from pgops.environments import HostConnection, ServiceConnection, UrlConnection
+from pgops.environments import HostConnection, ServiceConnection, Tunnel, UrlConnection
 from pgops.errors import ConfigurationError, SecretError
+from pgops.postgres.tunnels import LOCAL, local_port
 from pgops.runtime.variables import NO_PASSFILE
 from pgops.secrets.references import (
     LiteralSecret,
@@ -38,13 +40,15 @@ _OWN_KEYS = frozenset(
 _SECRET_KEYS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
 _LONGEST_NAME = 63
+_LIBPQ_DRIVERS = ("psycopg", "psycopg2", "psycopg2cffi")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Everything a connection needs. ``str()`` names it for people: ``user@host:port/dbname``.
 
-    ``extra`` holds libpq keywords that came with a URL or a service and have no field of their own.
+    ``extra`` holds libpq keywords that came with a URL or a service and have no field of their own. With a ``tunnel``
+    host and port are still the server's; ``local_port`` is where it begins here, in a target that is :func:`reached`.
     """
 
     environment: str
@@ -59,6 +63,8 @@ class Target:
     sslkey: Path | None = None
     connect_timeout: float = 5.0
     extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    tunnel: Tunnel | None = None
+    local_port: int | None = None
 
     def __post_init__(self) -> None:
         # A demo password is often the user's or the database's name: those words stay readable.
@@ -83,22 +89,63 @@ class Target:
 
     @property
     def loopback(self) -> bool:
-        """A Unix socket or an address of this machine's loopback."""
-        return is_loopback(self.host)
+        """A Unix socket or an address of this machine's loopback; behind a tunnel it is another machine's."""
+        return self.tunnel is None and is_loopback(self.host)
 
     def with_database(self, dbname: str) -> Target:
         """The same server and user, another database."""
         return replace(self, dbname=dbname)
+
+    @property
+    def own_passfile(self) -> Path | None:
+        """The password file that libpq is to read itself. Through a tunnel it would look for another port there."""
+        if isinstance(self.password, PassfileSecret) and self.tunnel is None:
+            return self.password.path
+        return None
 
     def secret(self) -> Secret | None:
         """The password's value, fetched now.
 
         :raises SecretError: the reference gives none.
         """
-        if self.password is None or isinstance(self.password, PassfileSecret):
+        if self.password is None or self.own_passfile is not None:
             return None
+        if isinstance(self.password, PassfileSecret):
+            check_private(self.password.path, f"{self.environment}.password")
+            return from_passfile(self.password.path, self.host, self.port, self.dbname, self.user)
         fill = {"host": self.host, "port": str(self.port), "user": self.user, "dbname": self.dbname}
         return resolve(self.password, what=f"{self.environment}.password", fill=fill)
+
+
+def from_passfile(file: Path, host: str, port: int, dbname: str, user: str) -> Secret | None:
+    """What libpq would find in a password file: https://www.postgresql.org/docs/current/libpq-pgpass.html
+
+    :raises SecretError: the file can't be read.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"{file} can't be read: {error}", untouched="no connection was made") from error
+    wanted = (host, str(port), dbname, user)
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        fields = [re.sub(r"\\(.)", r"\1", each) for each in re.findall(r"((?:[^:\\]|\\.)*)(?::|$)", line)]
+        if len(fields) > 4 and all(
+            there in ("*", here) for there, here in zip(fields[:4], wanted, strict=True)
+        ):
+            return Secret(fields[4])
+    return None
+
+
+def reached(target: Target) -> Target:
+    """The target as a connection has to be told of it: with a tunnel that stands.
+
+    :raises TunnelError: it does not come to stand, or has broken.
+    """
+    if target.tunnel is None:
+        return target
+    return replace(target, local_port=local_port(target.environment, target.tunnel, target.host, target.port))
 
 
 def is_loopback(host: str) -> bool:
@@ -136,6 +183,7 @@ def from_connection(
                 sslcert=connection.sslcert,
                 sslkey=connection.sslkey,
                 connect_timeout=connect_timeout,
+                tunnel=connection.tunnel,
             )
         case ServiceConnection():
             keywords = dict(_service_section(connection.service, connection.servicefile))
@@ -149,6 +197,7 @@ def from_connection(
                 password=connection.password or found.password,
                 sslmode=connection.sslmode or found.sslmode,
                 sslrootcert=connection.sslrootcert or found.sslrootcert,
+                tunnel=connection.tunnel,
             )
         case UrlConnection():
             value = resolve(connection.url, what=f"{environment}.url").reveal()
@@ -157,6 +206,7 @@ def from_connection(
                 found,
                 sslmode=connection.sslmode or found.sslmode,
                 sslrootcert=connection.sslrootcert or found.sslrootcert,
+                tunnel=connection.tunnel,
             )
 
 
@@ -256,10 +306,12 @@ def connection_keywords(target: Target) -> dict[str, str | int]:
 
     :raises SecretError: the password's reference gives no value.
     """
+    target = reached(target)
     keywords: dict[str, str | int] = dict(target.extra)
     keywords |= {
         "host": target.host,
-        "port": target.port,
+        "port": target.local_port or target.port,
+        **({"hostaddr": LOCAL} if target.local_port else {}),
         "dbname": target.dbname,
         "user": target.user,
         "sslmode": target.sslmode,
@@ -273,9 +325,9 @@ def connection_keywords(target: Target) -> dict[str, str | int]:
     ):
         if path is not None:
             keywords[key] = str(path)
-    if isinstance(target.password, PassfileSecret):
-        check_private(target.password.path, f"{target.environment}.password")
-        keywords["passfile"] = str(target.password.path)
+    if (passfile := target.own_passfile) is not None:
+        check_private(passfile, f"{target.environment}.password")
+        keywords["passfile"] = str(passfile)
     elif (secret := target.secret()) is not None:
         keywords["password"] = secret.reveal()
     else:
@@ -284,12 +336,25 @@ def connection_keywords(target: Target) -> dict[str, str | int]:
 
 
 def libpq_url(target: Target, *, password: str | None = None) -> str:
-    """The target as a URL that psql and other libpq programs take; ``password`` only where it was asked for."""
+    """The target as a URL that psql and other libpq programs take; ``password`` only where it was asked for.
+
+    A tunnel is in it only if the target is :func:`reached`.
+    """
     return _url("postgresql", target, password)
 
 
 def sqlalchemy_url(target: Target, *, driver: str = "psycopg2", password: str | None = None) -> str:
     """The target as SQLAlchemy takes it. The driver is always named: bare ``postgresql://`` means psycopg 3 in 2.1."""
+    target = reached(target)
+    if target.local_port is not None and driver not in _LIBPQ_DRIVERS:
+        if target.sslmode == "verify-full":
+            raise ConfigurationError(
+                f"{target.environment}: {driver} proves the server by the address that it connects to, and through a "
+                f"tunnel that is {LOCAL}",
+                untouched="no connection was made",
+                hint="let env.py use psycopg or psycopg2: they know name and address apart",
+            )
+        target = replace(target, host=LOCAL, port=target.local_port, tunnel=None, local_port=None)
     return _url(f"postgresql+{driver}", target, password)
 
 
@@ -306,11 +371,13 @@ def _url(scheme: str, target: Target, password: str | None) -> str:
     ):
         if path is not None:
             query[key] = str(path)
+    if target.local_port is not None:
+        query["hostaddr"] = LOCAL
     host = f"[{target.host}]" if ":" in target.host else target.host
     if target.host.startswith("/"):
         host = ""
         query["host"] = target.host
-    text = f"{scheme}://{quoted(target.user, safe='')}{secret}@{host}:{target.port}/{quoted(target.dbname, safe='')}"
+    text = f"{scheme}://{quoted(target.user, safe='')}{secret}@{host}:{target.local_port or target.port}/{quoted(target.dbname, safe='')}"
     return text + ("?" + urllib.parse.urlencode(query) if query else "")
 
 
@@ -319,9 +386,11 @@ def child_environment(target: Target) -> dict[str, str]:
 
     The password comes by :mod:`pgops.postgres.passfile`, what else there is in ``extra`` by :mod:`pgops.postgres.servicefile`.
     """
+    target = reached(target)
     found = {
         "PGHOST": target.host,
-        "PGPORT": str(target.port),
+        **({"PGHOSTADDR": LOCAL} if target.local_port else {}),
+        "PGPORT": str(target.local_port or target.port),
         "PGDATABASE": target.dbname,
         "PGUSER": target.user,
         "PGSSLMODE": target.sslmode,

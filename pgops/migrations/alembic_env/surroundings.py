@@ -15,9 +15,8 @@ from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError
 from pgops.migrations.alembic_env.config import url_for
 from pgops.migrations.revisions.location import ScriptLocation
-from pgops.postgres import Target, child_environment, libpq_url
+from pgops.postgres import Target, child_environment, libpq_url, reached
 from pgops.runtime import variables
-from pgops.secrets.references import PassfileSecret
 
 _PLACEHOLDER = re.compile(r"\{(?:url:(?P<driver>[a-z0-9_]+)|(?P<name>url|host|port|user|dbname|password))\}")
 
@@ -72,9 +71,7 @@ def _as_it_was() -> Iterator[None]:
 def _of_the_target(target: Target) -> Mapping[str, str]:
     # libpq and asyncpg read them, and many an env.py does. In an asyncpg URL the mode would be "ssl", which libpq
     # refuses where an env.py turns that URL into a sync one.
-    own = target.password
-    passfile = str(own.path) if isinstance(own, PassfileSecret) else variables.NO_PASSFILE
-    return {**child_environment(target), "PGPASSFILE": passfile}
+    return {**child_environment(target), "PGPASSFILE": str(target.own_passfile or variables.NO_PASSFILE)}
 
 
 def filled(text: str, target: Target) -> str:
@@ -89,9 +86,11 @@ def filled(text: str, target: Target) -> str:
         match found["name"]:
             case "url":
                 secret = target.secret()
-                return libpq_url(target, password=None if secret is None else secret.reveal())
+                return libpq_url(reached(target), password=None if secret is None else secret.reveal())
             case "password":
                 return _password(target)
+            case "port":
+                return str(reached(target).local_port or target.port)
             case name:
                 return str(getattr(target, name))
 
@@ -99,9 +98,9 @@ def filled(text: str, target: Target) -> str:
 
 
 def _password(target: Target) -> str:
-    if isinstance(target.password, PassfileSecret):
+    if (own := target.own_passfile) is not None:
         raise ConfigurationError(
-            f"{target.environment}: {{password}} can't be filled in: it stands in {target.password.path}, which libpq reads",
+            f"{target.environment}: {{password}} can't be filled in: it stands in {own}, which libpq reads",
             untouched="no database was touched",
             hint="PGPASSFILE is set for env.py: leave the password out there; or give it as password: {file: …}, {env: …} or {command: […]}",
         )
