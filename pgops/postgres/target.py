@@ -40,6 +40,7 @@ _OWN_KEYS = frozenset(
 _SECRET_KEYS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
 _LONGEST_NAME = 63
+_PASSFILE_LINE = re.compile(":".join([r"((?:[^:\\]|\\.)*)"] * 5))
 _LIBPQ_DRIVERS = ("psycopg", "psycopg2", "psycopg2cffi")
 
 
@@ -128,12 +129,9 @@ def from_passfile(file: Path, host: str, port: int, dbname: str, user: str) -> S
         raise SecretError(f"{file} can't be read: {error}", untouched="no connection was made") from error
     wanted = (host, str(port), dbname, user)
     for line in lines:
-        if line.startswith("#"):
-            continue
-        fields = [re.sub(r"\\(.)", r"\1", each) for each in re.findall(r"((?:[^:\\]|\\.)*)(?::|$)", line)]
-        if len(fields) > 4 and all(
-            there in ("*", here) for there, here in zip(fields[:4], wanted, strict=True)
-        ):
+        parts = None if line.startswith("#") else _PASSFILE_LINE.match(line)
+        fields = [re.sub(r"\\(.)", r"\1", each) for each in parts.groups()] if parts else []
+        if fields and all(there in ("*", here) for there, here in zip(fields, wanted, strict=False)):
             return Secret(fields[4])
     return None
 

@@ -121,6 +121,13 @@ environments:
         (HOST.replace("h\n", "h:5433\n", 1), "4:11: environments.a.host: 'h:5433' is a host and a port; write port: 5433 beside it"),
         (HOST.replace("h\n", "h1,h2\n", 1), "4:11: environments.a.host: is several hosts; those belong into pg_service.conf: service: …"),
         (HOST.replace("h\n", "a b\n", 1), "4:11: environments.a.host: 'a b' is not a host name, an address or a socket directory"),
+        (HOST + "tunnel: {}", "8:5: environments.a.tunnel: needs exactly one of ssh and command"),
+        (HOST + "tunnel: {ssh: b, command: [c]}", "8:5: environments.a.tunnel: needs exactly one of ssh and command"),
+        (HOST + "tunnel: {command: [c]}", "8:5: environments.a.tunnel: has a command that is not told where to listen: {local_port} is in none of its words"),
+        (HOST + "tunnel: {command: ['{local_port}'], config: f}", "8:5: environments.a.tunnel: has a config, which is ssh's, and no ssh"),
+        (HOST + "tunnel: {ssh: -oProxyCommand=id}", "8:19: environments.a.tunnel.ssh: '-oProxyCommand=id' is not a host as ssh takes it"),
+        (HOST.replace("h\n", "/run/pg\n", 1) + "tunnel: {ssh: b}", "8:5: environments.a.tunnel: leads to a host and a port, and host is a socket directory"),
+        (COMPOSE + "tunnel: {ssh: b}", "5:5: environments.a.tunnel: does not go with compose, only with host or service or url"),
         # TLS
         (HOST.replace("false", "true") + "sslmode: verify-ca", "8:14: environments.a.sslmode: 'verify-ca' does not prove who answers, and this environment is protected; write verify-full"),
         ("service: s\nsslmode: require", "5:14: environments.a.sslmode: 'require' does not prove who answers, and this environment, as everything that is not local, is protected; write verify-full"),

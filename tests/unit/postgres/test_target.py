@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pgops.environments import HostConnection, ServiceConnection, UrlConnection
+from pgops.environments import HostConnection, ServiceConnection, Tunnel, UrlConnection
 from pgops.errors import ConfigurationError, SecretError
 from pgops.postgres import (
     Target,
     child_environment,
+    connection_keywords,
     from_connection,
     is_loopback,
     libpq_url,
@@ -24,6 +25,7 @@ from pgops.postgres import (
     service_file,
     sqlalchemy_url,
 )
+from pgops.postgres.target import from_passfile
 from pgops.secrets.references import EnvSecret, LiteralSecret, PassfileSecret, Secret
 
 PASSWORD = "p@ss:w%rd/\\"
@@ -313,3 +315,41 @@ def test_a_name_that_the_server_would_cut_is_refused() -> None:
         with pytest.raises(ConfigurationError, match="64 bytes, and a name of PostgreSQL 63") as caught:
             Target("e", "h", 1, dbname, user)
         assert caught.value.hint in ("dbname: " + name + "x", "user: " + "u" * 63)
+
+
+def test_a_tunnels_way_is_no_part_of_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgops.postgres.target.local_port", lambda *_: 40001)
+    far = Target(
+        "prod", "db.example.com", 5432, "app", "me", sslmode="verify-full", tunnel=Tunnel(ssh="bastion")
+    )
+    assert far.place == "db.example.com:5432/app"
+    assert not Target("prod", "127.0.0.1", 5432, "app", "me", tunnel=Tunnel(ssh="bastion")).loopback
+    keywords = connection_keywords(far)
+    assert (keywords["host"], keywords["hostaddr"], keywords["port"]) == (
+        "db.example.com",
+        "127.0.0.1",
+        40001,
+    )
+    # What is shown to a person stays true when the tunnel is gone.
+    assert libpq_url(far) == "postgresql://me@db.example.com:5432/app?sslmode=verify-full"
+    assert "hostaddr=127.0.0.1" in sqlalchemy_url(far, driver="psycopg")
+    with pytest.raises(ConfigurationError, match="asyncpg proves the server by the address"):
+        sqlalchemy_url(far, driver="asyncpg")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("db.example.com:5432:app:me:simple", "simple"),
+        ("*:*:*:*:any", "any"),
+        (r"db.example.com:5432:app:me:with\:colon\\and slash", r"with:colon\and slash"),
+        ("db.example.com:5433:app:me:other port", None),
+        ("#db.example.com:5432:app:me:comment", None),
+        ("db.example.com:5432:app:me", None),
+    ],
+)
+def test_a_password_files_line_as_libpq_reads_it(tmp_path: Path, line: str, found: str | None) -> None:
+    file = tmp_path / "pgpass"
+    file.write_text(f"{line}\n", encoding="utf-8")
+    secret = from_passfile(file, "db.example.com", 5432, "app", "me")
+    assert (secret.reveal() if secret else None) == found
