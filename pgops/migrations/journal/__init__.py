@@ -32,6 +32,7 @@ from pgops.migrations.journal.records import (
     unfinished,
     work_application,
 )
+from pgops.migrations.journal.trust import refuse_writers_of_everything
 from pgops.migrations.journal.written import note_written, written_since
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "prepare",
     "read_stamp",
     "refuse_used",
+    "refuse_writers_of_everything",
     "restamp",
     "run_application",
     "runs",

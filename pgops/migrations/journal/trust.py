@@ -131,3 +131,28 @@ def check(connection: Connection, trusted: Collection[str]) -> None:
     :raises UntrustedError: with what is wrong and the statements that mend it.
     """
     refuse(findings(connection, trusted), connection.info.dbname)
+
+
+def refuse_writers_of_everything(connection: Connection, trusted: Collection[str]) -> None:
+    """Refuse to run what stands in a journal that somebody may write to by ``pg_write_all_data``, as no grant on it says.
+
+    :raises UntrustedError: with the roles.
+    """
+    rows = fetch_all(
+        connection,
+        f"""
+        SELECT w.rolname FROM pg_catalog.pg_roles AS w
+         WHERE w.rolname !~ '^pg_' AND NOT {trusted_sql("w.oid", trusted)}
+           AND pg_catalog.pg_has_role(
+               w.oid, (SELECT a.oid FROM pg_catalog.pg_roles AS a WHERE a.rolname = 'pg_write_all_data'), 'MEMBER')
+         ORDER BY 1
+        """,
+    )
+    if rows:
+        names = ", ".join(str(row[0]) for row in rows)
+        raise UntrustedError(
+            f"{names} may write to every table (pg_write_all_data), the journal's too: no code is run from it",
+            untouched="nothing was touched, and no file of the journal was used",
+            hint="run it from the code that has these revisions, or name whom you trust: trusted_owners: "
+            f"[{names}] for this environment in environments.yaml",
+        )

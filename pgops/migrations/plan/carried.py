@@ -10,13 +10,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgops.environments import Environment
 from pgops.errors import PgopsError
-from pgops.migrations.journal import AppliedFile, applied_files
+from pgops.migrations.journal import AppliedFile, applied_files, refuse_writers_of_everything
 from pgops.migrations.revisions.history import (
     History,
     NotPlainError,
@@ -27,6 +29,10 @@ from pgops.migrations.revisions.history import (
 )
 from pgops.postgres import Connection
 from pgops.runtime import temporary
+
+# What Alembic takes for a revision file, whatever the operating system. A journal may say anything.
+_FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,120}\.py", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ def carry(
     :raises NotCarriedError: a file is not kept, is not the one that was applied, or can't be placed in the graph.
     :raises UntrustedError: the journal is not to be believed.
     """
+    refuse_writers_of_everything(connection, environment.trusted_owners)
     kept = _kept(connection, history, environment)
     return _written(_chain(wanted, history, kept))
 
@@ -139,22 +146,28 @@ def _not_carried(what: str, file: AppliedFile | None) -> NotCarriedError:
         what,
         untouched="nothing was rolled back",
         hint=f"git checkout {commit[:12]}, which applied it ({file.origin}), and run it from there"
-        if file is not None and commit
+        if file is not None and commit and _COMMIT.fullmatch(commit)
         else "run it from the code that has this revision, or restore a backup from before",
     )
 
 
 def _written(files: Mapping[str, AppliedFile]) -> Carried:
-    directory = _directory()
-    names = {}
+    # A directory for each set of files: two plans of one process (two histories) may each have a revision 0001.
+    which = hashlib.sha256(repr([(each, file.hash, file.file) for each, file in files.items()]).encode())
+    directory = _directory() / which.hexdigest()[:16]
+    directory.mkdir(mode=0o700, exist_ok=True)
+    names: dict[str, str] = {}
     for number, (revision, each) in enumerate(files.items()):
         assert each.content is not None
         name = Path(each.file).name
-        own = directory / (name if name.endswith(".py") else f"{each.hash[:16]}.py")
-        if own.exists() and own.read_bytes() != each.content:
-            own = directory / f"{number}_{own.name}"
+        if not _FILE_NAME.fullmatch(name):
+            name = f"{each.hash[:16]}.py"
+        if name in names.values():
+            name = f"{number}_{name}"
+        own = directory / name
+        own.unlink(missing_ok=True)
         own.write_bytes(each.content)
-        names[revision] = own.name
+        names[revision] = name
     return Carried(directory, files, names)
 
 
