@@ -322,6 +322,19 @@ def test_env_py_moves_the_revisions(adopted: Adopted) -> None:
     assert "library/steps/0004.py:4" in adopted.run("migrate", "--confirm=here").text
 
 
+def test_runner_names_the_revisions(adopted: Adopted) -> None:
+    # One of them lies where alembic.ini says: that alone is not what is pending.
+    (history,) = adopted.answers("migrate.history", "--json")
+    assert history["heads"] == ["title"]
+    (status,) = adopted.answers("migrate.status", "--json")
+    assert status["environments"][0]["pending"] == list(BOOKS)
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+    (adopted.directory.path / "library" / "steps" / "0004.py").write_text(
+        "revision = 'four'\ndown_revision = 'title'\ndef upgrade():\n    1 / 0\n"
+    )
+    assert "library/steps/0004.py:4" in adopted.run("migrate", "--confirm=here").text
+
+
 def test_engine_with_a_search_path(adopted: Adopted) -> None:
     adopted.sql("CREATE SCHEMA library")
     assert_goes_up_down_and_up(adopted, *BOOKS)

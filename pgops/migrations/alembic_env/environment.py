@@ -27,7 +27,7 @@ from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_
 from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard, ask, begun_explicitly, has_written
 from pgops.migrations.alembic_env.one_database import refuse_several_databases
 from pgops.migrations.alembic_env.output import OutputGuard
-from pgops.migrations.alembic_env.runner import Call, import_path, load_runner
+from pgops.migrations.alembic_env.runner import Call, explained, import_path, load_runner
 from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
 from pgops.migrations.revisions.history import (
     History,
@@ -35,7 +35,7 @@ from pgops.migrations.revisions.history import (
     Revision,
     duplicate,
     file_hash,
-    read_history,
+    read_files,
 )
 from pgops.migrations.revisions.location import ScriptLocation, locate
 from pgops.postgres import Connection, Identity, Target, fetch_all_on_search_path, identifier, literal
@@ -210,7 +210,7 @@ class AlembicEnvironment:
         self._moved: tuple[Path, ...] = ()
         self.scripts = scripts or self._translated("the revisions", self._load)
         self.script = self.scripts.directory
-        if location.moves_revisions() is not None:
+        if self._lie_elsewhere(self.script):
             self._moved = tuple({Path(each.path).parent: None for each in self.script.walk_revisions()})
 
     def _load(self) -> Scripts:
@@ -218,17 +218,27 @@ class AlembicEnvironment:
         self.script = directory = self.project_code(lambda: ScriptDirectory.from_config(self.config))
         if self.location.moves_revisions() is not None:
             self._let_env_py_move_them()
+        elsewhere = self._lie_elsewhere(directory)
         if self._carried is not None:
             directory.version_locations = [*map(str, directory._version_locations), str(self._carried)]
             # Kept since its first use, and read already where env.py has moved the revisions.
             directory.__dict__.pop("_version_locations", None)
             directory.revision_map = RevisionMap(directory._load_revisions)
-        history = self._history(directory)
+        history = self._history(directory, elsewhere=elsewhere)
         return Scripts(directory, tuple(each for each in sys.path if each not in before), history)
 
-    def _history(self, directory: ScriptDirectory) -> History:
+    def _lie_elsewhere(self, directory: ScriptDirectory) -> bool:
+        """Whether Alembic reads other files than those in the configured place: env.py, or what is around it, said so."""
+        if self.location.moves_revisions() is not None:
+            return True
+        read = {Path(each).resolve() for each in directory._version_locations}
+        return read != {each.resolve() for each in self.location.version_directories}
+
+    def _history(self, directory: ScriptDirectory, *, elsewhere: bool) -> History:
+        if elsewhere:
+            return self.project_code(lambda: _history(directory))
         try:
-            found = read_history(self.location.beside(self._carried) if self._carried else self.location)
+            found = read_files(self.location.beside(self._carried) if self._carried else self.location)
         except NotPlainError:
             return self.project_code(lambda: _history(directory))
         # Loads the files: what they import may need what stands around env.py.
@@ -261,7 +271,13 @@ class AlembicEnvironment:
         if self._runner is None:
             return act()
         name = f"alembic.runner {self.environment.alembic.runner}"
-        return Call(act, name).through(self._runner, self.config)
+        call = Call(act, name)
+        try:
+            return call.through(self._runner, self.config)
+        except (Exception, SystemExit) as error:
+            if call.failed:
+                raise
+            raise explained(error, self.environment, name) from error
 
     def run(self, work: Work, *, destination: str = "heads", mutate: bool, **options: Any) -> None:
         """Execute env.py once; ``work`` runs wherever it calls ``run_migrations()``.
@@ -372,6 +388,7 @@ def alembic_environment(
         sys.path[:0] = scripts.import_path if scripts else ()
         stack.enter_context(_quiet_warnings())
         stack.enter_context(_without_alembics_lines())
+        stack.enter_context(_our_own_logging())
         stack.enter_context(import_path(environment, location))
         stack.enter_context(surroundings(location, target))
         stack.enter_context(guard.installed())
@@ -411,6 +428,18 @@ def _without_alembics_lines() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(at_least_warning)
+
+
+@contextlib.contextmanager
+def _our_own_logging() -> Iterator[None]:
+    """The root logger's level and handlers are env.py's in the block only: its DEBUG would be told by every library."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def _history(script: ScriptDirectory) -> History:

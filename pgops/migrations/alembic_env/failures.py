@@ -92,9 +92,15 @@ def describe(error: BaseException) -> str:
     text = (
         str(shown) if not isinstance(shown, SQLAlchemyError) else str(shown).split("\n(Background on", 1)[0]
     )
-    line = (connection_lost(error) and watchdog.lost()) or one_line(text)
+    line = (connection_lost(error) and watchdog.lost()) or one_line(text) or _statement(error)
     kind = type(shown).__name__
     return redact(f"{kind}: {line}" if line else kind)
+
+
+def _statement(error: BaseException) -> str:
+    """The line of code that raised: all there is to say of a bare ``assert``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return one_line(frames[-1].line or "") if frames and isinstance(error, AssertionError) else ""
 
 
 def _alembics_own(error: CommandError) -> PgopsError:

@@ -138,6 +138,11 @@ class Call(Generic[T]):
         self._values.append(value)
         return value
 
+    @property
+    def failed(self) -> bool:
+        """Whether it was what it ran that raised, and not the runner around it."""
+        return self._error is not None
+
     def through(self, runner: Runner, config: Config) -> T:
         """Give it to the runner and return what env.py's own run returned, or raise what it raised.
 

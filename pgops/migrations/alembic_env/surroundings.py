@@ -49,6 +49,8 @@ def handed_over(settings: AlembicSettings, config: Config, target: Target) -> It
         try:
             yield
         finally:
+            # A runner may have put another in its place, or none: that is over with the block.
+            config.cmd_opts = options
             options.x = None
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pgops.errors import UsageError
 from pgops.migrations.revisions import mistakes
-from pgops.migrations.revisions.location import ScriptLocation
+from pgops.migrations.revisions.location import SURROUNDED, ScriptLocation
 from pgops.migrations.revisions.mistakes import duplicate as duplicate
 from pgops.units import counted
 
@@ -179,8 +179,19 @@ def read_history(location: ScriptLocation) -> History:
     :raises ConfigurationError: a file builds on one that is not there, two files have the same
         revision, or the graph has a cycle.
     """
+    if location.surrounded:
+        raise NotPlainError(SURROUNDED)
     if why := location.moves_revisions():
         raise NotPlainError(why)
+    return read_files(location)
+
+
+def read_files(location: ScriptLocation) -> History:
+    """:func:`read_history` where it is known that the revisions lie in the configured place.
+
+    :raises NotPlainError: Alembic has to read them.
+    :raises ConfigurationError: as there.
+    """
     if location.sourceless:
         raise NotPlainError("sourceless = true: revisions may be compiled files")
     found: dict[str, Revision] = {}

@@ -18,6 +18,8 @@ from pgops.errors import ConfigurationError, UsageError
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
+SURROUNDED = "what stands around env.py may configure Alembic"
+
 
 @dataclass(frozen=True, slots=True)
 class ScriptLocation:
@@ -25,7 +27,8 @@ class ScriptLocation:
 
     ``working_directory`` is where its relative paths hold: Alembic takes them from the current
     directory, so this is the one a person would stand in. ``url`` is the ``sqlalchemy.url`` written
-    there, if any; only its driver is ever used. ``import_path`` is ``prepend_sys_path``.
+    there, if any; only its driver is ever used. ``import_path`` is ``prepend_sys_path``. ``surrounded``: a runner
+    or an application stands around env.py, and may configure Alembic.
     """
 
     config: Path
@@ -36,6 +39,7 @@ class ScriptLocation:
     sourceless: bool
     url: str
     import_path: tuple[Path, ...] = ()
+    surrounded: bool = False
 
     def beside(self, directory: Path) -> ScriptLocation:
         """The same with one more directory of revision files."""
@@ -83,8 +87,8 @@ class ScriptLocation:
         A scan of texts that errs towards asking Alembic.
         """
         text = self.env_py()
-        if settings.runner is not None or settings.app is not None:
-            return "what stands around env.py may configure Alembic"
+        if self.surrounded:
+            return SURROUNDED
         if "context.configure(" not in text:
             return "env.py does not configure Alembic itself"
         for word in (
@@ -164,6 +168,7 @@ def locate(settings: AlembicSettings, project: Path) -> ScriptLocation:
         sourceless=options.flag("sourceless"),
         url=options.text("sqlalchemy.url", lenient=True),
         import_path=tuple(directory / each for each in options.import_path()),
+        surrounded=settings.runner is not None or settings.app is not None,
     )
 
 

@@ -36,6 +36,11 @@ def test_describe_is_one_line_without_epilogue_or_secret() -> None:
     wrapped = OperationalError("SELECT 1", {}, DriverError("no\n  good: password=hunter22"))
     assert describe(wrapped) == "DriverError: no good: password=***"
     assert describe(KeyError()) == "KeyError"
+    wanted: dict[str, str] = {}
+    with pytest.raises(AssertionError) as raised:
+        assert wanted.get("gxy_url")
+    raised.value.args = ()  # pytest's rewriting gives it a text; env.py's has none
+    assert describe(raised.value) == 'AssertionError: assert wanted.get("gxy_url")'
 
 
 def test_the_projects_own_line_is_named(tmp_path: Path) -> None:

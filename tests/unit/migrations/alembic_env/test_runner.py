@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def ops(tmp_path: Path) -> Iterator[Path]:
         ("import not_there\n", r"alembic.runner its_ops:run failed: ModuleNotFoundError: .*its_ops.py:1\)"),
         (
             "def run(config, call):\n    raise ValueError('no settings')\n",
-            r"the revisions failed: ValueError: no settings",
+            r"alembic.runner its_ops:run failed: ValueError: no settings \(.*its_ops.py:2\)",
         ),
     ],
 )
@@ -133,3 +134,31 @@ def test_a_runner_that_swallows_a_failing_revision(tmp_path: Path, database: Tar
     with pytest.raises(PgopsError, match=r"revision two failed: .*division by zero"):
         migrate(environment, database)
     assert "t_one" in tables(database)
+
+
+def test_what_a_runner_puts_in_place_of_the_command_line_is_over_with_the_call(
+    tmp_path: Path, database: Target, ops: Path
+) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("one")
+    # As a program that calls Alembic itself: env.py may behave differently then.
+    ops.write_text(
+        "def run(config, call):\n    config.cmd_opts = None\n    return call()\n", encoding="utf-8"
+    )
+    environment = project.environment(database, alembic={"runner": "its_ops:run"})
+    migrate(environment, database)
+    assert "t_one" in tables(database)
+
+
+def test_the_projects_own_logging_ends_with_the_project(tmp_path: Path, database: Target, ops: Path) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.chain("one")
+    ops.write_text(
+        "import logging\nlogging.basicConfig(level='DEBUG', force=True)\n\n"
+        "def run(config, call):\n    logging.getLogger().setLevel('DEBUG')\n    return call()\n",
+        encoding="utf-8",
+    )
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    make_plan(project.environment(database, alembic={"runner": "its_ops:run"}), database)
+    assert (root.level, root.handlers) == before
