@@ -146,6 +146,7 @@ _DEFINITIONS: Mapping[str, Schema] = {
             "outcome": _TEXT,
             "applied": _TEXTS,
             "backup": _or_null(_TEXT),
+            "restore_point?": _or_null(_TEXT),
             "duration?": _SECONDS,
         }
     ),
@@ -469,7 +470,21 @@ _TASKS: Mapping[str, Schema] = {
         }
     ),
     "backup.list": _object(
-        {"backups": _many(_ref("backup")), "damaged?": _many(_ANY), "leftovers?": _many(_ANY)}
+        {
+            "backups": _many(_ref("backup")),
+            "damaged?": _many(_ANY),
+            "leftovers?": _many(_ANY),
+            "archives?": _many(
+                _object(
+                    {
+                        "id": _TEXT,
+                        "repository": {"type": "integer"},
+                        "min": _or_null(_TEXT),
+                        "max": _or_null(_TEXT),
+                    }
+                )
+            ),
+        }
     ),
     "backup.show": _object({"backup": _ref("backup"), "manifest": _or_null(_open({}))}),
     "backup.verify": _object(
@@ -479,6 +494,7 @@ _TASKS: Mapping[str, Schema] = {
             "problems": _TEXTS,
             "seconds?": _SECONDS,
             "tools?": _or_null(_TEXT),
+            "details?": _TEXT,
         }
     ),
     "backup.prune": _open(
@@ -504,6 +520,7 @@ _TASKS: Mapping[str, Schema] = {
                     "previous_database": _or_null(_TEXT),
                     "restored_backup": _or_null(_TEXT),
                     "kept": _many(_open({"database": _TEXT})),
+                    "recoveries": _many(_open({"id": _TEXT, "place": _TEXT})),
                     "sentences": _TEXTS,
                 }
             )

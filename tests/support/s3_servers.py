@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -82,6 +85,54 @@ def signing_server(root: Path) -> contextlib.AbstractContextManager[S3Server]:
         f"--port={port}",
     ]
     return _running(argv, root, port, {"NANIO_ACCESS_KEY": ACCESS_KEY, "NANIO_SECRET_KEY": SECRET_KEY})
+
+
+@contextlib.contextmanager
+def tls_server(root: Path) -> Iterator[S3Server]:
+    """:func:`signing_server` behind TLS with a certificate of its own making."""
+    with signing_server(root) as plain:
+        key, certificate = root.parent / "s3.key", root.parent / "s3.crt"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-subj", "/CN=localhost", "-days", "2", "-keyout", str(key), "-out", str(certificate)],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        loop = asyncio.new_event_loop()
+        port = _free_port()
+        behind = int(plain.endpoint.rpartition(":")[2])
+
+        async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # A client that is killed in the middle is no error of the server.
+            with contextlib.suppress(OSError):
+                while data := await reader.read(1 << 16):
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there, back = await asyncio.open_connection("127.0.0.1", behind)
+            await asyncio.gather(copy(reader, back), copy(there, writer))
+
+        server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", port, ssl=context))
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield S3Server(f"https://127.0.0.1:{port}", plain.objects)
+        finally:
+
+            async def end() -> None:
+                server.close()
+                tasks = [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
+                for each in tasks:
+                    each.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+            asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 def conditional_server(root: Path) -> contextlib.AbstractContextManager[S3Server]:
