@@ -133,6 +133,7 @@ def test_what_leads_nowhere_is_told_before(physical: ProjectDirectory, cluster: 
     assert containers() == before
 
 
+@requested
 def test_a_point_that_is_nowhere_leaves_nothing_behind(physical: ProjectDirectory, cluster: Cluster) -> None:
     before = containers()
     ran = physical.run("restore", "--to-point=never made", "--yes")
