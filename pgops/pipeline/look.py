@@ -94,7 +94,7 @@ def look(kind: str, arguments: Sequence[str], directory: Path, environ: Mapping[
         markdown.write_text(
             f"## migrate.{kind} failed (exit code {code})\n\n```text\n{_fenced(message)}\n```\n"
         )
-    _add_to_summary(markdown.read_text(encoding="utf-8"))
+    _show(markdown.read_text(encoding="utf-8"))
     if os.environ.get("GITHUB_ACTIONS") == "true" and files["annotations"].is_file():
         print(files["annotations"].read_text(encoding="utf-8"), end="", flush=True)
     return code
@@ -138,8 +138,11 @@ def write_outputs(values: Mapping[str, str]) -> None:
             stream.writelines(f"{name}={value}\n" for name, value in values.items())
 
 
-def _add_to_summary(text: str) -> None:
+def _show(text: str) -> None:
+    """In the job's summary, or in its log where there is none."""
     file = os.environ.get("GITHUB_STEP_SUMMARY")
-    if file and len(text.encode()) < _SUMMARY:
-        with Path(file).open("a", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+    if not file or len(text.encode()) > _SUMMARY:
+        log(text)
+        return
+    with Path(file).open("a", encoding="utf-8") as stream:
+        stream.write(text + "\n")

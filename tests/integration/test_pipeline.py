@@ -20,6 +20,7 @@ from tests.support.checkouts import Checkout
 from tests.support.forges import BOT, TOKEN, StandIn, stand_in
 from tests.support.runners import ACTIONS, REPOSITORY, TEMPLATE, Step, run_action, run_job
 from tests.support.sarif import read_sarif
+from tests.support.signing import People
 
 ENV_PY = """\
 from alembic import context
@@ -202,19 +203,40 @@ def test_without_a_reviewed_plan_nothing_is_applied(trial: Trial) -> None:
 
 def current(trial: Trial) -> list[str]:
     """Production's heads."""
-    (status,) = json.loads(trial.project.run("migrate.status", "--json").out)["environments"]
+    ran = trial.project.run("migrate.status", "--env=production", "--json")
+    (status,) = json.loads(ran.out)["environments"]
     return list(status["current"])
+
+
+def test_a_signed_plan_needs_no_comment(trial: Trial) -> None:
+    people = People(trial.home / "keys")
+    trial.checkout.write("allowed_signers", people.line("alice") + "\n")
+    environments = trial.checkout.path / "environments.yaml"
+    approvals = "    approvals: {migrate: {keys: allowed_signers, count: 1}}\n"
+    text = environments.read_text().replace("protected: false", "protected: true") + approvals
+    environments.write_text(text.replace("default: production\n", ""))
+    ran = trial.project.run("migrate.plan", "--env=production", "--out=plan.json")
+    assert ran.code == 0, ran.text
+    document = (trial.checkout.path / "plan.json").read_bytes()
+    trial.checkout.write("plan.json.sig", people.sign(document, "mallory"))
+    refused = trial.deploy(plan="plan.json")
+    assert (refused.code, current(trial)) == (8, ["orders"]), refused.log
+    trial.checkout.write("plan.json.sig", people.sign(document, "alice"))
+    done = trial.deploy(plan="plan.json")
+    assert (done.code, current(trial)) == (0, ["bye"]), done.log
 
 
 def test_a_plan_that_fails_replaces_the_one_that_was_reviewed(trial: Trial) -> None:
     trial.review()
-    trial.checkout.write("migrations/env.py", "raise RuntimeError('::set-output name=hash::1')\n")
+    trial.checkout.write("migrations/env.py", "raise RuntimeError('x ##[set-output name=hash;]1')\n")
     _, plan = trial.review()
     assert plan.code != 0
     assert plan.outputs["hash"] == ""
+    assert "##[set-output" in plan.log, "what went wrong is shown"
     assert plan.commands() == []
     body = trial.forge.comments[1]["body"]
     assert body.startswith("<!-- pgops plan production -->\n## migrate.plan failed")
+    trial.checkout.write("migrations/env.py", ENV_PY)
     assert trial.deploy().code == 7
 
 

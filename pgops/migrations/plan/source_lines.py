@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Sequence
@@ -67,10 +68,15 @@ class RecordingBuffer(io.StringIO):
         )
 
 
+@functools.lru_cache(maxsize=64)
+def _positions(code: CodeType) -> list[tuple[int | None, int | None]]:
+    # An upgrade() of a thousand statements has its thousand calls looked up in one list.
+    return [(first, last) for first, last, _, _ in code.co_positions()]
+
+
 def _lines(code: CodeType, instruction: int, line: int) -> tuple[int, int]:
     """First and last line of the call that an instruction is of."""
-    positions = list(code.co_positions())
-    first, last = positions[instruction // 2][:2] if instruction >= 0 else (None, None)
+    first, last = _positions(code)[instruction // 2] if instruction >= 0 else (None, None)
     return (first or line, max(last or line, first or line))
 
 
