@@ -396,6 +396,12 @@ _TASKS: Mapping[str, Schema] = {
             "promotion": _or_null(
                 _open({"before": _TEXT, "granted": _FLAG, "missing": _TEXTS, "different": _TEXTS})
             ),
+            "out": {**_TEXT, "description": "with --out: the file that was written"},
+            "expires_at": {
+                **_WHEN,
+                "description": "with --out: until when the plan in it may be carried out",
+            },
+            "approvals": _many(_open({"count": _COUNT, "signers": _TEXTS, "signers_hash": _TEXT})),
             "rehearsal_required": _FLAG,
             "rehearsal": _or_null(_open({"granted": _FLAG, "problems": _TEXTS})),
         },
