@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +72,20 @@ def find_alembic_config(root: Path, named: Path | None) -> AlembicConfig:
         raise ConfigurationError(
             f"there are several Alembic configurations: {', '.join(shown)}",
             untouched="nothing was written",
-            hint=f"say which: pgops init --alembic={shown[0]}",
+            hint=_several(shown),
         )
     return _read(near[0], root)
+
+
+def _several(shown: Sequence[str]) -> str:
+    """What to write for several configurations; which database each is for stands nowhere."""
+    names = [Path(each).parent.name or "main" for each in shown]
+    histories = ", ".join(f"{name}: {{config: {file}}}" for name, file in zip(names, shown, strict=True))
+    return (
+        f"say which: pgops init --alembic={shown[0]}; then, with all in one database, put in the place of config: "
+        f"alembic: {{histories: {{{histories}}}}}; with a database each, an environment for each with "
+        f"alembic: {{config: {shown[1]}}}"
+    )
 
 
 def _nearest(root: Path) -> list[Path]:

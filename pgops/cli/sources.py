@@ -17,7 +17,7 @@ _FILES = 300
 _BYTES = 1_000_000
 
 _DATABASE = r"(?:DB|DATABASE|POSTGRES|POSTGRESQL|PG|SQL|SQLALCHEMY|ALEMBIC|MIGRATIONS?)"
-_URL = re.compile(rf"(?:^|_){_DATABASE}(?:_[A-Z0-9]+)*?_?(?:URL|URI|DSN|CONNECTION_STRING)$|(?:^|_)DSN$")
+_URL = re.compile(rf"(?:^|_){_DATABASE}(?:_[A-Z0-9]+)*?_?(?:URL|URI|DSN|CONNECTION_STRING)$|^DSN$")
 _PART = re.compile(
     r"(?P<prefix>[A-Z0-9_]*?)_?(?:(?P<host>HOST|HOSTNAME|SERVER)|(?P<port>PORT)|(?P<user>USER|USERNAME)"
     r"|(?P<password>PASSWORD|PASSWD|PASS)|(?P<dbname>DB|DATABASE|DBNAME|NAME))"

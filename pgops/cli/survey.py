@@ -24,7 +24,7 @@ def look(root: Path, config: Path | None, environ: Mapping[str, str]) -> tuple[S
     """
     alembic = find_alembic_config(root, config)
     env_files = [each.location.script_directory / "env.py" for each in alembic.sections]
-    app = suggested_app(root) if alembic.flask else None
+    app = suggested_app(root, alembic.file) if alembic.flask else None
     path = [
         root,
         root / "src",

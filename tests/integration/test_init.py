@@ -13,6 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from pgops.environments import load
 from pgops.postgres import Target
 from tests.integration.test_program import run
 from tests.integration.test_projects import PROJECTS, url_of
@@ -256,5 +257,14 @@ def test_several_configurations(tmp_path: Path) -> None:
     ran = run(tmp_path, "init", "--yes")
     assert ran.returncode == 2
     assert "next: say which: pgops init --alembic=billing/alembic.ini" in ran.stderr
+    histories = "{histories: {billing: {config: billing/alembic.ini}, shop: {config: shop/alembic.ini}}}"
+    assert f"alembic: {histories}" in ran.stderr
     written(tmp_path, "--alembic=shop/alembic.ini")
     assert "  config: shop/alembic.ini\n" in environments(tmp_path)
+    # What the message says is what environments.yaml takes.
+    file = tmp_path / "environments.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace("alembic:\n  config: shop/alembic.ini", f"alembic: {histories}"), encoding="utf-8"
+    )
+    assert load(root=tmp_path, file=file).environment("dev").alembic.histories.keys() == {"billing", "shop"}

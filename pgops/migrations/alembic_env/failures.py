@@ -19,6 +19,7 @@ from pgops.units import one_line
 
 QUERY_CANCELED = "57014"
 READ_ONLY = "25006"
+_DRIVERS = {"psycopg", "psycopg2", "asyncpg", "pg8000"}
 _NEEDED = ("revision", "down_revision", "upgrade", "downgrade")
 
 
@@ -81,7 +82,7 @@ def explain(error: BaseException, directories: Iterable[Path], *, what: str) -> 
     if sqlstate(error) is None and (mistake := _in_the_files(error, where)) is not None:
         return mistake
     told = f"{what} failed: {describe(error)}" + (f" ({where})" if where else "")
-    return MigrationError(redact(told), where=where, sqlstate=sqlstate(error))
+    return MigrationError(redact(told), where=where, sqlstate=sqlstate(error), hint=_driver_hint(error))
 
 
 def describe(error: BaseException) -> str:
@@ -95,6 +96,16 @@ def describe(error: BaseException) -> str:
     line = (connection_lost(error) and watchdog.lost()) or one_line(text) or _statement(error)
     kind = type(shown).__name__
     return redact(f"{kind}: {line}" if line else kind)
+
+
+def _driver_hint(error: BaseException) -> str:
+    """What to write where the driver that a URL asks for is not installed; SQLAlchemy 2.1 asks for another one."""
+    if not isinstance(error, ModuleNotFoundError) or error.name not in _DRIVERS:
+        return ""
+    return (
+        f"install {error.name}, or name the driver that is there: {{url:psycopg2}} in the place of {{url}} "
+        "(without a name SQLAlchemy takes psycopg2, from 2.1 on psycopg)"
+    )
 
 
 def _statement(error: BaseException) -> str:

@@ -70,7 +70,7 @@ class FlaskApplication:
             raise ConfigurationError(
                 f"{what}: {' '.join(str(error.message).split())}",
                 untouched="no database was touched",
-                hint=_write(suggested_app(self._environment.project)),
+                hint=_write(suggested_app(self._environment.project, self._location.config)),
             ) from error
         except (Exception, SystemExit) as error:
             raise explained(error, self._environment, what) from error
@@ -143,7 +143,7 @@ def without_an_application(error: BaseException, environment: Environment) -> Pg
     return ConfigurationError(
         "env.py works inside a Flask application's context only (current_app), and no application is named",
         untouched="no database was touched",
-        hint=_write(suggested_app(environment.project)),
+        hint=_write(suggested_app(environment.project, settings.config)),
     )
 
 
@@ -151,8 +151,11 @@ def _write(app: str) -> str:
     return f'in environments.yaml: alembic: {{app: "{app}"}}'
 
 
-def suggested_app(project: Path) -> str:
-    """What to write for ``app:`` as FLASK_APP, ``.flaskenv``, ``wsgi.py``, ``app.py`` or a package suggest it."""
+def suggested_app(project: Path, config: Path) -> str:
+    """What to write for ``app:`` as FLASK_APP, ``.flaskenv``, ``wsgi.py``, ``app.py`` or a package suggest it.
+
+    :param config: alembic.ini; the package that it lies in is the likeliest.
+    """
     if named := os.environ.get("FLASK_APP"):
         return named
     for file in (project / ".flaskenv", project / ".env"):
@@ -161,8 +164,9 @@ def suggested_app(project: Path) -> str:
     packages = sorted(
         each.parent for each in (*project.glob("*/__init__.py"), *project.glob("src/*/__init__.py"))
     )
+    named_packages = [*_packages_around(config), *((each, each.name) for each in packages)]
     candidates = [(project / "wsgi.py", "wsgi"), (project / "app.py", "app")]
-    candidates += [(each / name, each.name + end) for each in packages for name, end in _IN_A_PACKAGE]
+    candidates += [(each / file, name + end) for each, name in named_packages for file, end in _IN_A_PACKAGE]
     candidates += [(each, each.stem) for each in sorted(project.glob("*.py"))]
     for pattern in (_FACTORY, _APPLICATION):
         for file, module in candidates:
@@ -170,6 +174,17 @@ def suggested_app(project: Path) -> str:
             if "flask" in text.lower() and (named_in := pattern.search(text)):
                 return f"{module}:{named_in[1]}"
     return "package:create_app"
+
+
+def _packages_around(config: Path) -> list[tuple[Path, str]]:
+    """The packages that a file lies in with their dotted names, outermost first; its own directory need not be one."""
+    found: list[Path] = []
+    for directory in config.absolute().parents:
+        if (directory / "__init__.py").is_file():
+            found.insert(0, directory)
+        elif found or directory != config.absolute().parent:
+            break
+    return [(each, ".".join(above.name for above in found[: at + 1])) for at, each in enumerate(found)]
 
 
 _IN_A_PACKAGE = (("__init__.py", ""), ("app.py", ".app"), ("wsgi.py", ".wsgi"), ("factory.py", ".factory"))

@@ -52,6 +52,9 @@ def write(root: Path, **files: str) -> None:
         ('os.environ["SMTP_HOST"], os.environ["SMTP_USER"], os.environ["SMTP_PASSWORD"]', {}),
         ('os.environ["APP_HOST"], os.environ["APP_NAME"], os.environ["APP_USER"]', {}),
         ('os.environ["TEST_DATABASE_URL"]', {}),
+        # Where errors are reported to: the database's password has no business there.
+        ('os.environ["SHOP_SENTRY_DSN"], os.environ.get("SENTRY_DSN")', {}),
+        ('os.environ["DSN"]', {"DSN": "url"}),
         ('os.environ["DATABASE_URL"] = "set here"', {}),
     ],
 )

@@ -43,6 +43,15 @@ def test_describe_is_one_line_without_epilogue_or_secret() -> None:
     assert describe(raised.value) == 'AssertionError: assert wanted.get("gxy_url")'
 
 
+def test_a_driver_that_is_not_there_is_told_with_what_to_write(tmp_path: Path) -> None:
+    found = explain(
+        ModuleNotFoundError("No module named 'psycopg'", name="psycopg"), [tmp_path], what="env.py"
+    )
+    assert found.hint.startswith("install psycopg, or name the driver that is there: {url:psycopg2}")
+    other = explain(ModuleNotFoundError("No module named 'shop'", name="shop"), [tmp_path], what="env.py")
+    assert other.hint == ""
+
+
 def test_the_projects_own_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "revision.py"
     file.write_text("def upgrade():\n    raise ValueError('bad')\n")

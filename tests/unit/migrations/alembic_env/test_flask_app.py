@@ -161,6 +161,21 @@ def test_the_application_to_name(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert suggested_app(tmp_path) == suggested
+    config = tmp_path / "migrations" / "alembic.ini"
+    assert suggested_app(tmp_path, config) == suggested
     monkeypatch.setenv("FLASK_APP", "said:so")
-    assert suggested_app(tmp_path) == "said:so"
+    assert suggested_app(tmp_path, config) == "said:so"
+
+
+def test_the_application_is_looked_for_where_its_revisions_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLASK_APP", raising=False)
+    inner = tmp_path / "services" / "shop" / "web"
+    (inner / "migrations").mkdir(parents=True)
+    (tmp_path / "admin").mkdir()
+    for file in (inner / "__init__.py", inner.parent / "__init__.py", tmp_path / "admin" / "__init__.py"):
+        file.touch()
+    for file in (inner / "app.py", tmp_path / "admin" / "__init__.py"):
+        file.write_text("import flask\ndef create_app(): ...\n", encoding="utf-8")
+    assert suggested_app(tmp_path, inner / "migrations" / "alembic.ini") == "shop.web.app:create_app"
