@@ -79,6 +79,7 @@ def _in_container(settings: PgBackRest, name: str, port: int, recovery: str) -> 
         listen="*",
         from_="all",
         port=port,
+        container=name,
     )
 
 

@@ -214,3 +214,25 @@ def test_a_run_that_failed_says_the_command_back_and_it_leads_there(
     ran = physical.run("restore.discard", f"--recovery={recovery['id']}", "--yes", environ=environ)
     assert ran.code == 0, ran.text
     cluster.execute("DROP DATABASE shop")
+
+
+@requested
+def test_a_table_of_yesterday_comes_back_by_a_dump_out_of_a_recovery(
+    physical: ProjectDirectory, cluster: Cluster
+) -> None:
+    before = containers()
+    cluster.execute("CREATE TABLE precious AS SELECT generate_series(1, 100) AS g")
+    cluster.execute("SELECT pg_create_restore_point('all there')", "DELETE FROM precious WHERE g > 3")
+    cluster.archived()
+    done = answer(physical.run("restore", "--to-point=all there", "--dump", "--yes", "--json"))["restore"]
+    assert containers() == before
+    identifier = done["dump"]["id"]
+    ran = physical.run("restore", f"--backup={identifier}", "--table=precious", "--yes", "--json")
+    assert answer(ran)["ok"]
+    schemas = cluster.sql(
+        "SELECT array_agg(relnamespace::regnamespace::text) FROM pg_class WHERE relname = 'precious' "
+        "AND relnamespace <> 'public'::regnamespace"
+    )
+    assert cluster.sql(f"SELECT count(*) FROM {schemas[0]}.precious") == 100
+    assert cluster.sql("SELECT count(*) FROM precious") == 3
+    cluster.execute(f"DROP SCHEMA {schemas[0]} CASCADE", "DROP TABLE precious")

@@ -202,7 +202,8 @@ def read_info(text: str, *, stanza: str, place: str) -> StanzaInfo:
     :raises VerificationError: it is not what pgBackRest writes.
     """
     try:
-        found = [each for each in json.loads(text) if each["name"] == stanza]
+        # It writes line breaks into strings as they are: several lines of a message, when a passphrase is wrong.
+        found = [each for each in json.loads(text, strict=False) if each["name"] == stanza]
         if not found:
             return StanzaInfo(
                 stanza, (), (), None, (), "it is not there", encrypted=False, backup_running=False

@@ -67,7 +67,7 @@ class RecoveryPlace:
     """Where a cluster is recovered to.
 
     ``runner`` starts programs there, ``directory`` is what is made for it, ``name`` is for people. ``typed`` stands
-    before a command that a person types to run it there. ``listen`` is an address the server listens on besides its
+    before a command that a person types to run it there. ``container`` is the one that it is, if any. ``listen`` is an address the server listens on besides its
     socket, or empty; ``from_`` whom it lets in there, with a password.
     """
 
@@ -78,6 +78,7 @@ class RecoveryPlace:
     listen: str = ""
     from_: str = "127.0.0.1/32"
     port: int = 5432
+    container: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,13 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def published_port(name: str, port: int) -> int:
+    """Where on this machine's loopback address a recovered server's port is; the same on the host's own network."""
+    with connect(os.environ) as engine, speaking("tell a port"):
+        bound = engine.untyped.port(name, port)
+    return int(bound[0]["HostPort"]) if bound else port
+
+
 def recovery_containers(environment: str, beside: str) -> list[str]:
     """Names of the containers with clusters of an environment that were recovered beside a container's."""
     with connect(os.environ) as engine, speaking("list containers"):

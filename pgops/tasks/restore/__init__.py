@@ -32,6 +32,7 @@ _HELP = {
     "timeline": "of a recovery: the timeline to follow; 0: the newest in the archive",
     "pause": "of a recovery: stop at the target, read-only, to look (so it does without --promote)",
     "promote": "of a recovery: let what was recovered be written to",
+    "dump": "of a recovery: dump the environment's database out of it, for restore --backup=<id> [--table=…], and let it go",
 }
 
 
@@ -56,6 +57,7 @@ def run(
     timeline: int = 0,
     pause: bool = False,
     promote: bool = False,
+    dump: bool = False,
     yes: bool = False,
     confirm: str | None = None,
     dry_run: bool = False,
@@ -84,7 +86,7 @@ def run(
     from pgops.terminal.progress import StepProgress
 
     environment = load_environment(context, env)
-    asked = Asked(backup, at, to_point, to_lsn, timeline or None, pause, promote)
+    asked = Asked(backup, at, to_point, to_lsn, timeline or None, pause, promote, dump)
     if is_recovery(environment, asked):
         refuse_flags(
             {

@@ -26,6 +26,7 @@ class Asked:
     timeline: int | None
     pause: bool
     promote: bool
+    dump: bool
 
     @property
     def given(self) -> list[str]:
@@ -37,6 +38,7 @@ class Asked:
             "--timeline": self.timeline,
             "--pause": self.pause or None,
             "--promote": self.promote or None,
+            "--dump": self.dump or None,
         }
         return [flag for flag, value in flags.items() if value is not None]
 
@@ -97,6 +99,10 @@ def recover(
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
 
+    if asked.dump:
+        from pgops.recoveries.dump import refuse_ssh
+
+        refuse_ssh(environment)
     route = _route(environment, asked)
     words.show_route(console, environment, route)
     if dry_run:
@@ -110,6 +116,9 @@ def recover(
         yes=yes,
         confirm=confirm,
     )
+    if asked.dump:
+        _dump(console, environment, route)
+        return
     recovery_id = new_recovery_id(dt.datetime.now(dt.UTC))
     with (
         StepProgress(console) as shown,
@@ -132,6 +141,44 @@ def recover(
     console.result({"restore": words.recovered_json(environment, route, done, replay, recovery_id)})
 
 
+def _dump(console: Console, environment: Environment, route: Route) -> None:
+    """Recover into a scratch place, dump the environment's database out of it, let the place go."""
+    from pgops.backups.pgbackrest.recovery import new_recovery_id, recovery
+    from pgops.recoveries.dump import dump_out_of
+    from pgops.recoveries.place import scratch_place, superusers
+    from pgops.targets import stanza_for
+    from pgops.terminal.progress import StepProgress
+
+    recovery_id = new_recovery_id(dt.datetime.now(dt.UTC))
+    with (
+        StepProgress(console) as shown,
+        scratch_place(environment, recovery_id) as place,
+        recovery(
+            stanza_for(environment),
+            route,
+            place,
+            recovery_id=recovery_id,
+            environment=environment.name,
+            superusers=superusers(environment),
+            observer=shown,
+        ) as done,
+    ):
+        if done.replay.in_recovery:
+            done.cluster.promote()
+        backup = dump_out_of(environment, done.cluster, shown)
+        done.cluster.remove()
+    words.dumped(console, environment, route, backup)
+    console.result(
+        {
+            "restore": {
+                **words.route_json(environment, route),
+                "seconds": round(done.seconds, 3),
+                "dump": backup.as_json(),
+            }
+        }
+    )
+
+
 def _route(environment: Environment, asked: Asked) -> Route:
     from pgops.backups.pgbackrest.goal import find_route
     from pgops.targets import stanza_for
@@ -146,14 +193,14 @@ def _goal(asked: Asked, named: str | None) -> Goal:
     from pgops.backups.pgbackrest.goal import goal_of
     from pgops.errors import UsageError
 
-    if asked.pause and asked.promote:
+    if asked.pause and (asked.promote or asked.dump):
         raise UsageError(
-            "--pause and --promote are given: a cluster stands still, or is written to",
+            "--pause is given with --promote or --dump: a cluster stands still, or is written to",
             untouched="nothing was touched",
             hint="leave one out",
         )
     goal = goal_of(asked.at, asked.point, asked.lsn, backup=named)
-    if goal.kind == "end" and not asked.promote:
+    if goal.kind == "end" and not (asked.promote or asked.dump):
         raise UsageError(
             "to which moment?",
             untouched="nothing was touched",

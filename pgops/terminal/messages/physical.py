@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pgops.backups.pgbackrest.cluster import Replay
     from pgops.backups.pgbackrest.goal import Route
     from pgops.backups.pgbackrest.recovery import Recovered
+    from pgops.backups.repository import Backup
     from pgops.environments import Environment
     from pgops.terminal.console import Console
 
@@ -175,6 +176,15 @@ def recovered(
     if replay.in_recovery:
         console.say(f"promote it:  {done.cluster.promote_typed}")
     console.say(f"remove it:   invoke restore.discard --env={environment.name} --recovery={recovery_id}")
+
+
+def dumped(console: Console, environment: Environment, route: Route, backup: Backup) -> None:
+    """The dump that came out of a recovery, and what it is for."""
+    console.say(
+        f"backup {backup.id}: {backup.manifest.database} as it was at {route.goal.words}, {backup.standing}; the recovered "
+        "cluster is gone again"
+    )
+    console.say(f"bring it back:  invoke restore --env={environment.name} --backup={backup.id} [--table=…]")
 
 
 def recovered_json(

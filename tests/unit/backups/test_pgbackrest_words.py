@@ -135,3 +135,11 @@ def test_errors_by_their_exit_code() -> None:
 def test_warnings_are_one_line_each() -> None:
     said = "P00   WARN: invalid checksum found in file\n            base/1/2 at page 3\nP00   WARN: two\n"
     assert warnings_of(ended(0, said)) == ("invalid checksum found in file base/1/2 at page 3", "two")
+
+
+def test_a_message_with_line_breaks_in_it_is_read() -> None:
+    state = {"code": 99, "message": "[CryptoError] unable to\nload"}
+    said = json.loads(info())
+    said[0]["repo"][0]["status"] = state
+    text = json.dumps(said).replace("\\n", "\n")
+    assert read_info(text, stanza="app", place="here").problems == ("repo1: [CryptoError] unable to load",)
