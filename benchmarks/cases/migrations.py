@@ -18,6 +18,8 @@ from pgops.postgres import Target
 
 _ALEMBIC = "alembic upgrade head"
 _PGOPS = "invoke migrate"
+_TRACED = "migrate.plan, traced"
+_PREDICTED = "migrate.plan, predicted"
 
 
 def _run(project: Project, *argv: str) -> Finished:
@@ -157,3 +159,49 @@ def _upgrading(server: Server, project: Project, target: Target, head: str, name
         return _sample(done)
 
     return Side(name, shown([str(Path(argv[0])), *argv[1:]]), run, prepare)
+
+
+def _traced(bench: Workbench, key: str, tables: int, ceiling: float) -> Measure:
+    """A plan of one revision, traced, beside the same plan with its hazards predicted."""
+    sides = []
+    target = bench.scratch.create(key)
+    with postgres.connected(target) as connection:
+        for number in range(tables):
+            refers = f", before integer REFERENCES public.t{number - 1} (id)" if number else ""
+            postgres.execute(
+                connection,
+                f"CREATE TABLE public.t{number} (id serial PRIMARY KEY, n integer, note text{refers});"
+                f"CREATE INDEX ON public.t{number} (n); INSERT INTO public.t{number} (n) VALUES (1)",
+            )
+    for name, setting in ((_TRACED, "auto"), (_PREDICTED, "never")):
+        project = stock_alembic(bench.place(f"{key}-{setting}"), target)
+        revisions.write(project.path / "migrations" / "versions", 1)
+        file = project.path / "environments.yaml"
+        project.write(file.name, file.read_text(encoding="utf-8") + f"    hazards: {{trace: {setting}}}\n")
+
+        def plan(project: Project = project, traced: bool = setting == "auto") -> Sample:
+            done = _run(project, "invoke", "migrate.plan", "--json")
+            require(lambda: (answer(done)["trace"] is not None) == traced, "the plan is not what it says")
+            return _sample(done)
+
+        sides.append(Side(name, "invoke migrate.plan --json", plan))
+    title = f"a plan traced on {tables} tables"
+    return Measure(
+        key,
+        title,
+        sides,
+        [Comparison(title, _TRACED, _PREDICTED, ceiling=ceiling)],
+        {"tables": tables, "server": bench.scratch.kind},
+    )
+
+
+@contextlib.contextmanager
+def traced_plan(bench: Workbench) -> Iterator[Measure]:
+    """What a trace adds to a plan, a hundred tables."""
+    yield _traced(bench, "trace", 20 if bench.quick else 100, 3.0)
+
+
+@contextlib.contextmanager
+def traced_plan_of_many(bench: Workbench) -> Iterator[Measure]:
+    """What a trace adds to a plan, a thousand tables."""
+    yield _traced(bench, "trace-1000", 50 if bench.quick else 1000, 6.0)

@@ -75,14 +75,14 @@ class Write:
 
     ``bounded`` says that PostgreSQL's plan finds them by a unique key, or that the statement names them;
     ``rows`` is how many it changed in the copy, which holds none of the target's. ``equal`` are columns that have a value
-    in each row that it changes (column, value).
+    in each row that it changes (column, value; ``None`` is NULL).
     """
 
     table: str
     verb: str
     bounded: bool
     rows: int
-    equal: tuple[tuple[str, str], ...] = ()
+    equal: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

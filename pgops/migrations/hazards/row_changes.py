@@ -79,11 +79,12 @@ def _of_write(
     everything = (statement.starts("update") or statement.starts("delete")) and not statement.has("where")
     if large and not everything:
         level = "warning"
-    text = (
-        f"one statement {verb} {table} that nothing bounds: as many as {sized.name} gives"
-        f" (about {max(sized.rows, write.rows):,} rows, {human_bytes(sized.bytes)}),"
-        " and keeps them locked until the revision ends"
-    )
+    size = f"(about {max(sized.rows, write.rows):,} rows, {human_bytes(sized.bytes)})"
+    if everything:
+        what = f"{verb.replace('rows', 'every row')} {table} {size}"
+    else:
+        what = f"{verb} {table} and nothing bounds how many: up to as many as {sized.name} has {size}"
+    text = f"one statement {what}, and keeps them locked until the revision ends"
     return _hazard(seen, statement, name, level, text, sized)
 
 

@@ -51,6 +51,7 @@ def render(
     :param arguments: what env.py gave to ``run_migrations()``.
     """
     offline = _offline(context, environment_context)
+    _indexes_in_one_order(offline.impl)
     maintainer = HeadMaintainer(offline, tuple(heads))
     found = []
     with _as_if_offline(context, offline, environment_context):
@@ -82,6 +83,19 @@ def render(
                 )
             )
     return found
+
+
+def _indexes_in_one_order(impl: Any) -> None:
+    """A table's indexes are a set, and come in another order each time: the same SQL has to be the same text."""
+    create = impl.create_table
+
+    def create_table(table: Any, **options: Any) -> Any:
+        table.indexes = sorted(
+            table.indexes, key=lambda index: (str(index.name), [str(each) for each in index.expressions])
+        )
+        return create(table, **options)
+
+    impl.create_table = create_table
 
 
 def outline(context: MigrationContext, steps: Sequence[RevisionStep], heads: Sequence[str]) -> list[Rendered]:

@@ -86,6 +86,8 @@ def _judged(hazard: Hazard, revision: Revision | None, before: Collection[str]) 
             "the plan itself makes it, so nobody waits for it",
         )
     verdict, evidence = _verdict(hazard, revision)
+    if verdict == "refuted" and revision is not None and any(each.failed for each in revision.statements):
+        verdict, evidence = "not exercised", "its revision failed before it came to its end"
     return Prediction(hazard.rule, hazard.revision, hazard.table, verdict, evidence)
 
 

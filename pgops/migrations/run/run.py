@@ -193,7 +193,8 @@ class Run:
             )
         if not plan.hash and plan.own_version_table is None:
             self._refuse_what_is_filled(connection)
-        now = sql_hashes_now(plan) if plan.hash else {}
+        known = plan.hash and any(each.sql_hash for each in plan.pending)
+        now = sql_hashes_now(plan) if known else {}
         if other := [
             each.revision for each in plan.pending if each.sql_hash not in (None, now.get(each.revision))
         ]:

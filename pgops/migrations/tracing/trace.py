@@ -230,7 +230,9 @@ def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen
             plan.environment.timeouts, statement=min(_STATEMENT, plan.environment.timeouts.statement)
         ),
     )
-    copy = dataclasses.replace(plan, target=target, identity=found, environment=environment)
+    # What a revision emits may depend on rows, of which there are none.
+    pending = tuple(dataclasses.replace(each, sql_hash=None) for each in plan.pending)
+    copy = dataclasses.replace(plan, target=target, identity=found, environment=environment, pending=pending)
     with connected(superuser, application_name="pgops trace") as connection:
         observer = BareSchemaObserver(superuser, connection, on_seen=statements.append)
         follower = _Follower(observer)

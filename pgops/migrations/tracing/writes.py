@@ -30,6 +30,7 @@ _EQUALITY = re.compile(
 )
 
 
+_NULL = re.compile(r"^\(?(?:\w+\.)?(\w+|\"[^\"]+\") IS NULL\)?$")
 _LIMIT = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\s+(\d+)\b", re.IGNORECASE)
 
 
@@ -115,7 +116,7 @@ def _shared(root: Node) -> dict[str, Node]:
     }
 
 
-def _equalities(node: Node) -> Iterator[tuple[str, str]]:
+def _equalities(node: Node) -> Iterator[tuple[str, str | None]]:
     """(Column, value) that every changed row has by its conditions, of a table that is read on its own."""
     below = list(_rows_of(node))
     if len(below) != 1 or below[0].get("Relation Name") != node.get("Relation Name"):
@@ -125,6 +126,8 @@ def _equalities(node: Node) -> Iterator[tuple[str, str]]:
             if match := _EQUALITY.match(part):
                 value = match[3] if match[2] is None else match[2].replace("''", "'")
                 yield match[1].strip('"'), value
+            elif match := _NULL.match(part):
+                yield match[1].strip('"'), None
 
 
 def _by_key(node: Node, unique: Unique) -> bool:

@@ -62,6 +62,8 @@ def told(path: Path, target: Target, *statements: str) -> list[tuple[str, str | 
         ("UPDATE doors SET open = true", ["doors", "people"]),
         ("UPDATE people SET name = 'x' WHERE kind = 'few'", []),
         ("UPDATE people SET name = 'x' WHERE kind = 'many'", ["people"]),
+        ("UPDATE people SET name = 'x' WHERE name IS NULL", []),
+        ("UPDATE doors SET open = true WHERE at IS NULL", ["doors", "people"]),
         ("DO $$ DECLARE r record; BEGIN FOR r IN SELECT id FROM people LOOP"
          " UPDATE orders SET total = 1 WHERE id = r.id; END LOOP; END $$", ["orders"]),
         ("DO $$ BEGIN IF EXISTS (SELECT FROM people) THEN DELETE FROM log; END IF; END $$", ["log"]),
@@ -100,7 +102,7 @@ def test_the_finding_says_what_decides(tmp_path: Path, filled: Target) -> None:
     assert further.message.endswith("no index finds them, so each row of people reads all of lines")
     (trigger,) = plan.pending[1].hazards
     assert trigger.message.startswith(
-        "trigger spread, for each row of switches: one statement changes rows of log"
+        "trigger spread, for each row of switches: one statement changes every row of log"
     )
     assert plan.trace is not None
     (given,) = [each.as_dict() for each in plan.trace.statements if each.given]

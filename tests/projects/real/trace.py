@@ -41,7 +41,7 @@ SELECT c.oid::int8, c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace A
 """
 _COLUMNS = """
 SELECT quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), t.typtype::text, t.typcategory::text,
-       a.attnotnull, (SELECT e.enumlabel FROM pg_enum AS e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder LIMIT 1)
+       a.attnotnull, a.atthasdef, (SELECT e.enumlabel FROM pg_enum AS e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder LIMIT 1)
   FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
  WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 """
@@ -56,7 +56,8 @@ _SAYS = {
     "built": "read",
     "dropped": "lost",
     "emptied": "rewritten",
-    "one statement": "changed",
+    "one statement changes every": "changed",
+    "one statement deletes every": "changed",
 }
 """How a finding begins -> what the server has to show for it."""
 
@@ -208,7 +209,7 @@ def fill(connection: Any) -> None:
     for oid, table in fetch_all(connection, _NULLS):
         for name, *rest in fetch_all(connection, _COLUMNS, (oid,)):
             with contextlib.suppress(DatabaseError):  # a value that another row has, or that a CHECK forbids
-                value = made_up(*rest)
+                value = made_up(*rest) if not rest[4] else "DEFAULT"
                 if value not in {"", "NULL"}:
                     execute(
                         connection,
@@ -217,7 +218,8 @@ def fill(connection: Any) -> None:
                     )
     for oid, table in fetch_all(connection, _EMPTY):
         columns = fetch_all(connection, _COLUMNS, (oid,))
-        values = {name: made_up(*rest) for name, *rest in columns}
+        # A default is a value that the application knows.
+        values = {name: made_up(*rest) for name, *rest in columns if not rest[4]}
         names = [name for name, value in values.items() if value]
         if not names:
             continue
@@ -233,7 +235,9 @@ def fill(connection: Any) -> None:
     execute(connection, "ANALYZE")
 
 
-def made_up(kind: str, typtype: str, category: str, not_null: bool, label: str | None) -> str:
+def made_up(
+    kind: str, typtype: str, category: str, not_null: bool, _has_default: bool, label: str | None
+) -> str:
     """A value of a type for row ``i``, as SQL; ``""`` for none."""
     if typtype == "e":
         return f"'{label}'::{kind}"

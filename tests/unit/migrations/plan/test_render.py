@@ -45,6 +45,15 @@ def test_an_autocommit_block_is_outside(tmp_path: Path, database: Target) -> Non
     assert after.count("BEGIN;") == after.count("COMMIT;") == 1
 
 
+def test_a_tables_indexes_come_in_one_order(tmp_path: Path, database: Target) -> None:
+    columns = ", ".join(f"sa.Column('{name}', sa.Integer, index=True)" for name in "gcafbed")
+
+    (only,) = plan_of(tmp_path, database, f"op.create_table('one', {columns})").pending
+
+    made = [line.split()[2] for line in only.sql.splitlines() if line.startswith("CREATE INDEX")]
+    assert made == [f"ix_one_{name}" for name in "abcdefg"]
+
+
 def test_one_that_reads_data_does_not_spoil_the_others(tmp_path: Path, database: Target) -> None:
     reads = "op.execute('CREATE TABLE t (x int)')\nfor row in op.get_bind().execute(sa.text('SELECT 1')):\n    op.execute('never')"
     first, second = plan_of(tmp_path, database, reads, "op.execute('CREATE TABLE two (x int)')").pending

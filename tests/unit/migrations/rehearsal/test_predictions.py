@@ -63,6 +63,14 @@ def test_a_revision_that_did_not_run_confirms_nothing() -> None:
     assert found.verdict == "not exercised"
 
 
+def test_a_revision_that_failed_refutes_nothing() -> None:
+    (found,) = compare([hazard("changing-column-type")], [ran("aa02", NOTHING, FAILED)], BEFORE)
+    assert (found.verdict, found.evidence) == (
+        "not exercised",
+        "its revision failed before it came to its end",
+    )
+
+
 def test_a_table_that_the_plan_makes_keeps_nobody_waiting() -> None:
     (found,) = compare([hazard("changing-column-type", table="fresh")], [ran("aa02", NOTHING)], BEFORE)
     assert found.verdict == "not exercised"

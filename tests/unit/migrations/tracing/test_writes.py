@@ -126,10 +126,18 @@ def test_each_write_of_a_statement_is_told() -> None:
         ("((orders.total = 5) AND (orders.status <> 'sent'::text))", (("total", "5"),)),
         ("((orders.total = 5) OR (orders.status = 'sent'::text))", ()),
         ("(orders.total > 5)", ()),
+        ("(orders.total IS NULL)", (("total", None),)),
+        (
+            "((orders.total IS NULL) AND (orders.status = 'sent'::text))",
+            (("total", None), ("status", "sent")),
+        ),
+        ("(orders.total IS NOT NULL)", ()),
         ("(orders.total = orders.paid)", ()),
     ],
 )
-def test_columns_that_have_a_value_in_each_row(condition: str, equal: tuple[tuple[str, str], ...]) -> None:
+def test_columns_that_have_a_value_in_each_row(
+    condition: str, equal: tuple[tuple[str, str | None], ...]
+) -> None:
     (write,) = explained(modify("Update", scan("Seq Scan", Filter=condition)), UNIQUE)
 
     assert write.equal == equal
