@@ -158,6 +158,8 @@ def _hazard(statement: Statement, demand: Demand, mends: str, answer: Answer) ->
             fix,
         )
 
+    if answer.made_here:
+        return None  # what fills it is the plan's own
     if answer.unknown:
         return made(
             "note", f"{demand.table}: whether all rows fit {demand.says} is not known: {answer.unknown}"
@@ -181,5 +183,5 @@ def _hazard(statement: Statement, demand: Demand, mends: str, answer: Answer) ->
         return made("warning", f"{message}: what is too long is cut off", fix)
     if mends:
         text = mends if len(mends) <= _SHOWN else f"{mends[:_SHOWN]}…"
-        return made("warning", f"{message}, unless this mends them: {text}", fix)
+        return made("note", f"{message}, unless this mends them: {text}")
     return made("block", f"{message}: the statement will fail", fix)

@@ -11,6 +11,7 @@ from pgops.migrations.hazards.fit.question import (
     MOST,
     Column,
     FitsAnywayError,
+    MadeHereError,
     NotAskedError,
     Question,
     bare,
@@ -27,7 +28,7 @@ ALL = 10.0
 
 _LOCK_WAIT = "500ms"
 _PAGES = 8192
-_TIMEOUT, _LOCKED, _DENIED = "57014", "55P03", "42501"
+_TIMEOUT, _LOCKED, _DENIED, _NO_COLUMN = "57014", "55P03", "42501", "42703"
 _TABLE = """
 WITH RECURSIVE tree AS (
     SELECT to_regclass(%s)::oid AS oid
@@ -59,13 +60,14 @@ class Answer:
 
     ``rows`` do not fulfil it (:data:`MOST` + 1: more than are counted), ``values`` is how many values they share.
     ``sampled`` is the share of the table that was read, ``None`` for all of it. ``unknown`` says why nothing is known.
-    ``show`` is SQL that shows the rows.
+    ``made_here`` says that the plan itself makes what is asked for. ``show`` is SQL that shows the rows.
     """
 
     rows: int = 0
     values: int = 0
     sampled: float | None = None
     unknown: str = ""
+    made_here: bool = False
     show: str = ""
 
 
@@ -98,6 +100,8 @@ class Look:
             asked = question(
                 demand, self._columns_of(demand.table), self._all_enums(), major_version(self._connection)
             )
+        except MadeHereError:
+            return Answer(made_here=True)
         except NotAskedError as error:
             return Answer(unknown=str(error))
         except FitsAnywayError:
@@ -124,6 +128,8 @@ class Look:
                     0,
                 )
             except DatabaseError as error:
+                if error.pgcode == _NO_COLUMN:
+                    return Answer(made_here=True)
                 answer = Answer(unknown=self._told(error), show=asked.show)
                 if error.pgcode != _TIMEOUT:
                     return answer
@@ -134,7 +140,7 @@ class Look:
     def _pages(self, table: str) -> int:
         kinds, pages = fetch_one(self._connection, _TABLE, (qualified(table),)) or (None, 0)
         if not kinds:
-            raise NotAskedError(f"{table} is made by the plan itself")
+            raise MadeHereError
         if other := set(kinds) - {"r", "p"}:
             raise NotAskedError(
                 f"{table} has parts on another server" if other == {"f"} else f"{table} is not a table"

@@ -53,6 +53,7 @@ def question(demand: Demand, columns: Mapping[str, Column], enums: frozenset[str
 
     :param columns: the table's, in the target, by name.
     :param enums: qualified names of the target's enums.
+    :raises MadeHereError: the plan itself makes the column.
     :raises NotAskedError: it can't be asked without running what is not PostgreSQL's own, or not before the run.
     """
     named = dict(demand.columns) if demand.columns is not None else {each: each for each in columns}
@@ -83,11 +84,15 @@ def question(demand: Demand, columns: Mapping[str, Column], enums: frozenset[str
             key = demand.keys[0]
             old = columns.get(named.get(bare(key), ""))
             if old is None:
-                raise NotAskedError(f"column {key} is made by the plan itself")
+                raise MadeHereError
             wrong = _not_of(f"r.{key}", old, demand.type, major)
             if wrong is None:
                 raise FitsAnywayError
             return _rows(source, wrong)
+
+
+class MadeHereError(Exception):
+    """The plan makes the table or column, and fills it."""
 
 
 class FitsAnywayError(Exception):
