@@ -311,7 +311,7 @@ def test_what_may_be_mended_and_what_is_cut_says_by_what(
         ("note", f"2 rows of people do not fit email NOT NULL, unless this mends them: {update}"),
         ("warning", "4 rows of cut do not fit email text(5): what is too long is cut off"),
         (
-            "warning",
+            "note",
             "4 rows of mended do not fit email text(5), unless this mends them: USING left(email, 5)",
         ),
     ]
