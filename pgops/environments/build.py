@@ -17,6 +17,7 @@ from pgops.environments.model import (
     HazardSettings,
     HostConnection,
     Keep,
+    Monitoring,
     Origin,
     Position,
     Project,
@@ -193,6 +194,7 @@ class Builder:
             alembic=self._alembic(settings),
             hazards=_hazards(settings),
             rehearsal=_rehearsal(settings),
+            monitoring=_monitoring(settings),
             reversible_before=frozenset(
                 each.value for each in plain(settings.get("reversible")).get("required_before", ())
             ),
@@ -310,6 +312,13 @@ def _rehearsal(settings: Layer) -> RehearsalPolicy:
 def _approval(settings: Layer) -> ApprovalPolicy | None:
     found = values(values(settings.get("approvals")).get("migrate"))
     return ApprovalPolicy(**{key: each.value for key, each in found.items()}) if found else None
+
+
+def _monitoring(settings: Layer) -> Monitoring:
+    given = values(settings.get("monitoring"))
+    found = plain(settings.get("monitoring"))
+    found["notify"] = MappingProxyType(plain(given.get("notify")))
+    return Monitoring(**found)
 
 
 def _own(key: str) -> bool:

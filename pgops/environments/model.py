@@ -247,6 +247,20 @@ class ApprovalPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Monitoring:
+    """Who is told of backups that run by themselves.
+
+    ``metrics``: directory for a Prometheus textfile; ``notify``: references to Apprise addresses, by name; ``repeat``:
+    seconds until the same trouble is told again; ``ping``: reference to a URL that is asked for after each success.
+    """
+
+    metrics: Path | None = None
+    notify: Mapping[str, SecretRef] = field(default_factory=lambda: MappingProxyType({}))
+    repeat: float = 86400.0
+    ping: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """One named target. Nothing later than :meth:`Project.environment` knows an alias."""
 
@@ -265,6 +279,7 @@ class Environment:
     rehearsal: RehearsalPolicy = RehearsalPolicy()
     reversible_before: frozenset[str] = frozenset()
     approval: ApprovalPolicy | None = None
+    monitoring: Monitoring = Monitoring()
     # Dotted setting -> where it was given; what stands nowhere is built in.
     origins: Mapping[str, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

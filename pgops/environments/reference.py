@@ -36,6 +36,7 @@ from pgops.environments.spec import (
     ENVIRONMENT_NAME,
     HAZARDS,
     KEEP,
+    MONITORING,
     REHEARSAL,
     REVERSIBLE,
     SECRET_SOURCES,
@@ -55,6 +56,7 @@ _RECORDS = (
     ALEMBIC,
     HAZARDS,
     REHEARSAL,
+    MONITORING,
     REVERSIBLE,
     STORE,
 )

@@ -34,6 +34,7 @@ from pgops.environments.spec import (
     HAZARDS,
     HISTORY,
     KEEP,
+    MONITORING,
     PASSWORD,
     REHEARSAL,
     REVERSIBLE,
@@ -57,6 +58,7 @@ _RECORDS = (
     HISTORY,
     HAZARDS,
     REHEARSAL,
+    MONITORING,
     REVERSIBLE,
     STORE,
 )

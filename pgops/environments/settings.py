@@ -91,6 +91,12 @@ def _pairs(environment: Environment) -> Iterator[tuple[str, str]]:
         yield "approvals.migrate.keys", _shown(environment.approval.keys)
         yield "approvals.migrate.count", _shown(environment.approval.count)
         yield "approvals.migrate.max_age", f"{environment.approval.max_age:g}s"
+    monitoring = environment.monitoring
+    yield "monitoring.metrics", _shown(monitoring.metrics)
+    for name, reference in monitoring.notify.items():
+        yield f"monitoring.notify.{name}", _shown(reference)
+    yield "monitoring.repeat", _shown(monitoring.repeat)
+    yield "monitoring.ping", _shown(monitoring.ping)
 
 
 def _alembic(given: AlembicSettings) -> Iterator[tuple[str, str]]:

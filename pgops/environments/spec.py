@@ -296,6 +296,26 @@ APPROVALS = Record(
     ),
 )
 
+MONITORING = Record(
+    "monitoring",
+    (
+        Field(
+            "metrics",
+            File("the path of a directory"),
+            "directory of node_exporter's textfile collector; scheduled runs and checks write `pgops-<environment>.prom` there",
+        ),
+        Field(
+            "notify",
+            Table(ENVIRONMENT_NAME, VALUE, layered=True),
+            "where notices go, by name: each an address as Apprise takes it, `slack://…`, `mailtos://…`, `jsons://…` (extra `notify`)",
+        ),
+        Field("repeat", Duration(366 * 86400.0), "how long until the same trouble is told again", "24h"),
+        Field(
+            "ping", VALUE, "an http or https URL that is asked for after each scheduled run that succeeded"
+        ),
+    ),
+)
+
 COMPOSE = Record(
     "compose",
     (
@@ -385,6 +405,7 @@ ENVIRONMENT = Record(
         Field("rehearsal", REHEARSAL, "what has to be rehearsed on a copy first"),
         Field("reversible", REVERSIBLE, "whether revisions have to be undoable"),
         Field("approvals", APPROVALS, "who has to sign a plan"),
+        Field("monitoring", MONITORING, "who is told of backups that run by themselves"),
     ),
 )
 

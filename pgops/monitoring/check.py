@@ -92,9 +92,7 @@ def judged(environment: Environment, origin: Origin | None, *, now: dt.datetime,
         found = freshness(
             environment.name,
             limits_of(environment),
-            _taken_by_pgbackrest(environment)
-            if environment.backups.pgbackrest is not None
-            else _taken(open_repository(environment), origin, now, notes),
+            _all(environment, origin, now, notes),
             now,
         )
     except PgopsError as error:
@@ -103,6 +101,24 @@ def judged(environment: Environment, origin: Origin | None, *, now: dt.datetime,
         said = f"backups in {environment.backups.store.url} cannot be read: {error.strerror}"
         return unknown(environment, now, said)
     return dataclasses.replace(found, notes=(*notes, *found.notes))
+
+
+def last_success(environment: Environment, origin: Origin | None, *, now: dt.datetime) -> Freshness:
+    """The newest good backup and the newest proof by restoring, whatever the limits.
+
+    :raises PgopsError: the repository can't be read.
+    """
+    # Limits that nothing can meet, so that every backup is looked at.
+    return freshness(environment.name, Limits(0.0, 0.0), _all(environment, origin, now, []), now)
+
+
+def _all(
+    environment: Environment, origin: Origin | None, now: dt.datetime, notes: list[str]
+) -> Iterator[Taken]:
+    """Its backups, newest first, whatever takes them."""
+    if environment.backups.pgbackrest is not None:
+        return _taken_by_pgbackrest(environment)
+    return _taken(open_repository(environment), origin, now, notes)
 
 
 def unknown(

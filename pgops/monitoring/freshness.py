@@ -39,11 +39,10 @@ class Taken:
     @classmethod
     def of(cls, backup: Backup) -> Taken:
         """What a backup of a repository is worth."""
-        flawed = not backup.trusted or backup.damaged_notes or backup.damaged
         return cls(
             backup.id,
             backup.manifest.started_at,
-            backup.standing if flawed else "",
+            "" if backup.is_success else backup.standing,
             tuple(
                 Restore(each.at, each.seconds, each.ok)
                 for each in backup.proofs
@@ -224,7 +223,7 @@ class StaleError(VerificationError):
         super().__init__(
             "; ".join(f"{each.environment}: {'; '.join(each.problems) or each.unknown}" for each in wrong),
             untouched="nothing was touched",
-            hint=_next_command(first),
+            hint=next_command(first),
         )
         if not stale:
             # What could not be looked at ends with the code of what was in the way.
@@ -235,7 +234,8 @@ class StaleError(VerificationError):
         return {"checks": [each.as_dict() for each in self._found]}
 
 
-def _next_command(found: Freshness) -> str:
+def next_command(found: Freshness) -> str:
+    """What to type about an environment that is beyond its limits."""
     if found.unknown:
         return f"invoke backup.list --env={found.environment}"
     most, age = found.limits.max_age, found.backup_age

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from pgops.backups.repository import Backup, listing, open_repository
 from pgops.backups.repository.origin import only_of, origin_here
+from pgops.backups.verify.history import RestoreTime, expected, restore_history
 from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.migrations import journal
@@ -29,7 +30,8 @@ RUNS = 50
 class EnvironmentReport:
     """One environment. ``size`` is that of its database now, in bytes; ``None`` where it can't be asked.
 
-    ``backups`` are oldest first, those of this very database; ``runs`` newest first. ``gates`` say what a migration
+    ``backups`` are oldest first, those of this very database (``backups_known``: they could be read); ``restores`` are
+    how long restores of them took, oldest first; ``runs`` newest first. ``gates`` say what a migration
     there needs, and ``waits`` what of it is missing now, one line each; ``problems`` what could not be read.
     """
 
@@ -41,6 +43,8 @@ class EnvironmentReport:
     gates: tuple[str, ...]
     problems: tuple[str, ...]
     waits: tuple[str, ...] = ()
+    restores: tuple[RestoreTime, ...] = ()
+    backups_known: bool = True
 
     @property
     def name(self) -> str:
@@ -49,12 +53,15 @@ class EnvironmentReport:
 
     def as_dict(self, now: dt.datetime) -> dict[str, object]:
         """The environment in ``report --json``."""
+        told = expected(self.restores)
         return {
             **self.row.as_dict(now),
             "protected": self.protected,
             "size": self.size,
             "runs": [each.as_dict() for each in self.runs],
             "backups": [each.as_json() for each in self.backups],
+            "restore": told.as_dict() if told else None,
+            "restores": [each.as_dict() for each in self.restores],
             "gates": list(self.gates),
             "waits": list(self.waits),
             "problems": [*self.row.problems, *self.problems],
@@ -131,7 +138,9 @@ def _too_late(environment: Environment, row: Row, error: Exception, timeout: flo
     if not isinstance(error, TooLateError):
         raise error
     late = f"its journal and backups were not read within {timeout:g} s"
-    return EnvironmentReport(row, environment.protected, None, (), (), _gates(environment), (late,))
+    return EnvironmentReport(
+        row, environment.protected, None, (), (), _gates(environment), (late,), backups_known=False
+    )
 
 
 def _environment(environment: Environment, row: Row) -> EnvironmentReport:
@@ -155,16 +164,41 @@ def _environment(environment: Environment, row: Row) -> EnvironmentReport:
         except DatabaseError as error:
             problems.append(redact(one_line(str(error))))
     backups: tuple[Backup, ...] = ()
+    restores: list[RestoreTime] = []
+    known = False
+    if environment.backups.pgbackrest is not None:
+        # Its backups lie in no repository of ours; what stands in one is of before.
+        return EnvironmentReport(
+            row,
+            environment.protected,
+            size,
+            tuple(runs),
+            (),
+            _gates(environment),
+            tuple(problems),
+            backups_known=False,
+        )
     try:
-        found = listing(open_repository(environment))
+        repository = open_repository(environment)
+        found = listing(repository)
         problems += [f"backup {backup}: {problem}" for backup, problem in found.damaged]
         backups = found.backups if origin is None else only_of(found, origin)[0].backups
+        restores = restore_history(repository, backups)
+        known = True
     except PgopsError as error:
         problems.append(redact(error.message))
     except OSError as error:
         problems.append(f"backups in {environment.backups.store.url} cannot be read: {error.strerror}")
     return EnvironmentReport(
-        row, environment.protected, size, tuple(runs), backups, _gates(environment), tuple(problems)
+        row,
+        environment.protected,
+        size,
+        tuple(runs),
+        backups,
+        _gates(environment),
+        tuple(problems),
+        restores=tuple(restores),
+        backups_known=known,
     )
 
 

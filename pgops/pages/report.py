@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from pgops import __version__
 from pgops.backups.repository import Backup
+from pgops.backups.verify.history import expected
 from pgops.overview.report import EnvironmentReport, Report
 from pgops.pages.templates import rendered
 from pgops.units import human_bytes, human_seconds, human_time
 
 DAYS = 42
 """How many days the calendar of backups shows: six weeks."""
+RESTORES = 42
+"""How many restores are drawn, the newest."""
 _NARROWEST = 1.0
 
 
@@ -51,12 +54,8 @@ def as_html(report: Report) -> str:
 def _environment(found: EnvironmentReport, now: dt.datetime) -> dict[str, object]:
     row, status = found.row, found.row.status
     known = status is not None and status.reachable
-    restores = [
-        (proof.at, proof.seconds)
-        for backup in found.backups
-        for proof in backup.proofs
-        if proof.method == "restore" and proof.ok
-    ]
+    restores = found.restores[-RESTORES:]
+    told = expected(found.restores)
     return {
         "name": found.name,
         "protected": found.protected,
@@ -97,7 +96,15 @@ def _environment(found: EnvironmentReport, now: dt.datetime) -> dict[str, object
             ],
             ["" if each.outcome == "succeeded" else "bad" for each in reversed(found.runs)],
         ),
-        "restores": restores[-5:],
+        "restores": _bars(
+            [each.seconds for each in restores],
+            [
+                f"{human_time(each.at)}: {human_seconds(each.seconds)}, {human_bytes(each.bytes)}, {each.backup}"
+                for each in restores
+            ],
+            ["" if each.ok else "bad" for each in restores],
+        ),
+        "expected": told,
         "gates": found.gates,
         "waits": found.waits,
         "problems": (*row.problems, *found.problems),

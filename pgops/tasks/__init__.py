@@ -18,7 +18,7 @@ _program.install()
 # Order is the order of `--list`. Modules, not task objects: Collection.from_module would also collect
 # every Task a module imports.
 _COLLECTIONS = ("db", "env", "migrate", "backup", "restore")
-_TOP_LEVEL = ("status", "report", "completion")
+_TOP_LEVEL = ("status", "report", "metrics", "completion")
 
 namespace = Collection()
 for _name in _COLLECTIONS:

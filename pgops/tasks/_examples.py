@@ -106,6 +106,20 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "backup.check": [
         ("backup.check", "ends with 9 where a backup or a proof is older than its limit"),
         ("backup.check --env=prod --json", "one, for a script"),
+        ("backup.check --notify", "for a schedule: tells monitoring.notify"),
+    ],
+    "backup.drill": [
+        ("backup.drill", "the newest backup of every environment"),
+        ("backup.drill --env=prod --on=staging", "one, on another environment's server"),
+    ],
+    "backup.schedule": [
+        ("backup.schedule --env=prod", "print units or cron lines for this machine"),
+        ("backup.schedule --env=prod --at=02:30 --every=6h --install", "put them in place; asks first"),
+        ("backup.schedule --env=prod --kind=kubernetes", "CronJobs, for kubectl apply -f -"),
+    ],
+    "backup.unattended": [
+        ("backup.unattended --env=prod", "one run, as a timer starts it"),
+        ("backup.unattended --env=prod --at=03:00", "only where none was taken since 03:00 UTC"),
     ],
     "restore.run": [
         ("restore --dry-run", "what would be restored, and into what"),
@@ -131,6 +145,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "report": [
         ("report --html=environments.html", "all of them on one page"),
         ("report --html=prod.html --env=prod", "one"),
+    ],
+    "metrics": [
+        ("metrics --to=/var/lib/prometheus/node-exporter", "a file for each environment"),
+        ("metrics --env=prod", "one, to its monitoring.metrics"),
     ],
     "status": [
         ("status", "everything in one table"),

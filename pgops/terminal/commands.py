@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_COMMAND = re.compile(r"\binvoke (?=(?:--list|--help|(?:db|env|migrate|backup|restore|status|completion)\b))")
+_COMMAND = re.compile(
+    r"\binvoke (?=(?:--list|--help|(?:db|env|migrate|backup|restore|status|report|metrics|completion)\b))"
+)
 INVOKE = "invoke"
 """How messages are written, and what is typed where nothing else was said."""
 _program = [INVOKE]

@@ -31,9 +31,11 @@ from pgops.backups.manifest.seal import Keys, Origin
 from pgops.errors import PgopsError, UsageError, VerificationError
 
 PIN_NAME = "pin.json"
+HISTORY_NAME = "restores.json"
+"""How long restores took, of this backup and of others that may be gone."""
 _PROOF_PREFIX = "proof-"
 _RECEIPT_PREFIX = "rehearsal-"
-_UNFINISHED = re.compile(r"\.(pin|(?:proof|rehearsal)-[^/]*)\.json\.[0-9a-f]+")
+_UNFINISHED = re.compile(r"\.(pin|restores|(?:proof|rehearsal)-[^/]*)\.json\.[0-9a-f]+")
 # How many ids a message names, how like a name must be to one to be named, and how much less like than the best.
 _NAMED = 3
 _ALIKE = 0.8
@@ -80,7 +82,7 @@ def proof_name(proof: Proof) -> str:
 def is_note(path: str) -> bool:
     """Whether a file of a backup is pgops' own note beside the manifest, not part of what was dumped."""
     return (
-        path in (MANIFEST_NAME, PIN_NAME)
+        path in (MANIFEST_NAME, PIN_NAME, HISTORY_NAME)
         or (path.startswith((_PROOF_PREFIX, _RECEIPT_PREFIX)) and path.endswith(".json") and "/" not in path)
         or is_unfinished(path)
     )
@@ -211,7 +213,8 @@ class Backup:
     """One backup in a repository: its manifest, and what is known beside it. Proofs are oldest first.
 
     ``covered``: its manifest proves itself by a hash, which older ones lack. ``origin`` says who wrote it.
-    ``damaged_notes`` says what is wrong with proofs and the pin; such a proof proves nothing.
+    ``damaged_notes`` says what is wrong with proofs and the pin; such a proof proves nothing. ``has_history``: beside
+    it lies what is known of restores.
     """
 
     manifest: Manifest
@@ -221,6 +224,7 @@ class Backup:
     covered: bool = True
     origin: Origin = "unchecked"
     damaged_notes: tuple[str, ...] = ()
+    has_history: bool = False
 
     @property
     def id(self) -> str:
@@ -247,6 +251,11 @@ class Backup:
         """Whether the newest verification found nothing wrong, in a backup that may be ours."""
         # A proof that can't be read may be the newest, and a bad one.
         return self.trusted and not self.damaged_notes and self.proof is not None and self.proof.ok
+
+    @property
+    def is_success(self) -> bool:
+        """Whether nothing speaks against it: it may be ours, and neither it nor a note beside it was found damaged."""
+        return self.trusted and not self.damaged_notes and not self.damaged
 
     @property
     def standing(self) -> str:
@@ -328,10 +337,14 @@ def load(repository: Repository, backup_id: str) -> Backup:
             untouched="nothing was changed",
             hint="move the backup back to where it belongs, or use another: invoke backup.list",
         )
+    there = repository.names(backup_id)
     names = [
         each
-        for each in repository.names(backup_id)
-        if is_note(each) and each != MANIFEST_NAME and not is_unfinished(each) and not is_receipt(each)
+        for each in there
+        if is_note(each)
+        and each not in (MANIFEST_NAME, HISTORY_NAME)
+        and not is_unfinished(each)
+        and not is_receipt(each)
     ]
     proofs, damaged = [], []
     for name in names:
@@ -357,6 +370,7 @@ def load(repository: Repository, backup_id: str) -> Backup:
         covered=read.covered,
         origin=read.origin,
         damaged_notes=tuple(damaged),
+        has_history=HISTORY_NAME in there,
     )
 
 

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, load_environment, task
 from pgops.tasks.backup.check import check
+from pgops.tasks.backup.drill import drill
+from pgops.tasks.backup.schedule import schedule
+from pgops.tasks.backup.unattended import unattended
 from pgops.terminal.messages import backup as words
 from pgops.terminal.progress import StepProgress
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from pgops.backups.repository import Backup, Repository
-    from pgops.backups.retention.prune import Pruned
     from pgops.environments import Environment
     from pgops.terminal.console import Console
 
-__all__ = ["check", "create", "list_", "pin", "prune", "show", "verify"]
+__all__ = ["check", "create", "drill", "list_", "pin", "prune", "schedule", "show", "unattended", "verify"]
 
 _WHICH = "id of the backup, its beginning or end, or `latest`"
 
@@ -46,6 +47,7 @@ def create(
     from pgops.backups.repository import open_repository
     from pgops.local.tools import tool_sources
     from pgops.targets import target_for
+    from pgops.tasks.backup.retain import retain
 
     environment = load_environment(context, env)
     if physical := _physical(environment):
@@ -71,7 +73,7 @@ def create(
             observer=shown,
         )
     words.made(console, backup)
-    pruned = _retain(console, environment, repository, backup)
+    pruned = retain(console, environment, repository, backup)
     console.result(
         {
             "backup": backup.as_json(),
@@ -100,37 +102,6 @@ def _refuse_type(environment: Environment, given: str | None) -> None:
             untouched="nothing was touched",
             hint="leave --type out; backups: {engine: pgbackrest} in environments.yaml has full, diff and incr",
         )
-
-
-def _retain(console: Console, environment: Environment, repository: Repository, made: Backup) -> Pruned:
-    """Apply the environment's own policy; a policy that can't be applied does not spoil the backup just made.
-
-    :param made: the backup just made: those of its database are looked at, no others.
-    """
-    from pgops.backups.repository import listing
-    from pgops.backups.repository.origin import only_of, origin_of
-    from pgops.backups.retention.policy import decide, is_empty
-    from pgops.backups.retention.prune import Pruned, candidates, prune
-    from pgops.errors import PgopsError
-
-    keep = environment.backups.keep
-    if is_empty(keep):
-        return Pruned([], [])
-    now = dt.datetime.now(dt.UTC)
-    try:
-        mine, _others = only_of(listing(repository), origin_of(made.manifest))
-        return prune(
-            repository,
-            decide(candidates(mine), keep, now),
-            on_removed=lambda verdict: console.say(
-                f"retention removed {verdict.candidate.id}: {'; '.join(verdict.reasons)}"
-            ),
-            on_in_use=lambda _verdict, error: words.stays(console, error),
-            on_failed=lambda _verdict, error: words.not_removed(console, error),
-        )
-    except PgopsError as error:
-        console.warn(f"retention: {error.message}; {error.hint}")
-        return Pruned([], [])
 
 
 @task(name="list")

@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pgops.errors import RefusedError, UnreachableError
+from pgops.errors import PgopsError, RefusedError, UnreachableError
 from pgops.tasks._task import load_environment, load_project
 
 if TYPE_CHECKING:
+    from pgops.backups.manifest.manifest import Proof
     from pgops.backups.repository import Backup, Repository
     from pgops.environments import Environment
     from pgops.postgres import Target
@@ -30,6 +31,25 @@ def prove_by_restoring(
     :raises ProblemsError: something is not as it should be.
     :raises BlockedError: the scratch server can't take this backup.
     :raises RefusedError: there is no place for a scratch database.
+    """
+    proof = restored_proof(context, console, repository, found, on=on)
+    console.result(
+        {
+            "backup": found.id,
+            "method": proof.method,
+            "problems": [],
+            "seconds": proof.seconds,
+            "tools": proof.tools,
+        }
+    )
+
+
+def restored_proof(
+    context: Context, console: Console, repository: Repository, found: Backup, *, on: str | None
+) -> Proof:
+    """:func:`prove_by_restoring` without its ``--json``; what is known of restore times is written down beside it.
+
+    :returns: the proof, which is good.
     """
     from pgops.backups.verify.proof import prove
     from pgops.backups.verify.reading import ProblemsError
@@ -58,15 +78,19 @@ def prove_by_restoring(
         f"{holdings(manifest)} compared with the archive, sequences, extensions, indexes; revision "
         f"{', '.join(manifest.heads) or 'none'}"
     )
-    console.result(
-        {
-            "backup": found.id,
-            "method": proof.method,
-            "problems": [],
-            "seconds": proof.seconds,
-            "tools": proof.tools,
-        }
-    )
+    _note_down(console, repository, found)
+    return proof
+
+
+def _note_down(console: Console, repository: Repository, found: Backup) -> None:
+    """Keep what is known of restore times beside the backup; that it can't be kept spoils no proof."""
+    from pgops.backups.verify.history import keep_history
+    from pgops.monitoring.drill import history_of
+
+    try:
+        keep_history(repository, found, history_of(repository, found))
+    except PgopsError as error:
+        console.warn(f"restore times of before are not kept beside {found.id}: {error.message}")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pgops.monitoring.drill import Drilled
     from pgops.monitoring.freshness import Freshness
     from pgops.terminal.console import Console
 
@@ -30,4 +31,26 @@ def _line(found: Freshness) -> list[object]:
         "no limits" if found.state == "unlimited" else found.state,
         None if backup is None else human_age(backup),
         None if restore is None else human_age(restore),
+    ]
+
+
+def show_drills(console: Console, found: Sequence[Drilled]) -> None:
+    """A line for each environment: how long its restore took, and what one may count on."""
+    console.table(
+        ["environment", "backup", "restored in", "count on", "last five"],
+        [_drill(each) for each in found],
+    )
+
+
+def _drill(found: Drilled) -> list[object]:
+    from pgops.units import human_seconds
+
+    told = found.expected
+    good = [each for each in found.history if each.ok][-5:]
+    return [
+        found.environment,
+        found.backup,
+        "FAILED" if found.problem else None if found.seconds is None else human_seconds(found.seconds),
+        None if told is None else human_seconds(told.seconds),
+        ", ".join(human_seconds(each.seconds) for each in good) or None,
     ]
