@@ -26,7 +26,7 @@ _TIMEOUT = 30.0
 def metrics(
     context: Context, console: Console, *, to: str = "", env: str | None = None, json: bool = False
 ) -> None:
-    """Write a Prometheus textfile for each environment: last backup, proof and run, sizes, times, pending; only reads."""
+    """Write a Prometheus textfile for each environment: backups, proofs, runs, sizes; reads databases only."""
     from pgops.errors import UsageError
 
     project = load_project(context)

@@ -45,7 +45,7 @@ def schedule(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Print what runs backups by itself: a systemd timer, cron lines, CronJobs or a workflow; --install puts it in place."""
+    """Print what runs backups by itself: systemd timers, cron lines, CronJobs, a workflow; --install: in place."""
     from pgops.monitoring.schedule import KINDS
     from pgops.monitoring.schedule import schedule as written
     from pgops.monitoring.slots import slots

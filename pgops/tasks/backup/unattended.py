@@ -48,7 +48,7 @@ def unattended(
     lock_wait: float = 30.0,
     json: bool = False,
 ) -> None:
-    """What a schedule runs: backup, retention, the proof by restoring when prove_every wants it; tells who has to know."""
+    """What a schedule runs: backup, retention, proof by restoring in its turn; tells who has to know."""
     from pgops.monitoring.memory import LastRun, MemoryFile
     from pgops.monitoring.slots import slots
     from pgops.tasks.backup import tell

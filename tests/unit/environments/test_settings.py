@@ -52,11 +52,12 @@ environments:
     sslcert: c
     sslkey: k
     timeouts: {connect: 1s, lock: 1s, statement: 1s, idle_in_transaction: 1s}
-    backups: {store: local, jobs: 2, required_before: [migrate], keep: {last: 1, hourly: 1, daily: 1, weekly: 1, monthly: 1, yearly: 1, within: 1d}}
+    backups: {store: local, jobs: 2, required_before: [migrate], max_age: 1d, prove_every: 7d, keep: {last: 1, hourly: 1, daily: 1, weekly: 1, monthly: 1, yearly: 1, within: 1d}}
     alembic: {config: a.ini, name: n, x: {a: b}, environ: {A: b}}
     hazards: {large_rows: 1, large_bytes: 1B, exclude: [renaming-table], trace: never}
     rehearsal: {required_before: [migrate], max_age: 12h}
     reversible: {required_before: [migrate]}
+    monitoring: {metrics: m, notify: {ops: {env: O}}, repeat: 1h, ping: {env: P}}
 """
     )
     environment = project.environment("a")
