@@ -300,6 +300,15 @@ _DEFINITIONS: Mapping[str, Schema] = {
         }
     ),
     "freshness": _open({"environment": _TEXT, "state": _TEXT, "problems": _TEXTS, "notes": _TEXTS}),
+    "restore_time": _object(
+        {
+            "count_on_seconds": _SECONDS,
+            "median_seconds": _SECONDS,
+            "last_seconds": _SECONDS,
+            "last_at": _WHEN,
+            "of": _COUNT,
+        }
+    ),
     "checks": _object(
         {
             "environment": _TEXT,
@@ -341,6 +350,7 @@ _RUN = _object({"run": _ref("run"), "runs?": _many(_ref("run")), "plan?": _ref("
 _TASKS: Mapping[str, Schema] = {
     "status": _object({"environments": _many(_ref("overview"))}),
     "report": _object({"report": _object({"at": _WHEN, "environments": _many(_ref("overview"))})}),
+    "metrics": _object({"written": _TEXTS}),
     "completion": _open({}),
     "db.up": _object({"server": _ref("server"), "action": _TEXT}),
     "db.down": _object({"server": _ref("server"), "stopped": _TEXTS, "deleted": _TEXTS}),
@@ -512,6 +522,58 @@ _TASKS: Mapping[str, Schema] = {
     ),
     "backup.pin": _object({"backup": _ref("backup")}),
     "backup.check": _object({"checks": _many(_ref("freshness"))}),
+    "backup.unattended": _object(
+        {
+            "backup": _or_null(_ref("backup")),
+            "removed": _TEXTS,
+            "in_use": _TEXTS,
+            "not_removed": _TEXTS,
+            "proof": _or_null(_object({"backup": _TEXT, "seconds": _SECONDS, "tools": _TEXT})),
+            "notices": _object({"sent": _TEXTS, "not_sent": _open({})}),
+            "ping": {
+                **_or_null(_TEXT),
+                "description": "empty where it answered, else why not; null where there is none",
+            },
+            "metrics": _or_null(_TEXT),
+        }
+    ),
+    "backup.drill": _object(
+        {
+            "drills": _many(
+                _object(
+                    {
+                        "environment": _TEXT,
+                        "backup": _or_null(_TEXT),
+                        "ok": _FLAG,
+                        "skipped": _FLAG,
+                        "seconds": _or_null(_SECONDS),
+                        "problem": _or_null(_TEXT),
+                        "restore": _or_null(_ref("restore_time")),
+                        "restores": _many(
+                            _object(
+                                {
+                                    "at": _WHEN,
+                                    "backup": _TEXT,
+                                    "seconds": _SECONDS,
+                                    "bytes": _BYTES,
+                                    "ok": _FLAG,
+                                }
+                            )
+                        ),
+                    }
+                )
+            )
+        }
+    ),
+    "backup.schedule": _object(
+        {
+            "kind": _TEXT,
+            "times": _TEXT,
+            "files": _many(_object({"name": _TEXT, "text": _TEXT})),
+            "variables": _TEXTS,
+            "installed": _TEXTS,
+        }
+    ),
     "restore.run": _object(
         {"dry_run?": _FLAG, "restore": _open({"environment": _TEXT})},
     ),
