@@ -83,7 +83,6 @@ def test_each_role_does_its_part(
 ) -> None:
     yes = "--confirm=production"
     first: tuple[tuple[str, ...], ...] = (
-        ("app_planner", "migrate.plan", "@", "migrate.status", "@"),
         ("app_migrator", "migrate", "@", yes, "--to=aa01"),
         (
             "app_planner",
@@ -98,7 +97,7 @@ def test_each_role_does_its_part(
             "@",
         ),
         ("app_migrator", "migrate", "@", yes),
-        ("app_backup", "backup", "@", "backup.verify", "@", "--restore"),
+        ("app_backup", "backup", "@", "backup.verify", "@"),
         ("app_restore", "restore", "@", yes, "restore.undo", "@", yes),
         ("app_migrator", "migrate.down", "@", yes, "migrate", "@", yes, "env.check", "@"),
     )
