@@ -77,7 +77,7 @@ REFUSED = {
     # words that are no task
     "status prod": "'prod' is an environment and no task; a task takes it as status --env=prod",
     "status prd": "there is no task 'prd'; did you mean --env=prod?",
-    "status quickly": "'quickly' is no task, and status takes no words but its flags: --env, --drift, --json",
+    "status quickly": "'quickly' is no task, and status takes no words but its flags: --env, --drift, --exit-code, --json",
     "prod": "'prod' is an environment and no task; a task takes it as TASK --env=prod",
     "migrat": "there is no task 'migrat'; did you mean migrate or migrate.log?",
     "migrate plan": "there is no task 'plan'; did you mean migrate.plan?",
