@@ -79,6 +79,15 @@ def test_an_edited_or_removed_revision_is_told(checkout: Checkout) -> None:
     )
 
 
+def test_a_file_under_another_name_is_a_new_file(checkout: Checkout) -> None:
+    checkout.git("checkout", "-q", "-b", "work")
+    checkout.git("mv", "migrations/versions/orders.py", "migrations/versions/0001_orders.py")
+    checkout.commit("another name")
+    found = read(checkout)
+    assert [each.revision for each in found.revisions] == ["orders"]
+    assert "orders.py was there at main and is gone" in found.notes[0]
+
+
 @pytest.mark.parametrize("ref", ["no-such", "--upload-pack=touch x", "-h", "main..HEAD", "main\nHEAD", ""])
 def test_a_ref_that_is_none_is_refused(checkout: Checkout, ref: str) -> None:
     with pytest.raises(UsageError, match=r"^--since="):
