@@ -76,6 +76,8 @@ class Cluster:
 
     def archived(self) -> None:
         """End the segment that is being written and wait until it is in the archive."""
+        # A segment without anything in it is not ended.
+        self.sql("SELECT pg_create_restore_point('archived')")
         segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())")
         deadline = time.monotonic() + 30
         while (self.sql("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver")) < segment:
