@@ -15,11 +15,8 @@ from typing import Any
 
 from pgops.migrations.hazards.observed import Lock, Seen, Write
 from pgops.migrations.rehearsal.measured import STRENGTH, HeldLock, Statement
-from pgops.migrations.tracing.observer import Observer
+from pgops.migrations.tracing.observer import PAST_SQLALCHEMY, Observer
 from pgops.postgres import Connection, Target, fetch_value, major_version
-
-PAST_SQLALCHEMY = "-- not by SQLAlchemy"
-"""What the observer calls work that went over the driver's own cursors."""
 
 _OPEN = "pgops_measured"
 _LOOKED_AT = 3

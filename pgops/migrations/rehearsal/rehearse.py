@@ -13,13 +13,14 @@ from pgops.migrations.alembic_env.stand_in import standing_in
 from pgops.migrations.hazards.observed import Trace
 from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.rehearsal.measured import Revision, RoundTrip, Size, Stall
-from pgops.migrations.rehearsal.observer import PAST_SQLALCHEMY, MeasuringObserver
+from pgops.migrations.rehearsal.observer import MeasuringObserver
 from pgops.migrations.rehearsal.probes import MOST, Probes, Table
 from pgops.migrations.rehearsal.way_back import State, down_and_up_again, model_differences, state_of
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.run import Reporter, Run
 from pgops.migrations.run.watch import IndexProgress
+from pgops.migrations.tracing.observer import PAST_SQLALCHEMY
 from pgops.postgres import (
     Blocker,
     Connection,

@@ -174,10 +174,12 @@ class Catalogue:
     """The relations of a database through a plan.
 
     ``first`` are those that were there before it, under the names they had then; ``now`` all of them as last seen.
+    ``left`` are the files of indexes that are gone: one that takes over such a file is not built.
     """
 
     first: dict[int, Relation]
     now: dict[int, Relation] = field(default_factory=dict)
+    left: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.now = dict(self.first)
@@ -195,6 +197,8 @@ class Catalogue:
     def gone(self, oid: int) -> Iterator[Change]:
         """What it means that a relation is no longer there."""
         before = self.now.pop(oid, None)
+        if before is not None and before.table and before.filenode is not None:
+            self.left.add(before.filenode)
         if before is None or oid not in self.first:
             return
         if before.table:
@@ -222,7 +226,7 @@ class Catalogue:
             return
         name = self.first[table].shown
         if before is None:
-            if after.kind == "i":
+            if after.kind == "i" and after.filenode not in self.left:
                 kind = "primary" if after.primary else "unique" if after.unique else ""
                 yield Change("build-index", name, after.name, kind)
             return

@@ -24,6 +24,7 @@ from pgops.migrations.hazards import sql
 from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.lock_modes import BY_PG_LOCKS, strongest
 from pgops.migrations.hazards.observed import Change, Lock, Seen, Write
+from pgops.migrations.hazards.sql import Statement
 from pgops.migrations.tracing.catalog import (
     ALL_RELATIONS,
     PROBE,
@@ -39,6 +40,9 @@ from pgops.postgres import Connection, Target, fetch_all, fetch_value
 
 SESSION = "pgops_observed"
 """Under which a connection keeps its :class:`Session`."""
+
+PAST_SQLALCHEMY = "-- not by SQLAlchemy"
+"""What work is called that went over the driver's own cursors."""
 
 _BEFORE_ANY_QUESTION = re.compile(r"\s*SET\s+(?:SESSION\s+CHARACTERISTICS|TRANSACTION)\b", re.IGNORECASE)
 _TRANSACTION = re.compile(
@@ -331,6 +335,8 @@ class Observer:
                 told.add(oid)
                 yield replace(write, table=name, rows=rows.get(oid, 0))
         words = next(sql.statements("", statement), None)
+        if words is None and statement == PAST_SQLALCHEMY:
+            words = Statement("", 0, statement, (), 0)
         if words is None or any(map(words.starts, _NO_WRITES)):
             return
         if words.starts("explain") and not words.has("analyze"):
@@ -340,6 +346,8 @@ class Observer:
             name = self.catalogue.name(oid)
             if relation is None or name is None or relation.kind != "r" or oid in told:
                 continue
+            if self._is_version_table(oid):
+                continue
             fresh = "RowExclusiveLock" in taken.get(oid, ())
             again = "RowExclusiveLock" in modes and scans.get(oid, 0) > 0 and not words.starts("select")
             if (fresh or again or rows.get(oid)) and relation.parent not in told:
@@ -348,6 +356,11 @@ class Observer:
                 )
                 bounded = not scans.get(oid, 0) and (by_key or rows.get(oid, 0) > 0)
                 yield Write(name, "change", bounded, rows.get(oid, 0))
+
+    def _is_version_table(self, oid: int) -> bool:
+        """Whether it is where Alembic keeps its heads, which it writes to by itself."""
+        columns = self.catalogue.now[oid].columns or {}
+        return [name for name, *_ in columns.values()] == ["version_num"]
 
     def _tables_read(self, there: dict[int, Relation], scans: dict[int, int]) -> set[str]:
         """Tables of the target that were read, by an index or from end to end."""
@@ -395,7 +408,7 @@ class Observer:
                 session.held, session.counts = {}, {}
 
             # What went over the driver's own cursors is seen here at the latest.
-            seen = self._look(connection.connection, session, Seen(self.revision, "-- not by SQLAlchemy"), [])
+            seen = self._look(connection.connection, session, Seen(self.revision, PAST_SQLALCHEMY), [])
             if seen.changes or seen.writes or seen.settings:
                 self._on_seen(seen)
         session.ended()

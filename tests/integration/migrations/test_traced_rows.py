@@ -187,6 +187,20 @@ def test_a_column_that_the_plan_adds_and_drops_is_missed_by_nobody(tmp_path: Pat
     )
 
 
+def test_an_index_that_keeps_its_file_is_not_built(tmp_path: Path, filled: Target) -> None:
+    with connected(filled) as connection:
+        execute(connection, "ALTER TABLE people ADD COLUMN code varchar(10)")
+        execute(connection, "CREATE INDEX people_code ON people (code)")
+
+    assert told(tmp_path, filled, "ALTER TABLE people ALTER COLUMN code TYPE varchar(20)") == []
+
+
+def test_what_goes_past_sqlalchemy_is_seen(tmp_path: Path, filled: Target) -> None:
+    plan = plan_of(tmp_path, filled, "op.get_bind().connection.cursor().execute('DELETE FROM log')")
+
+    assert ("unbatched-write", "log") in {(each.rule, each.table) for each in plan.all_hazards}
+
+
 def test_rows_that_come_one_by_one_are_counted_together(tmp_path: Path, filled: Target) -> None:
     body = "for i in range(1200):\n    op.execute(f'INSERT INTO log VALUES (1, 2)')"
 

@@ -12,7 +12,6 @@ prediction that PostgreSQL refuted or that nobody made; ends with 1 where a rehe
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import subprocess
@@ -29,6 +28,35 @@ _ROWS_IN_THE_WAY = (
     "InvalidText",
 )
 _TOLD = ("refuted", "not predicted")
+
+
+_KEYS = """
+SELECT k.conrelid::regclass::text, k.confrelid::regclass::text, (
+           SELECT string_agg(format('c.%%I = p.%%I', a.attname, b.attname), ' AND ')
+             FROM unnest(k.conkey, k.confkey) AS u (one, other)
+             JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.one
+             JOIN pg_attribute AS b ON b.attrelid = k.confrelid AND b.attnum = u.other), (
+           SELECT string_agg(format('c.%%I IS NOT NULL', a.attname), ' AND ')
+             FROM pg_attribute AS a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+  FROM pg_constraint AS k WHERE k.contype = 'f'
+"""
+
+
+def without_orphans(connection: Any) -> None:
+    """Delete rows whose foreign key leads nowhere: a backup of them could not be restored."""
+    from pgops.postgres import execute, fetch_all, fetch_value
+
+    execute(connection, "SET search_path = public")
+    keys = fetch_all(connection, _KEYS.replace("%%", "%"))
+    deleted = 1
+    while deleted:
+        deleted = 0
+        for child, parent, equal, given in keys:
+            deleted += fetch_value(
+                connection,
+                f"WITH gone AS (DELETE FROM {child} AS c WHERE {given} AND NOT EXISTS"
+                f" (SELECT FROM {parent} AS p WHERE {equal}) RETURNING 1) SELECT count(*) FROM gone",
+            )
 
 
 def task(work: Path, *arguments: str) -> dict[str, Any]:
@@ -75,8 +103,9 @@ def rehearse_all(work: Path) -> bool:
             pending = pending[pending.index(upto) + 1 :]
             if not pending:
                 return True
-            with connected(dataclasses.replace(target)) as connection:
+            with connected(target) as connection:
                 fill(connection)
+                without_orphans(connection)
             answer = task(work, "migrate.rehearse", "--backup=fresh")
             found = answer.get("rehearsal") or {}
             tell(upto, len(pending), answer)
