@@ -55,7 +55,7 @@ def schedule(
     kind = kind or _kind_here()
     if kind not in KINDS:
         raise UsageError(f"--kind={kind}: it is one of {', '.join(KINDS)}", untouched="nothing was touched")
-    system = system or (kind == "systemd" and os.geteuid() == 0)
+    system = system or (kind in ("systemd", "cron") and os.geteuid() == 0)
     times = slots(at, every)
     _refuse_too_rare(environment, times)
     job = _job(environment, times, system=system, image=image)
@@ -120,8 +120,16 @@ def _job(environment: Environment, times: Slots, *, system: bool, image: str) ->
         home / f"{environment.name}.env",
         bool(limits_of(environment)),
         image,
-        environment.project.owner() if system else "",
+        _owner(environment.project) if system else "",
     )
+
+
+def _owner(project: Path) -> str:
+    """Whom the project's directory belongs to; its number where that has no name here."""
+    try:
+        return project.owner()
+    except KeyError:
+        return str(project.stat().st_uid)
 
 
 def _say_what_it_needs(console: Console, environment: Environment, job: Job, kind: str) -> None:
