@@ -18,7 +18,8 @@ from sqlalchemy.engine import make_url
 
 from pgops.migrations.alembic_env.failures import describe
 from pgops.migrations.alembic_env.output import OutputGuard
-from pgops.migrations.plan.plan import PlannedRevision, text_hash
+from pgops.migrations.plan.hashes import text_hash
+from pgops.migrations.plan.plan import PlannedRevision
 from pgops.migrations.plan.source_lines import RecordingBuffer
 from pgops.migrations.revisions.history import Revision, text_now
 from pgops.migrations.revisions.location import ScriptLocation

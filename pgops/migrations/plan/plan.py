@@ -25,6 +25,7 @@ from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
+from pgops.migrations.plan.hashes import settled, text_hash
 from pgops.migrations.plan.render import Rendered, outline, render
 from pgops.migrations.plan.source_lines import SourceLine, source_line
 from pgops.migrations.revisions.history import History, known_revision, text_now
@@ -413,11 +414,6 @@ def sql_hashes_now(plan: Plan) -> dict[str, str]:
     return found
 
 
-def text_hash(sql: str) -> str:
-    """SHA-256 of SQL, in hex."""
-    return hashlib.sha256(sql.encode(errors="surrogatepass")).hexdigest()
-
-
 def _steps(
     alembic: AlembicEnvironment,
     history: History,
@@ -549,7 +545,9 @@ def plan_hash(
         "database_oid": found_identity.database_oid,
         "action": action,
         "current": sorted(current),
-        "pending": [[each.revision, each.hash, None if each.varies else each.sql] for each in pending],
+        "pending": [
+            [each.revision, each.hash, None if each.varies else settled(each.sql)] for each in pending
+        ],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
