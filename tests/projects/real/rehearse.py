@@ -26,6 +26,8 @@ _ROWS_IN_THE_WAY = (
     "UniqueViolation",
     "CheckViolation",
     "InvalidText",
+    "CharacterNotIn",
+    "decompress",
 )
 _TOLD = ("refuted", "not predicted")
 
