@@ -22,13 +22,16 @@ def skip_unless_wanted(name: str) -> None:
     """Each of these takes minutes and downloads an application."""
     if name not in WANTED:
         pytest.skip(
-            "real projects from PyPI on request: PGOPS_TEST_PROJECTS=ckan,argilla,airflow,prefect,oldest,drivers"
+            "real projects from PyPI on request: PGOPS_TEST_PROJECTS="
+            "ckan,argilla,airflow,prefect,dstack,skypilot,keystone,galaxy,oldest,drivers"
         )
 
 
 @pytest.mark.projects
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", ["ckan", "argilla", "airflow", "prefect"])
+@pytest.mark.parametrize(
+    "name", ["ckan", "argilla", "airflow", "prefect", "dstack", "skypilot", "keystone", "galaxy"]
+)
 def test_a_real_project_is_adopted_without_editing_its_env_py(name: str, database: Target) -> None:
     skip_unless_wanted(name)
     secret = database.secret()

@@ -1,0 +1,171 @@
+"""Real projects from PyPI: how each is installed, and what adopting it takes.
+
+A version moves with its pins (``<name>.txt``). Where a project's own setting says which database it is, ``trap`` has
+it: adopt.py leads it to another one, which must stay as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class RealProject:
+    """How a project is installed and where its Alembic lives.
+
+    ``install`` are pip's arguments, besides the pins. ``config`` is its alembic.ini, relative to site-packages, or
+    ``ini`` the text of one of our own where it ships none. ``alembic`` are the variables that environments.yaml hands to
+    env.py, ``app``, ``runner``, ``x`` and ``histories`` its other keys; ``ops`` is the text of the module ops.py.
+    ``environ`` is what the application itself wants; ``{work}`` is a directory it may write to. ``trap`` are the
+    variables by which plain Alembic is told the database, where they are not those of ``alembic``.
+
+    ``base`` is a program that makes the tables where the history does not begin with an empty database; it is then
+    stamped at its heads. ``down`` is the step down that is tried. ``untested`` says why migrate.test can't be content with it; ``no_way_down``: the newest revision has no
+    downgrade.
+    """
+
+    install: tuple[str, ...]
+    revisions: int
+    config: str = ""
+    ini: str = ""
+    alembic: Mapping[str, str] = field(default_factory=dict)
+    app: str = ""
+    runner: str = ""
+    x: Mapping[str, str] = field(default_factory=dict)
+    histories: Mapping[str, str] = field(default_factory=dict)
+    ops: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    trap: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
+    models_match: bool = False
+    untested: str = ""
+    no_way_down: bool = False
+    down: str = "-1"
+
+
+_IN_A_WORKER_THREAD = """\
+import anyio
+
+
+def run(config, call):
+    async def main():
+        return await anyio.to_thread.run_sync(call)
+
+    return anyio.run(main)
+"""
+
+_OF_KEYSTONE = """\
+import keystone.conf
+from keystone.common import sql
+from keystone.common.sql import upgrades
+
+
+def run(config, call):
+    keystone.conf.configure()
+    sql.initialize()
+    keystone.conf.CONF([], project="keystone", default_config_files=[])
+    theirs = upgrades.get_alembic_config()
+    config.set_main_option("version_locations", theirs.get_main_option("version_locations"))
+    return call()
+"""
+_OF_GALAXY = """\
+def run(config, call):
+    config.cmd_opts = None  # as its own programs call Alembic: the URL is then sqlalchemy.url
+    return call()
+"""
+_TABLES_OF_GALAXY = """\
+import os
+from sqlalchemy import create_engine
+from galaxy.model import Base
+from galaxy.model.mapping import create_additional_database_objects
+from galaxy.model.tool_shed_install import Base as Tools
+
+engine = create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://"))
+Base.metadata.create_all(engine)
+Tools.metadata.create_all(engine)
+create_additional_database_objects(engine)
+"""
+
+PROJECTS = {
+    # Plain and synchronous; takes its URL from sqlalchemy.url; ships no alembic.ini.
+    "ckan": RealProject(
+        install=("--no-deps", "-r", str(HERE / "ckan.txt")),
+        revisions=109,
+        models_match=True,
+        ini="[alembic]\nscript_location = ckan:migration\nsqlalchemy.url = driver://nowhere\n",
+    ),
+    # Migrates synchronously from an asynchronous URL of its own settings.
+    "argilla": RealProject(
+        install=("argilla-server==2.8.0", "asyncpg", "psycopg2-binary"),
+        revisions=24,
+        config="argilla_server/alembic.ini",
+        alembic={"ARGILLA_DATABASE_URL": "{url:asyncpg}"},
+        environ={"ARGILLA_HOME_PATH": "{work}/home"},
+    ),
+    # Follows its own variable, ignores sqlalchemy.url, logs on stdout, takes seconds to import.
+    "airflow": RealProject(
+        install=("apache-airflow-core==3.3.2", "psycopg2-binary", "asyncpg"),
+        revisions=124,
+        config="airflow/alembic.ini",
+        alembic={"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "{url:psycopg2}"},
+        environ={"AIRFLOW_HOME": "{work}/home", "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+    ),
+    # Its env.py runs only in a worker thread under an event loop; asyncpg; settings of its own.
+    "prefect": RealProject(
+        install=("prefect==3.9.1", "psycopg2-binary"),
+        revisions=120,
+        config="prefect/server/database/alembic.ini",
+        alembic={"PREFECT_API_DATABASE_CONNECTION_URL": "{url:asyncpg}"},
+        environ={"PREFECT_HOME": "{work}/home"},
+        runner="ops:run",
+        ops=_IN_A_WORKER_THREAD,
+        untested="its models differ",
+    ),
+    # env.py's code runs only where its module is named env_py; sets a lock_timeout; revisions in a directory a year.
+    "dstack": RealProject(
+        install=("dstack[server]==0.22.5", "psycopg2-binary"),
+        revisions=141,
+        config="dstack/_internal/server/alembic.ini",
+        alembic={"DSTACK_DATABASE_URL": "{url:asyncpg}"},
+        environ={"DSTACK_SERVER_DIR": "{work}/home"},
+        models_match=True,
+        untested="27d3e55759fa makes a type that exists, which goes unnoticed only in a run that also made it",
+    ),
+    # Six sections, six version tables, one database.
+    "skypilot": RealProject(
+        install=("skypilot==0.14.1", "psycopg2-binary"),
+        revisions=58,
+        config="sky/setup_files/alembic.ini",
+        histories={
+            name: name
+            for name in ("state_db", "spot_jobs_db", "serve_db", "sky_config_db", "kv_cache_db", "recipes_db")
+        },
+        untested="its sections share one env.py without models",
+    ),
+    # Two branches, and a directory for each release that only its own program names. No way down.
+    "keystone": RealProject(
+        install=("keystone==30.0.0", "psycopg2-binary"),
+        revisions=10,
+        config="keystone/common/sql/alembic.ini",
+        runner="ops:run",
+        ops=_OF_KEYSTONE,
+        no_way_down=True,
+        untested="its models differ",
+    ),
+    # Two branches for two models; env.py asks for the command; the tables are made before the first revision.
+    "galaxy": RealProject(
+        install=("galaxy-data==26.1.2", "psycopg2-binary"),
+        revisions=82,
+        config="galaxy/model/migrations/alembic.ini",
+        runner="ops:run",
+        ops=_OF_GALAXY,
+        base=_TABLES_OF_GALAXY,
+        down="gxy@-1",
+        untested="its models differ",
+    ),
+}
