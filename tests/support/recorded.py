@@ -42,6 +42,7 @@ _VARYING = (
     (re.compile(r"(tools:? +|with +)(\d|pg_dump|pg_restore)[^\n]*"), r"\1<tools>"),
     (re.compile(r"\d{8}_\d{4}_[0-9a-f]{12}"), "<revision>"),
     (re.compile(r"\b(?!3f1c8a52b7d4|9b60d2e4f118|c47e05a1936f)[0-9a-f]{12}\b"), "<revision>"),
+    (re.compile(r"__new_\d{8}t\d{6}_[0-9a-f]{6}"), "__new_<time>"),
     (re.compile(r"__old_\d{8}t\d{6}_[0-9a-f]{6}"), "__old_<time>"),
     (re.compile(r"pgops_scratch_[0-9a-f]+"), "pgops_scratch_<random>"),
     (re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?"), "<time>"),
