@@ -288,7 +288,7 @@ _DEFINITIONS: Mapping[str, Schema] = {
                     }
                 )
             ),
-            "stalls": _many(_ref("stall")),
+            "stalls": _or_null(_many(_ref("stall"))),
             "round_trip": _object(
                 {"tried": _FLAG, "ok": _FLAG, "seconds": _or_null(_SECONDS), "problems": _TEXTS}
             ),
