@@ -163,6 +163,14 @@ def test_messages_name_the_script_that_started_it(shop: Path) -> None:
     assert ran.stderr == "error: there is no task 'xyzzy'; ./inv --list names them all\n"
 
 
+def test_a_schedule_starts_what_stands_beside_python_however_it_was_typed(shop: Path) -> None:
+    arguments = ["backup.schedule", "--env=here", "--kind=cron"]
+    for typed in ("./inv", "pgops"):
+        ran = run(shop, *arguments, PGOPS_PROGRAM=typed)
+        program = Path(sys.executable).with_name(Path(typed).name)
+        assert f"exec {program} backup.unattended --env=here" in ran.stdout, ran.stderr
+
+
 @pytest.mark.parametrize("words", ["migrat -yj", "migrat -j", "-T x -j", "--version status --json"])
 def test_a_mistyped_line_that_wants_json_gets_one_object(shop: Path, words: str) -> None:
     ran = run(shop, *words.split())

@@ -110,7 +110,8 @@ def _job(environment: Environment, times: Slots, *, system: bool, image: str) ->
 
     config = os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME") or "/nonexistent") / ".config"
     home = Path("/etc/pgops") if system else Path(config) / "pgops"
-    program = Path(sys.executable).with_name(program_name())
+    # However it was typed (./inv): what stands beside this Python is what a schedule can start from anywhere.
+    program = Path(sys.executable).with_name(Path(program_name()).name)
     return Job(
         environment.name,
         times,
