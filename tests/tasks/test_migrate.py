@@ -79,6 +79,7 @@ def test_json_carries_the_run_and_nothing_else(
         "outcome": "nothing_pending",
         "applied": [],
         "backup": None,
+        "restore_point": None,
     }
     (logged,) = parsed(project.run("migrate.log", "--json"))["runs"]
     assert logged["id"] == run["id"]

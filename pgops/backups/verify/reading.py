@@ -237,4 +237,5 @@ class Total:
         """``size`` bytes more were read."""
         with self._lock:
             self._done += size
-            self._progress(self._done, self._total)
+            # What was expected may be a little less than there is.
+            self._progress(min(self._done, self._total), self._total)
