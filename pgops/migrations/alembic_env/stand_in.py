@@ -29,18 +29,19 @@ _OF_THE_OTHER = frozenset(
 def standing_in(copy: Target, original: Target) -> Iterator[None]:
     """Lead connections that env.py would open to ``original`` to ``copy`` for the block."""
     stand_in = _StandIn(copy, original)
-    listeners: tuple[tuple[Any, str, Any], ...] = (
-        (Engine, "do_connect", stand_in.do_connect),
-        (Pool, "connect", stand_in.connect),
-        (Pool, "checkout", stand_in.checkout),
+    # After what the project says of a connection; before those that ask the server where it leads. SQLAlchemy 1.4
+    # takes no ``insert`` for the first.
+    listeners: tuple[tuple[Any, str, Any, dict[str, bool]], ...] = (
+        (Engine, "do_connect", stand_in.do_connect, {}),
+        (Pool, "connect", stand_in.connect, {"insert": True}),
+        (Pool, "checkout", stand_in.checkout, {"insert": True}),
     )
-    for where, name, listener in listeners:
-        # Before those that look where a connection leads.
-        event.listen(where, name, listener, insert=True)
+    for where, name, listener, options in listeners:
+        event.listen(where, name, listener, **options)
     try:
         yield
     finally:
-        for where, name, listener in listeners:
+        for where, name, listener, _options in listeners:
             event.remove(where, name, listener)
         for record in list(stand_in.made):
             # A pool outlives the copy. Its connection is closed where it is next asked for.
