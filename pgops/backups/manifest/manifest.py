@@ -409,10 +409,13 @@ def _manifest(read: Reader) -> Manifest:
 
 
 def _settings(read: Reader) -> tuple[Setting, ...]:
-    return tuple(
+    found = tuple(
         Setting(each.text_or_none("role"), each.text("name"), each.text("value"))
         for each in read.objects("settings")
     )
+    if found and read.text_if_given("sealed_settings"):
+        raise MalformedError("its settings stand in clear beside their sealed form")
+    return found
 
 
 def parse_settings(text: bytes, *, where: str) -> tuple[Setting, ...]:

@@ -152,6 +152,12 @@ def test_any_value_anywhere_is_read_or_refused(key: str, value: Any, drop: bool)
     _read_or_refuse(json.dumps(document).encode())
 
 
+def test_settings_in_clear_beside_sealed_ones_are_refused() -> None:
+    document = unsealed(GOOD) | {"sealed_settings": "0"}
+    with pytest.raises(VerificationError, match="in clear beside their sealed form"):
+        parse_manifest(json.dumps(document), where="here")
+
+
 @settings(max_examples=120, deadline=None)
 @given(at=st.integers(0, len(GOOD.to_json().encode()) - 1), bit=st.integers(0, 7), cut=st.booleans())
 def test_a_flipped_bit_or_a_cut_is_refused(at: int, bit: int, cut: bool) -> None:
