@@ -5,21 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from pgops.migrations.hazards.lock_modes import blocks_writes, whom_it_blocks
 from pgops.migrations.hazards.observed import Change, Setting, Write
-
-STRENGTH = (
-    "ACCESS SHARE",
-    "ROW SHARE",
-    "ROW EXCLUSIVE",
-    "SHARE UPDATE EXCLUSIVE",
-    "SHARE",
-    "SHARE ROW EXCLUSIVE",
-    "EXCLUSIVE",
-    "ACCESS EXCLUSIVE",
-)
-"""Modes of locks on relations, the weakest first: https://www.postgresql.org/docs/current/explicit-locking.html"""
-BLOCKS_WRITERS = frozenset(["SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE"])
-BLOCKS_ALL = "ACCESS EXCLUSIVE"
 
 Verdict = Literal["confirmed", "refuted", "not exercised", "not predicted"]
 
@@ -40,9 +27,7 @@ class HeldLock:
     @property
     def blocks(self) -> str:
         """Whom it keeps waiting: ``reads and writes``, ``writes``, or nobody (empty)."""
-        if self.mode == BLOCKS_ALL:
-            return "reads and writes"
-        return "writes" if self.mode in BLOCKS_WRITERS else ""
+        return whom_it_blocks(self.mode) if blocks_writes(self.mode) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pgops.migrations.hazards.lock_modes import MODES
 from pgops.migrations.hazards.observed import Lock, Seen, Write
-from pgops.migrations.rehearsal.measured import STRENGTH, HeldLock, Statement
+from pgops.migrations.rehearsal.measured import HeldLock, Statement
 from pgops.migrations.tracing.observer import PAST_SQLALCHEMY, Observer
 from pgops.postgres import Connection, Target, fetch_value, major_version
 
@@ -240,7 +241,7 @@ def _together(same: list[_Running]) -> _Running:
     for each in same:
         for lock in each.seen.locks:
             known = strongest.get(lock.relation)
-            if known is None or STRENGTH.index(lock.mode) > STRENGTH.index(known.mode):
+            if known is None or MODES.index(lock.mode) > MODES.index(known.mode):
                 strongest[lock.relation] = lock
     seen = replace(
         first.seen,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pgops.migrations.hazards import Hazard
+from pgops.migrations.hazards.lock_modes import MODES
 from pgops.migrations.hazards.observed import Change
 from pgops.migrations.hazards.rules import STATEMENT_RULES, Cost
 from pgops.migrations.rehearsal.measured import (
-    STRENGTH,
     HeldLock,
     Prediction,
     Revision,
@@ -128,8 +128,8 @@ def _verdict(hazard: Hazard, revision: Revision | None) -> tuple[Verdict, str]:
             return "confirmed", felt or "PostgreSQL did it"
         return "refuted", f"PostgreSQL did not{'; ' + felt if felt else ''}"
     if hazard.lock is not None and hazard.table is not None:
-        wanted = STRENGTH.index(hazard.lock) if hazard.lock in STRENGTH else 0
-        if any(STRENGTH.index(each.mode) >= wanted for each in locks):
+        wanted = MODES.index(hazard.lock) if hazard.lock in MODES else 0
+        if any(MODES.index(each.mode) >= wanted for each in locks):
             return "confirmed", felt
         return "refuted", f"{hazard.lock} was not taken on {hazard.table}"
     return "not exercised", "nothing that a copy could show"
@@ -169,7 +169,7 @@ def _felt(table: str | None, locks: Sequence[HeldLock], revision: Revision) -> s
     """``ACCESS EXCLUSIVE for 2.1 s; readers waited 2.0 s, writers 2.1 s``."""
     parts = []
     if locks:
-        strongest = max(locks, key=lambda each: (STRENGTH.index(each.mode), each.held_seconds))
+        strongest = max(locks, key=lambda each: (MODES.index(each.mode), each.held_seconds))
         parts.append(f"{strongest.mode} for {human_seconds(strongest.held_seconds)}")
     stall = next((each for each in revision.stalls if each.relation == table), None)
     if stall is not None and locks:
