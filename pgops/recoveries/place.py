@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from pgops.backups.pgbackrest.cluster import PREFIX, RecoveryPlace
 from pgops.environments import Environment, PgBackRest
@@ -12,6 +14,9 @@ from pgops.errors import ConfigurationError, PgopsError
 from pgops.local.reach import container_user, place_name, runner_for
 from pgops.postgres import DatabaseError, connected, fetch_value
 from pgops.targets import target_for
+
+if TYPE_CHECKING:
+    from pgops.local.engine.recovery import RecoveryContainer
 
 _DIRECTORY = "SELECT setting FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'data_directory'"
 _SUPERUSER = "SELECT rolname FROM pg_catalog.pg_roles WHERE oid OPERATOR(pg_catalog.=) 10"
@@ -24,39 +29,25 @@ def recovery_place(environment: Environment, recovery: str) -> Iterator[Recovery
     :param recovery: the recovery's id.
     :raises ConfigurationError: nobody says in which directory.
     """
-    settings = _settings(environment)
-    if settings.container is None:
+    if _settings(environment).container is None:
         yield directory_place(environment, recovery)
         return
     from pgops.local.engine.recovery import recovery_container
 
-    with recovery_container(
-        settings.container,
-        f"{PREFIX}{recovery}",
-        environment=environment.name,
-        user=container_user(settings),
-        config=settings.config,
-    ) as made:
-        yield _in_container(settings, made.name, made.inner_port, recovery)
+    with _in_container(recovery_container, environment, recovery) as place:
+        yield place
 
 
 @contextlib.contextmanager
 def scratch_place(environment: Environment, recovery: str) -> Iterator[RecoveryPlace]:
     """A place for the length of the block."""
-    settings = _settings(environment)
-    if settings.container is None:
+    if _settings(environment).container is None:
         yield directory_place(environment, recovery)
         return
     from pgops.local.engine.recovery import scratch_recovery_container
 
-    with scratch_recovery_container(
-        settings.container,
-        f"{PREFIX}{recovery}",
-        environment=environment.name,
-        user=container_user(settings),
-        config=settings.config,
-    ) as made:
-        yield _in_container(settings, made.name, made.inner_port, recovery)
+    with _in_container(scratch_recovery_container, environment, recovery) as place:
+        yield place
 
 
 def _settings(environment: Environment) -> PgBackRest:
@@ -65,22 +56,29 @@ def _settings(environment: Environment) -> PgBackRest:
     return settings
 
 
-def _in_container(settings: PgBackRest, name: str, port: int, recovery: str) -> RecoveryPlace:
+@contextlib.contextmanager
+def _in_container(
+    made_by: Callable[..., AbstractContextManager[RecoveryContainer]], environment: Environment, recovery: str
+) -> Iterator[RecoveryPlace]:
     from pgops.local.engine.exec import ExecRunner
     from pgops.local.engine.recovery import DIRECTORY
 
-    user = container_user(settings)
-    return RecoveryPlace(
-        runner=ExecRunner(name, user),
-        directory=f"{DIRECTORY}/{PREFIX}{recovery}",
-        name=f"container {name}",
-        typed=f"docker exec -it -u {user} {name}",
-        # The port is published on the engine's loopback address alone; a password is wanted besides.
-        listen="*",
-        from_="all",
-        port=port,
-        container=name,
-    )
+    settings = _settings(environment)
+    user, own = container_user(settings), f"{PREFIX}{recovery}"
+    with made_by(
+        settings.container, own, environment=environment.name, user=user, config=settings.config
+    ) as made:
+        yield RecoveryPlace(
+            runner=ExecRunner(made.name, user),
+            directory=f"{DIRECTORY}/{own}",
+            name=f"container {made.name}",
+            typed=f"docker exec -it -u {user} {made.name}",
+            # The port is published on the engine's loopback address alone; a password is wanted besides.
+            listen="*",
+            from_="all",
+            port=made.inner_port,
+            container=made.name,
+        )
 
 
 def directory_place(environment: Environment, recovery: str) -> RecoveryPlace:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pgops.backups.pgbackrest.backup import PhysicalBackup, PhysicalProof
 from pgops.backups.pgbackrest.cluster import RecoveredCluster
 from pgops.backups.pgbackrest.goal import find_route, goal_of
-from pgops.backups.pgbackrest.recovery import Observer, new_recovery_id, recovery
+from pgops.backups.pgbackrest.recovery import Observer
 from pgops.backups.pgbackrest.stanza import Stanza
 from pgops.environments import Environment
 from pgops.errors import PgopsError
-from pgops.recoveries.place import scratch_place, superusers
+from pgops.recoveries.beside import recovered_for_now
 from pgops.targets import target_for
 from pgops.units import counted
 
@@ -63,30 +63,15 @@ def _proof(
     route = find_route(
         stanza, [backup], goal, backup=backup.id, timeline=stanza.archive(backup).parsed(backup.wal_start)[0]
     )
-    recovery_id = new_recovery_id(dt.datetime.now(dt.UTC))
-    with (
-        scratch_place(environment, recovery_id) as place,
-        recovery(
-            stanza,
-            route,
-            place,
-            recovery_id=recovery_id,
-            environment=environment.name,
-            superusers=superusers(environment),
-            observer=observer,
-        ) as done,
-    ):
-        try:
-            # Only a cluster that can be written to can be given the extension that looks.
-            done.cluster.promote()
-            observer.step("pg_amcheck of every database")
-            problems = amcheck_problems(done.cluster)
-            observer.step("counting rows")
-            held = _looked_at(done.cluster, environment, backup, problems)
-            observer.step("checksums of every page")
-            problems += done.cluster.checksum_problems()
-        finally:
-            done.cluster.remove()
+    with recovered_for_now(environment, route, observer) as done:
+        # Only a cluster that can be written to can be given the extension that looks.
+        done.cluster.promote()
+        observer.step("pg_amcheck of every database")
+        problems = amcheck_problems(done.cluster)
+        observer.step("counting rows")
+        held = _looked_at(done.cluster, environment, backup, problems)
+        observer.step("checksums of every page")
+        problems += done.cluster.checksum_problems()
     return PhysicalProof(
         "restore",
         dt.datetime.now(dt.UTC),

@@ -32,6 +32,7 @@ class Observer(Protocol):
 class Recovered:
     """What came of it. ``seconds``: until it stood at its goal; ``restore_seconds``: the files alone."""
 
+    id: str
     cluster: RecoveredCluster
     replay: Replay
     seconds: float
@@ -81,7 +82,7 @@ def recovery(
         observer.step(f"replaying WAL to {route.goal.words}")
         cluster.start()
         replay = cluster.wait(route.goal.words, _silent)
-        yield Recovered(cluster, replay, time.monotonic() - began, restored - began)
+        yield Recovered(recovery_id, cluster, replay, time.monotonic() - began, restored - began)
     except BaseException:
         cluster.remove()
         raise

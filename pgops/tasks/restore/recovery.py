@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,9 +92,7 @@ def recover(
 
     :raises PgBackRestError: the goal can't be reached; told before anything is made where that can be known.
     """
-    from pgops.backups.pgbackrest.recovery import new_recovery_id, recovery
-    from pgops.recoveries.place import recovery_place, superusers
-    from pgops.targets import stanza_for
+    from pgops.recoveries.beside import recovered_to_stay
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
 
@@ -119,54 +116,31 @@ def recover(
     if asked.dump:
         _dump(console, environment, route)
         return
-    recovery_id = new_recovery_id(dt.datetime.now(dt.UTC))
     with (
         StepProgress(console) as shown,
-        recovery_place(environment, recovery_id) as place,
-        recovery(
-            stanza_for(environment),
-            route,
-            place,
-            recovery_id=recovery_id,
-            environment=environment.name,
-            superusers=superusers(environment),
-            observer=shown,
-        ) as done,
+        recovered_to_stay(environment, route, shown) as done,
     ):
         replay = done.replay
         if asked.promote and replay.in_recovery:
             shown.step("promoting it")
             replay = done.cluster.promote()
-    words.recovered(console, environment, route, done, replay, recovery_id)
-    console.result({"restore": words.recovered_json(environment, route, done, replay, recovery_id)})
+    words.recovered(console, environment, route, done, replay)
+    console.result({"restore": words.recovered_json(environment, route, done, replay)})
 
 
 def _dump(console: Console, environment: Environment, route: Route) -> None:
     """Recover into a scratch place, dump the environment's database out of it, let the place go."""
-    from pgops.backups.pgbackrest.recovery import new_recovery_id, recovery
+    from pgops.recoveries.beside import recovered_for_now
     from pgops.recoveries.dump import dump_out_of
-    from pgops.recoveries.place import scratch_place, superusers
-    from pgops.targets import stanza_for
     from pgops.terminal.progress import StepProgress
 
-    recovery_id = new_recovery_id(dt.datetime.now(dt.UTC))
     with (
         StepProgress(console) as shown,
-        scratch_place(environment, recovery_id) as place,
-        recovery(
-            stanza_for(environment),
-            route,
-            place,
-            recovery_id=recovery_id,
-            environment=environment.name,
-            superusers=superusers(environment),
-            observer=shown,
-        ) as done,
+        recovered_for_now(environment, route, shown) as done,
     ):
         if done.replay.in_recovery:
             done.cluster.promote()
         backup = dump_out_of(environment, done.cluster, shown)
-        done.cluster.remove()
     words.dumped(console, environment, route, backup)
     console.result(
         {

@@ -157,7 +157,6 @@ def recovered(
     route: Route,
     done: Recovered,
     replay: Replay,
-    recovery_id: str,
 ) -> None:
     """Where the recovered cluster stands, and what to type next."""
     from pgops.units import human_seconds
@@ -175,7 +174,7 @@ def recovered(
     console.say(f"look at it:  {done.cluster.psql_typed}")
     if replay.in_recovery:
         console.say(f"promote it:  {done.cluster.promote_typed}")
-    console.say(f"remove it:   invoke restore.discard --env={environment.name} --recovery={recovery_id}")
+    console.say(f"remove it:   invoke restore.discard --env={environment.name} --recovery={done.id}")
 
 
 def dumped(console: Console, environment: Environment, route: Route, backup: Backup) -> None:
@@ -188,7 +187,7 @@ def dumped(console: Console, environment: Environment, route: Route, backup: Bac
 
 
 def recovered_json(
-    environment: Environment, route: Route, done: Recovered, replay: Replay, recovery_id: str
+    environment: Environment, route: Route, done: Recovered, replay: Replay
 ) -> dict[str, object]:
     """The same for ``--json``."""
     return {
@@ -197,7 +196,7 @@ def recovered_json(
         "previous_database": None,
         "seconds": round(done.seconds, 3),
         "recovery": {
-            "id": recovery_id,
+            "id": done.id,
             "place": done.cluster.place.name,
             "directory": done.cluster.data,
             "state": "paused" if replay.in_recovery else "promoted",
