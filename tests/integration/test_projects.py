@@ -309,7 +309,8 @@ def role_with_password(adopted: Adopted, server: Target, password: str) -> Itera
             postgres.execute(connection, f"DROP ROLE {role}")
 
 
-def test_env_py_moves_the_revisions(adopted: Adopted) -> None:
+def assert_the_steps_are_found(adopted: Adopted) -> None:
+    """The revisions in library/steps, which the configuration alone does not name."""
     (history,) = adopted.answers("migrate.history", "--json")
     assert history["heads"] == ["title"]
     (status,) = adopted.answers("migrate.status", "--json")
@@ -322,17 +323,13 @@ def test_env_py_moves_the_revisions(adopted: Adopted) -> None:
     assert "library/steps/0004.py:4" in adopted.run("migrate", "--confirm=here").text
 
 
+def test_env_py_moves_the_revisions(adopted: Adopted) -> None:
+    assert_the_steps_are_found(adopted)
+
+
 def test_runner_names_the_revisions(adopted: Adopted) -> None:
     # One of them lies where alembic.ini says: that alone is not what is pending.
-    (history,) = adopted.answers("migrate.history", "--json")
-    assert history["heads"] == ["title"]
-    (status,) = adopted.answers("migrate.status", "--json")
-    assert status["environments"][0]["pending"] == list(BOOKS)
-    assert_goes_up_down_and_up(adopted, *BOOKS)
-    (adopted.directory.path / "library" / "steps" / "0004.py").write_text(
-        "revision = 'four'\ndown_revision = 'title'\ndef upgrade():\n    1 / 0\n"
-    )
-    assert "library/steps/0004.py:4" in adopted.run("migrate", "--confirm=here").text
+    assert_the_steps_are_found(adopted)
 
 
 def test_engine_with_a_search_path(adopted: Adopted) -> None:

@@ -11,7 +11,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 import pytest
@@ -20,6 +20,9 @@ from pgops import postgres
 from pgops.environments import PgBackRest
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectDirectory
 
 requested = pytest.mark.skipif(
     not os.environ.get("PGOPS_TEST_PGBACKREST"),
@@ -218,3 +221,14 @@ environments:
       stanza: {STANZA}
       reach: {{container: {cluster.name}}}
 {more}"""
+
+
+def backed_up_by(
+    cluster: Cluster, project: ProjectDirectory, monkeypatch: pytest.MonkeyPatch
+) -> ProjectDirectory:
+    """The project, with :func:`environments_yaml` of a cluster and its password."""
+    secret = cluster.target.secret()
+    assert secret is not None
+    monkeypatch.setenv("TEST_PASSWORD", secret.reveal())
+    project.write("environments.yaml", environments_yaml(cluster))
+    return project

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import ProjectDirectory
-from tests.support.pgbackrest import Cluster, environments_yaml, running_cluster
+from tests.support.pgbackrest import Cluster, backed_up_by, running_cluster
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +29,4 @@ def physical(
     project: ProjectDirectory, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> ProjectDirectory:
     """A project with one environment, staging, whose backups pgBackRest takes in the cluster's container."""
-    secret = cluster.target.secret()
-    assert secret is not None
-    monkeypatch.setenv("TEST_PASSWORD", secret.reveal())
-    project.write("environments.yaml", environments_yaml(cluster))
-    return project
+    return backed_up_by(cluster, project, monkeypatch)

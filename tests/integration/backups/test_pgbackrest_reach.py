@@ -19,6 +19,7 @@ from tests.conftest import ProjectDirectory, Ran
 from tests.support.pgbackrest import (
     REPOSITORY,
     Cluster,
+    backed_up_by,
     environments_yaml,
     put_file,
     requested,
@@ -34,16 +35,6 @@ def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
     assert ran.code == code, ran.text
     found: dict[str, Any] = json.loads(ran.out)
     return found
-
-
-def project_of(
-    project: ProjectDirectory, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> ProjectDirectory:
-    secret = cluster.target.secret()
-    assert secret is not None
-    monkeypatch.setenv("TEST_PASSWORD", secret.reveal())
-    project.write("environments.yaml", environments_yaml(cluster))
-    return project
 
 
 def reached(project: ProjectDirectory, cluster: Cluster, reach: str) -> None:
@@ -92,7 +83,7 @@ def test_by_ssh_backups_are_taken_and_recovered_in_a_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with running_cluster() as cluster:
-        project_of(project, cluster, monkeypatch)
+        backed_up_by(cluster, project, monkeypatch)
         by_ssh(cluster, ssh_home)
         cluster.shell("mkdir -m 700 /srv/recovery && chown postgres: /srv/recovery", user="root")
         reached(project, cluster, "reach: {ssh: box, recovery: /srv/recovery}")
@@ -127,7 +118,7 @@ def test_on_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with running_cluster() as cluster:
-        project_of(project, cluster, monkeypatch)
+        backed_up_by(cluster, project, monkeypatch)
         programs = tmp_path / "bin"
         programs.mkdir()
         wrapper = programs / "pgbackrest"
@@ -161,7 +152,7 @@ def test_in_a_bucket_over_tls_and_encrypted(
             "repo1-cipher-pass": "the right passphrase",
         }
         with running_cluster(repository=repository, host_network=True) as cluster:
-            project_of(project, cluster, monkeypatch)
+            backed_up_by(cluster, project, monkeypatch)
             cluster.execute("CREATE TABLE knowledge AS SELECT generate_series(1, 1000) AS g")
             made = answer(project.run("backup", "--json"))["backup"]
             assert answer(project.run("backup.verify", "--json"))["problems"] == []
@@ -187,7 +178,7 @@ def test_a_disk_that_fills(
 ) -> None:
     """The repository's, in a backup: named, nothing listed; and in the archive: told by env.check."""
     with running_cluster(tmpfs={REPOSITORY: "size=24m,mode=777"}) as cluster:
-        project_of(project, cluster, monkeypatch)
+        backed_up_by(cluster, project, monkeypatch)
         made = answer(project.run("backup", "--json"))["backup"]
         cluster.execute(
             "CREATE TABLE noise AS SELECT md5(random()::text) || md5(random()::text) AS t "
@@ -222,7 +213,7 @@ def test_kill_9_in_a_backup(
 ) -> None:
     """Of pgops and of pgBackRest: what is listed afterwards is sound, and the next backup works."""
     with running_cluster() as cluster:
-        project_of(project, cluster, monkeypatch)
+        backed_up_by(cluster, project, monkeypatch)
         cluster.execute(
             "CREATE TABLE noise AS SELECT md5(random()::text) AS t FROM generate_series(1, 400000)",
             "CHECKPOINT",
@@ -259,7 +250,7 @@ def test_kill_9_in_a_recovery(
 ) -> None:
     """The running cluster goes on; what is left is shown by restore.status and removed by restore.discard."""
     with running_cluster() as cluster:
-        project_of(project, cluster, monkeypatch)
+        backed_up_by(cluster, project, monkeypatch)
         made = answer(project.run("backup", "--json"))["backup"]
         began = cluster.sql("SELECT pg_postmaster_start_time()")
         for number in range(ROUNDS):
