@@ -5,7 +5,6 @@ A file that is not this job's own is never replaced.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pgops.errors import PgopsError, RefusedError
 from pgops.monitoring.schedule import Job, Text
+from pgops.runtime.files import put_in_place
 from pgops.runtime.variables import inherited
 
 _PATIENCE = 60.0
@@ -144,12 +144,9 @@ def _write(job: Job, files: Mapping[Path, str]) -> None:
     for file in files:
         _refuse_foreign(file, job)
     for file, text in files.items():
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8")
-            partial.chmod(0o644)
-            partial.replace(file)
+            put_in_place(file, text.encode(), mode=0o644)
         except OSError as error:
             raise PgopsError(
                 f"{file} can't be written: {error.strerror}",

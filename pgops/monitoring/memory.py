@@ -22,6 +22,7 @@ from typing import Any
 
 from pgops.environments import Environment
 from pgops.errors import LockedError
+from pgops.runtime.files import put_in_place
 from pgops.units import timestamp
 
 _LARGEST = 1024 * 1024
@@ -146,7 +147,8 @@ class MemoryFile:
                 stack.callback(os.close, descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 new = change(self.read())
-                self._write(json.dumps(_plain(new), ensure_ascii=False))
+                text = json.dumps(_plain(new), ensure_ascii=False)
+                put_in_place(self._path, text.encode(), mode=0o600)
             except OSError as error:
                 new = change(self.read())
                 self._warn(f"{self._path}: {error.strerror}; this run is not remembered")
@@ -156,22 +158,6 @@ class MemoryFile:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(self._path.with_suffix(suffix), flags, 0o600)
-
-    def _write(self, text: str) -> None:
-        partial = self._path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            with os.fdopen(
-                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600),
-                "w",
-                encoding="utf-8",
-            ) as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(self._path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
 
     def _since(self) -> str:
         run = self.read().run

@@ -6,9 +6,7 @@ moments of the last successes, and the limits beside them; how old they are is f
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from pgops.errors import PgopsError
 from pgops.monitoring.freshness import SKEW
 from pgops.monitoring.memory import Memory
 from pgops.overview.report import EnvironmentReport, Report
+from pgops.runtime.files import put_in_place
 
 _LABELS = ("environment",)
 _HELP = {
@@ -127,14 +126,9 @@ def write_textfile(file: Path, content: bytes) -> None:
 
     :raises PgopsError: it can't be written.
     """
-    # The collector reads what ends in .prom, so it never sees this one.
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    # The collector reads what ends in .prom, so it never sees the one beside.
     try:
-        with contextlib.ExitStack() as stack:
-            stack.callback(partial.unlink, missing_ok=True)
-            partial.write_bytes(content)
-            partial.chmod(0o644)
-            partial.replace(file)
+        put_in_place(file, content, mode=0o644)
     except OSError as error:
         raise PgopsError(
             f"metrics can't be written to {file}: {error.strerror}",

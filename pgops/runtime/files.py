@@ -1,0 +1,26 @@
+"""Files that others read at any moment: whole, or as they were before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def put_in_place(file: Path, content: bytes, *, mode: int) -> None:
+    """Write a file under another name beside it, and give it the name when all of it is on the disk.
+
+    :param mode: its permissions, whatever the umask.
+    :raises OSError: it can't be written; what stood there stays as it was, and nothing is left beside it.
+    """
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with os.fdopen(os.open(partial, flags, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
