@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pgops.environments import HazardSettings
 from pgops.migrations.hazards.sql import Name
-from pgops.postgres import Connection, DatabaseError, execute, fetch_all, fetch_all_on_search_path, identifier
+from pgops.postgres import Connection, DatabaseError, execute, fetch_all, fetch_all_on_search_path
 from pgops.postgres.names import relation, relations, shown
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -97,7 +97,7 @@ def table_states(connection: Connection, names: Iterable[Name]) -> dict[Name, Ta
     for a size waits for whoever holds the table exclusively, so that is tried for half a second; then the
     catalogue's pages stand in.
     """
-    wanted = {_quoted(name): name for name in names}
+    wanted = {name.quoted: name for name in names}
     plain = [None if name.schema else name.name for name in wanted.values()]
     there = relations(connection, list(wanted))
     rows = fetch_all(connection, _TABLES, (list(wanted), plain, there)) if wanted else []
@@ -122,10 +122,6 @@ def _rows(reltuples: float, live: int, main_bytes: int) -> int:
     return main_bytes // 100  # never analysed: a row of 100 bytes is as good a guess as any
 
 
-def _quoted(name: Name) -> str:
-    return identifier(name.schema, name.name) if name.schema else identifier(name.name)
-
-
 def _sizes(connection: Connection, oids: Sequence[int]) -> dict[int, tuple[int, int]]:
     if not oids:
         return {}
@@ -145,7 +141,7 @@ def _sizes(connection: Connection, oids: Sequence[int]) -> dict[int, tuple[int, 
 
 def tables_of_indexes(connection: Connection, names: Iterable[Name]) -> dict[Name, Name]:
     """The table that each existing index belongs to; a name off the search path is looked for in every schema."""
-    wanted = {_quoted(name): name for name in names}
+    wanted = {name.quoted: name for name in names}
     plain = [None if name.schema else name.name for name in wanted.values()]
     rows = fetch_all(
         connection,
@@ -225,7 +221,7 @@ def partitioning(connection: Connection, name: Name) -> Partitioning | None:
           LEFT JOIN pg_namespace AS n ON n.oid = d.relnamespace
          WHERE p.partrelid = %s
         """,
-        (relation(connection, _quoted(name)),),
+        (relation(connection, name.quoted),),
     )
     if not rows:
         return None

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pgops.postgres import identifier
+
 _TOKEN = re.compile(
     r"""
       (?P<space>\s+|--[^\n]*)
@@ -49,6 +51,11 @@ class Name:
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name
+
+    @property
+    def quoted(self) -> str:
+        """As SQL takes it."""
+        return identifier(self.schema, self.name) if self.schema else identifier(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,30 @@ def test_what_may_be_mended_and_what_is_cut_says_by_what(
     ]
 
 
+def test_an_update_in_a_revision_of_its_own_may_mend_them(tmp_path: Path, filled: Target) -> None:
+    """By the SQL alone too, and under whichever name the two statements give the table."""
+    with connected(filled) as connection:
+        execute(connection, 'CREATE SCHEMA app; CREATE TABLE app."Folk" AS SELECT * FROM people')
+    updates = [
+        "UPDATE people SET email = 'none' WHERE email IS NULL",
+        "UPDATE app.\"Folk\" SET email = 'none' WHERE email IS NULL",
+    ]
+    plan = plan_of_statements(
+        tmp_path,
+        filled,
+        {
+            "aa01": ";\n".join(updates),
+            "aa02": "ALTER TABLE public.people ALTER email SET NOT NULL",
+            "aa03": 'ALTER TABLE "app"."Folk" ALTER email SET NOT NULL',
+        },
+    )
+    for way in (plan, traced(plan)):
+        assert [(level, message.partition(": ")[2]) for level, message in messages(way)] == [
+            ("note", updates[0]),
+            ("note", updates[1]),
+        ]
+
+
 def test_under_the_names_that_things_have_by_then(tmp_path: Path, filled: Target) -> None:
     """A trace knows that it is the same column; by the SQL nothing is known of it, and nothing wrong is told."""
     plan = plan_of_statements(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from pgops.migrations.hazards import sql
 from pgops.migrations.hazards.fit.by_sql import SqlDemands
@@ -18,7 +19,7 @@ from pgops.postgres import Connection, names
 RULE = "rows-do-not-fit"
 _SHOWN = 70
 _CHANGES = ("update", "delete", "insert", "merge", "truncate", "copy")
-_ANYTHING = ("do", "call", "with", "select")
+_ANYTHING = ("do", "call", "with", "select", "execute")
 
 
 @dataclass
@@ -51,7 +52,7 @@ class _Before:
                 self.anything or text
             )  # what it finds may be written back, one row after the other
 
-    def note_sql(self, statement: Statement, resolve: Mapping[str, str]) -> None:
+    def note_sql(self, statement: Statement, shown: Callable[[str], str]) -> None:
         text = " ".join(statement.text.split())
         first = statement.tokens[0].value if statement.tokens else ""
         if first in _ANYTHING or first == "delete":
@@ -61,7 +62,7 @@ class _Before:
             if not named:
                 self.anything = self.anything or text
             for each in named:
-                self.tables.setdefault(resolve.get(str(each), str(each)), text)
+                self.tables.setdefault(shown(each.quoted), text)
 
 
 def unfit_rows(
@@ -121,29 +122,23 @@ def _demands(
 def _by_sql(
     connection: Connection, statements: Sequence[Statement], reader: SqlDemands, before: _Before
 ) -> Iterator[tuple[Statement, Demand, str]]:
-    found = [(statement, list(reader.of(statement))) for statement in statements]
-    named = {each.table for _, demands in found for each in demands}
-    named |= {each.other for _, demands in found for each in demands if each.other}
-    if not named:
-        return
-    resolve = {name: _shown(connection, name) for name in sorted(named)}
-    plain = {name.replace('"', ""): there for name, there in resolve.items()}
-    for statement, demands in found:
+    @cache
+    def shown(name: str) -> str:
+        """A table that SQL names, as a trace would show it."""
+        whole = names.qualified(connection, name)
+        return name if whole is None else whole.removeprefix("public.")
+
+    for statement in statements:
+        demands = list(reader.of(statement))
         if sql.is_alembics_own(statement):
             continue
         for each in demands:
-            demand = replace(each, table=resolve[each.table], other=resolve.get(each.other, ""))
+            demand = replace(each, table=shown(each.table), other=shown(each.other) if each.other else "")
             if demand.type is not None and demand.type.labels is None:
                 labels = names.enum_labels(connection, demand.type.name)
                 demand = replace(demand, type=replace(demand.type, labels=labels))
             yield statement, demand, before.mends(demand)
-        before.note_sql(statement, plain)
-
-
-def _shown(connection: Connection, name: str) -> str:
-    """A table that SQL names, as a trace would show it."""
-    whole = names.qualified(connection, name)
-    return name if whole is None else whole.removeprefix("public.")
+        before.note_sql(statement, shown)
 
 
 def _hazard(statement: Statement, demand: Demand, mends: str, answer: Answer) -> Hazard | None:
