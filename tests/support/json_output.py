@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 
-_WHERE = "pgops/tasks/_output.py describes it, and python -m pgops.tasks._output > docs/output.v1.schema.json publishes it"
+_WHERE = "pgops/tasks/_output describes it, and python -m pgops.tasks._output > docs/output.v1.schema.json publishes it"
 
 
 @functools.cache
