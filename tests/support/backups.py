@@ -20,8 +20,8 @@ from pgops.backups.manifest.manifest import (
     Setting,
     Table,
     Tools,
-    new_id,
 )
+from pgops.backups.manifest.order import next_id
 from pgops.environments import (
     AlembicSettings,
     BackupPolicy,
@@ -61,7 +61,7 @@ def manifest_for(
 ) -> Manifest:
     """A whole manifest that nobody dumped."""
     return Manifest(
-        id=new_id(moment),
+        id=next_id(moment)[0],
         environment=environment,
         database="app",
         system_identifier="7711051888829614704",
@@ -119,7 +119,7 @@ def good_proof(moment: dt.datetime = MOMENT) -> Proof:
 
 def with_moment(manifest: Manifest, moment: dt.datetime) -> Manifest:
     """The same backup at another time."""
-    return dataclasses.replace(manifest, id=new_id(moment), started_at=moment, finished_at=moment)
+    return dataclasses.replace(manifest, id=next_id(moment)[0], started_at=moment, finished_at=moment)
 
 
 ODD_SQL = (

@@ -17,10 +17,11 @@ from pgops.backups.database.errors import database_errors, interrupt_errors
 from pgops.backups.database.inventory import Relation, table_of
 from pgops.backups.database.progress import Observer, Unobserved
 from pgops.backups.dump.dump import SESSION_PREFIX, UNTOUCHED, Dumped, dump, end_sessions
-from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Proof, Table, Tools, new_id
+from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Proof, Table, Tools
+from pgops.backups.manifest.order import next_id
 from pgops.backups.manifest.seal import Origin
 from pgops.backups.repository import open_repository
-from pgops.backups.repository.repository import Backup, Repository, proof_name
+from pgops.backups.repository.repository import Backup, Repository, newest_first, proof_name
 from pgops.backups.verify.archive import count_rows
 from pgops.backups.verify.reading import ProblemsError, Total, describe_files, meanwhile
 from pgops.environments import Environment
@@ -34,6 +35,7 @@ from pgops.postgres import (
     connected,
     fetch_value,
     server_facts,
+    set_settings,
     transaction_pooled,
 )
 from pgops.postgres.locks import Mode, held
@@ -116,18 +118,20 @@ def create(
     """
     repository = repository or open_repository(environment)
     observer = observer or Unobserved()
-    started = clock()
-    backup_id = new_id(started)
     # Waiting for a lock may take longer than the role's own limit for statements.
     patient = {"statement_timeout": "0"}
     again = f"when the server is well again: invoke backup --env={environment.name}"
     with (
         database_errors(target, untouched="the database was only read", hint=again),
-        connected(target, application_name=f"pgops backup {backup_id}", settings=patient) as control,
+        connected(target, application_name="pgops backup", settings=patient) as control,
     ):
         facts = _facts(control, target)
         choice = choose_for_dump(facts.major, tls=facts.tls, sources=sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):
+            # Named under the lock: of two that waited for it, the one that came later is not always the later one.
+            there, now = repository.ids(), clock()
+            backup_id, started = next_id(now, there)
+            set_settings(control, {"application_name": f"pgops backup {backup_id}"})
             end_sessions(control, SESSION_PREFIX + "%")
             repository.clear_leftovers(
                 lambda _id, error: observer.step(f"a leftover is left alone: {error.message}")
@@ -162,6 +166,7 @@ def create(
                         staging.path,
                         clock,
                         observer,
+                        _ahead(there, now),
                     )
                 observer.step(f"publishing to {repository.location(backup_id)}")
                 manifest = repository.conceal(manifest)
@@ -230,6 +235,7 @@ def _described(
     root: Path,
     clock: Callable[[], dt.datetime],
     observer: Observer,
+    warnings: tuple[str, ...],
 ) -> tuple[Manifest, Proof]:
     """Hash what was written and read it back, at once; and say what it is."""
     begun = time.monotonic()
@@ -251,7 +257,7 @@ def _described(
         ]
     elif not problems:
         problems = _without_data(dumped.filled, counted.rows)
-    finished = clock()
+    finished = max(clock(), started)
     toolset = choice.toolset
     proof = Proof(
         "read",
@@ -290,7 +296,7 @@ def _described(
         owner=dumped.database.owner,
         settings=dumped.database.settings,
         acl=dumped.database.acl,
-        warnings=(*choice.warnings, *dumped.warnings),
+        warnings=(*choice.warnings, *dumped.warnings, *warnings),
         compression=toolset.compression,
         jobs=jobs_of(environment),
         pgops_version=__version__,
@@ -298,6 +304,18 @@ def _described(
         tablespaces=dumped.tablespaces,
         named_roles=dumped.named_roles,
     ), proof
+
+
+def _ahead(there: Sequence[str], now: dt.datetime) -> tuple[str, ...]:
+    """Only now it is known that these are older than the backup that is made, whatever their ids will say one day."""
+    _, future = newest_first(there, now)
+    if not future:
+        return ()
+    return (
+        f"older than this backup, and named as if from the future, because a clock was wrong: {', '.join(future)}; "
+        "from that time on latest and retention would take what is so named for newer: remove it before, or take "
+        "another backup then",
+    )
 
 
 def _without_data(tables: Sequence[Relation], rows: Mapping[int, int]) -> list[str]:

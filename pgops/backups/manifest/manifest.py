@@ -12,7 +12,6 @@ import dataclasses
 import datetime as dt
 import json
 import re
-import secrets
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -33,11 +32,6 @@ CONTENTS_NAME = "contents.dat"
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def new_id(now: dt.datetime) -> str:
-    """``20261122T171500Z-ab12cd``: sorts by time, and two in one second differ."""
-    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def is_id(text: str) -> bool:

@@ -27,6 +27,7 @@ from pgops.backups.manifest.manifest import (
     read_proof,
     timestamp,
 )
+from pgops.backups.manifest.order import CLOCK_SKEW, stamp
 from pgops.backups.manifest.seal import Keys, Origin
 from pgops.errors import PgopsError, UsageError, VerificationError
 
@@ -40,8 +41,6 @@ _UNFINISHED = re.compile(r"\.(pin|restores|(?:proof|rehearsal)-[^/]*)\.json\.[0-
 _NAMED = 3
 _ALIKE = 0.8
 _AS_NEAR = 0.03
-# How far ahead of ours the clock of the machine that made a backup may be, without being called wrong.
-_SKEW = dt.timedelta(minutes=5)
 
 UNTRUSTED: dict[Origin, str] = {
     "unsigned": "it is not signed, and a key signs here",
@@ -411,8 +410,8 @@ def newest_first(ids: Iterable[str], now: dt.datetime) -> tuple[list[str], list[
     One of the future was made while a clock was wrong, so it says nothing about what is newer: it comes
     after every other one.
     """
-    # Ids begin with the time they were made, so their texts sort as their times do.
-    border = f"{(now + _SKEW).astimezone(dt.UTC):%Y%m%dT%H%M%SZ}~"
+    # Each was named to come after those that were there (next_id), so their texts sort as they were made.
+    border = f"{stamp(now + CLOCK_SKEW)}~"
     ordered = sorted(ids, reverse=True)
     future = [each for each in ordered if each > border]
     return [each for each in ordered if each <= border] + future, future

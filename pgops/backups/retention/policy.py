@@ -101,7 +101,8 @@ def decide(candidates: Iterable[Candidate], keep: Keep, now: dt.datetime) -> Dec
     :param now: the time, read once by the caller; aware.
     :raises RefusedError: the policy is empty, or no rule of it keeps anything (all its counts are 0).
     """
-    ordered = sorted(candidates, key=lambda each: (each.time, each.id), reverse=True)
+    # Within a second ids say which came later, as they do for `latest`: a clock may have been set back meanwhile.
+    ordered = sorted(candidates, key=lambda each: (each.time.replace(microsecond=0), each.id), reverse=True)
     if is_empty(keep):
         raise RefusedError(
             "the retention policy is empty: it would keep nothing",

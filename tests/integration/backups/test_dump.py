@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import secrets
 import subprocess
@@ -18,9 +19,12 @@ from pgops.backups.dump import dump as dump_module
 from pgops.backups.dump.create import create, plan_backup
 from pgops.backups.dump.dump import SESSION_PREFIX
 from pgops.backups.manifest.manifest import InvalidIndex
-from pgops.backups.repository import Backup, listing, open_repository
+from pgops.backups.repository import Backup, find, listing, open_repository
+from pgops.backups.retention.policy import decide
+from pgops.backups.retention.prune import candidates
 from pgops.backups.verify.proof import prove
 from pgops.backups.verify.reading import ProblemsError
+from pgops.environments import Keep
 from pgops.errors import InterruptedRunError, LockedError, PgopsError, RefusedError
 from pgops.pgtools import Child, HostRunner, NoToolsError, Runner, ToolError, Toolset, embedded_tools
 from pgops.postgres import (
@@ -37,7 +41,7 @@ from pgops.postgres import (
 from pgops.postgres.locks import Mode, held
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support import restores
-from tests.support.backups import ODD_SQL, environment_for
+from tests.support.backups import MOMENT, ODD_SQL, environment_for
 from tests.support.restores import run_sql, schema_text, small_data, table_hashes, value
 
 
@@ -397,10 +401,35 @@ def test_a_second_backup_is_told_of_the_first(database: Target, tmp_path: Path) 
         held(first, "backup", wait=0, what=""),
         pytest.raises(LockedError) as caught,
     ):
-        create(environment_for(database, tmp_path), database, lock_wait=0.2)
+        # Its id and time are read when it is its turn: of several that wait, any may be the next.
+        create(environment_for(database, tmp_path), database, lock_wait=0.2, clock=_not_yet)
     assert caught.value.message.startswith("another backup of staging is under way: the lock is held by pid ")
     assert "pgops backup first" in caught.value.message
     nothing_was_written(tmp_path)
+
+
+def _not_yet() -> dt.datetime:
+    pytest.fail("the time was read before the lock was held")
+
+
+def test_latest_is_the_one_that_was_made_last_in_a_second_and_after_the_clock_was_set_back(
+    database: Target, tmp_path: Path
+) -> None:
+    environment = environment_for(database, tmp_path)
+    moments = [MOMENT, MOMENT, MOMENT - dt.timedelta(seconds=90), MOMENT - dt.timedelta(minutes=4)]
+    made = [create(environment, database, clock=lambda at=at: at) for at in moments]  # type: ignore[misc]
+    assert [each.id for each in made] == sorted({each.id for each in made})
+    assert [each.started_at for each in made] == [MOMENT] * 4
+    repository = open_repository(environment)
+    assert find(repository, "latest", now=MOMENT).id == made[-1].id
+    decision = decide(candidates(listing(repository)), Keep(last=1), MOMENT)
+    assert [(each.candidate.id, each.reasons[0]) for each in decision.kept] == [
+        (made[-1].id, "newest verified")
+    ]
+    # Only now it can be known which of the two is the older.
+    (warning,) = create(environment, database, clock=lambda: MOMENT - dt.timedelta(days=1)).manifest.warnings
+    assert warning.startswith("older than this backup, and named as if from the future")
+    assert all(each.id in warning for each in made)
 
 
 def nothing_was_written(root: Path) -> None:
