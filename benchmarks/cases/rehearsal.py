@@ -19,7 +19,7 @@ from pgops.environments import (
     Store,
     Timeouts,
 )
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.migrations.rehearsal.rehearse import carry_out
 from pgops.migrations.rehearsal.way_back import Quiet
 from pgops.migrations.run.attempt import Approval

@@ -25,7 +25,8 @@ import tests.conftest  # noqa: F401 - sessions of the application find what an a
 from pgops.environments import HazardSettings
 from pgops.local.scratch import ScratchServer, scratch_server
 from pgops.local.tools import tool_sources
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.tracing.trace import with_trace
 from pgops.postgres import Target, connected, execute, fetch_all, fetch_value, identifier
 from tests.support.oracle import BEYOND, FAILING, UNKNOWABLE, Truth, read_everything, truth, upgrade_of

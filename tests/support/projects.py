@@ -18,7 +18,8 @@ from pgops.environments import (
     Store,
     Timeouts,
 )
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.run import Run, RunResult

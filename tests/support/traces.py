@@ -12,7 +12,8 @@ from pgops.errors import PgopsError
 from pgops.local.scratch import scratch_server
 from pgops.local.tools import tool_sources
 from pgops.migrations.hazards import Hazard
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.tracing.trace import with_trace
 from pgops.postgres import Target
 from tests.support.projects import STOCK_ENV, AlembicProject

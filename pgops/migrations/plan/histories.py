@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError
-from pgops.migrations.plan.plan import Action, Plan, Reader, make_plan
+from pgops.migrations.plan.make import Reader, make_plan
+from pgops.migrations.plan.plan import Action, Plan
 from pgops.postgres import Target
 
 
@@ -21,7 +22,7 @@ def make_plans(
     reader: Reader = "person",
     undoing: Collection[str] = (),
 ) -> tuple[Plan, ...]:
-    """:func:`~pgops.migrations.plan.plan.make_plan` for each history of an environment, in their order.
+    """:func:`~pgops.migrations.plan.make.make_plan` for each history of an environment, in their order.
 
     :param environments: as :meth:`Environment.histories` gives them, or one.
     :raises ConfigurationError: two histories keep their heads in one table.

@@ -10,7 +10,8 @@ from pgops.environments import Environment
 from pgops.errors import ConfigurationError, InterruptedRunError, PgopsError
 from pgops.migrations.alembic_env.environment import VersionTable
 from pgops.migrations.autogenerate import drift
-from pgops.migrations.plan.plan import Plan, PlannedRevision, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.rehearsal.measured import RoundTrip
 from pgops.migrations.round_trip.data import count_rows
 from pgops.migrations.round_trip.schema import Schema, differences, read_schema

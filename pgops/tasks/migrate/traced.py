@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pgops.backups.repository.origin import Origin
     from pgops.environments import Environment
-    from pgops.migrations.plan.plan import Action, Plan, Reader
+    from pgops.migrations.plan.make import Reader
+    from pgops.migrations.plan.plan import Action, Plan
     from pgops.postgres import Target
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.postgres import Target
 from tests.integration.test_two_checkouts import looks_like
 from tests.support.projects import AlembicProject, carry_out, heads, migrate

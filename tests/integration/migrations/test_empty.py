@@ -8,7 +8,7 @@ import pytest
 
 from pgops import postgres
 from pgops.migrations.plan.empty import is_empty
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.migrations.run.run import PlanChangedError
 from pgops.postgres import Target
 from tests.support.projects import AlembicProject, carry_out, migrate

@@ -11,7 +11,7 @@ import pytest
 
 from pgops.environments import Environment
 from pgops.migrations.journal.schema import _FIRST, _VERSIONS
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.migrations.run import gates
 from pgops.migrations.run.stamp import stamp
 from pgops.migrations.status.status import history_of, migration_status

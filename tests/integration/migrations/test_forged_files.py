@@ -14,7 +14,8 @@ import pytest
 from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.migrations.plan import carried
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.postgres import Target, connected, execute
 from tests.support.projects import AlembicProject, heads, migrate
 

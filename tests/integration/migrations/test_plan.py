@@ -8,7 +8,7 @@ import pytest
 
 from pgops.errors import PgopsError
 from pgops.migrations.alembic_env.failures import MigrationError
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.migrations.status.status import AheadError, history_of, migration_status
 from pgops.postgres import Target, connected, execute, fetch_all
 from tests.support.projects import STOCK_ENV, AlembicProject, migrate, online_env, tables, value

@@ -12,7 +12,7 @@ import pytest
 from pgops.errors import LockedError, PgopsError, RefusedError, VerificationError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env.failures import MigrationError
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.migrations.run.run import PlanChangedError
 from pgops.postgres import Target, connect, connected, execute, fetch_all
 from tests.support.projects import (

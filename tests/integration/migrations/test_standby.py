@@ -20,7 +20,8 @@ from pgops.local import embedded
 from pgops.local.embedded import process
 from pgops.local.embedded.installation import Cluster, give, programs_for, server_user
 from pgops.migrations.hazards.live import Replica, replicas
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.status.status import history_of, migration_status
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory

@@ -17,7 +17,8 @@ from pgops.environments import HazardSettings
 from pgops.errors import UnreachableError
 from pgops.local.tools import tool_sources
 from pgops.migrations.hazards.observed import Seen
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.tracing import trace as tracing
 from pgops.migrations.tracing.trace import NotTracedError, with_trace
 from pgops.postgres import Target, connected, execute, fetch_all

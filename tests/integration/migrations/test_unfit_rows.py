@@ -16,7 +16,8 @@ from pgops.local.tools import tool_sources
 from pgops.migrations.hazards import Hazard
 from pgops.migrations.hazards.fit import look
 from pgops.migrations.hazards.fit.judge import unfit_rows
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.plan.unfit import with_unfit_rows
 from pgops.migrations.tracing.trace import with_trace
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_value, major_version

@@ -13,7 +13,7 @@ import pytest
 from pgops.environments import HazardSettings
 from pgops.local import embedded
 from pgops.local.scratch import COPY, scratch_server
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.migrations.rehearsal.measured import Revision
 from pgops.migrations.rehearsal.rehearse import Measured, carry_out
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_all, identifier

@@ -77,7 +77,7 @@ def trace_all(work: Path) -> Count:
     """Every revision of the project in ``work``; runs where the project is installed."""
     from pgops.environments import HazardSettings, load
     from pgops.local.scratch import scratch_server
-    from pgops.migrations.plan.plan import make_plan
+    from pgops.migrations.plan.make import make_plan
     from pgops.postgres import connected, execute
     from pgops.targets import target_for
 
@@ -104,7 +104,7 @@ def one(environment: Any, target: Any, lent: Any, revision: str, count: Count) -
     """Trace one revision, run it, and compare."""
     from pgops.errors import PgopsError
     from pgops.local.tools import tool_sources
-    from pgops.migrations.plan.plan import make_plan
+    from pgops.migrations.plan.make import make_plan
     from pgops.migrations.tracing.trace import with_trace
     from pgops.postgres import connected
 

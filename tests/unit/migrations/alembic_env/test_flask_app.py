@@ -12,7 +12,7 @@ import pytest
 from pgops import postgres
 from pgops.errors import PgopsError
 from pgops.migrations.alembic_env.flask_app import suggested_app
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.postgres import Target
 from tests.support.projects import AlembicProject, migrate, tables
 

@@ -15,7 +15,7 @@ from alembic.config import Config
 
 from pgops.errors import PgopsError
 from pgops.migrations.alembic_env.runner import Call
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.postgres import Target
 from tests.support.projects import AlembicProject, migrate, tables
 

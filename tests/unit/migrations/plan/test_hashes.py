@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgops.migrations.plan.hashes import settled, text_hash
-from pgops.migrations.plan.plan import make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.postgres import Target
 from tests.support.projects import AlembicProject
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgops import postgres
-from pgops.migrations.plan.plan import Plan, make_plan
+from pgops.migrations.plan.make import make_plan
+from pgops.migrations.plan.plan import Plan
 from pgops.postgres import Target
 from tests.support.projects import AlembicProject, migrate, tables
 
