@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from pgops.backups.pgbackrest import PhysicalBackup
 from pgops.backups.repository import Repository, load, newest_first, open_repository
 from pgops.backups.repository.origin import Origin, origin_at, origin_of
 from pgops.environments import Environment
@@ -117,7 +118,7 @@ def _all(
 ) -> Iterator[Taken]:
     """Its backups, newest first, whatever takes them."""
     if environment.backups.pgbackrest is not None:
-        return _taken_by_pgbackrest(environment)
+        return _taken_by_pgbackrest(environment, origin, notes)
     return _taken(open_repository(environment), origin, now, notes)
 
 
@@ -132,18 +133,39 @@ def unknown(
     return Freshness(environment.name, limits_of(environment), now, unknown=said, exit_code=int(code))
 
 
-def _taken_by_pgbackrest(environment: Environment) -> Iterator[Taken]:
+def _taken_by_pgbackrest(
+    environment: Environment, origin: Origin | None, notes: list[str]
+) -> Iterator[Taken]:
     """The stanza's backups, newest first; a proof that found damage or broken pages makes one no success."""
-    for each in reversed(stanza_for(environment).info().backups):
+    ours, others = physical_of(stanza_for(environment).info().backups, origin)
+    if others:
+        notes.append(
+            f"{len(others)} of the stanza's backups are of another cluster (the newest: {others[-1].id}) and do not count"
+        )
+    for each in reversed(ours):
         proof = each.proof
         flawed = each.page_errors or (proof is not None and not proof.ok)
-        restores = [proof] if proof is not None and proof.method == "restore" else []
         yield Taken(
             each.id,
             each.started_at,
             each.standing if flawed else "",
-            tuple(Restore(found.at, found.seconds, found.ok) for found in restores),
+            tuple(Restore(found.at, found.seconds, found.ok) for found in each.restores),
         )
+
+
+def physical_of(
+    backups: Iterable[PhysicalBackup], origin: Origin | None
+) -> tuple[list[PhysicalBackup], list[PhysicalBackup]]:
+    """A stanza's backups that are of a database's cluster, and those of others: it was made anew, or the stanza is wrong.
+
+    :param origin: ``None``, or without a system identifier: nobody knows, and all are of it.
+    """
+    known = origin.system_identifier if origin is not None else None
+    ours: list[PhysicalBackup] = []
+    others: list[PhysicalBackup] = []
+    for each in backups:
+        (ours if known in (None, each.system_identifier) else others).append(each)
+    return ours, others
 
 
 def _taken(

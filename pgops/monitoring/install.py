@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgops.errors import PgopsError, RefusedError
-from pgops.monitoring.schedule import Job, Text
+from pgops.monitoring.schedule import Job, Text, unit_names
 from pgops.runtime.files import put_in_place
 from pgops.runtime.variables import inherited
 
@@ -53,11 +53,32 @@ class Systemd:
             said.append(f"{timer}: next at {state['NextElapseUSecRealtime']}")
         return said
 
+    def remove(self, job: Job) -> list[str]:
+        """Stop the timers and remove the units; a backup that runs now is not ended. None that are there is fine.
+
+        :returns: what was removed.
+        :raises RefusedError: a file of that name is somebody else's; nothing is removed.
+        :raises PgopsError: systemd does not stop a timer, or a file can't be removed.
+        """
+        files = _own(job, [self.directory / each for each in unit_names(job)])
+        timers = [each.name for each in files if each.suffix == ".timer"]
+        if timers:
+            _systemctl(
+                self.flags, "disable", "--now", *timers, untouched="the files of the units are in place"
+            )
+        removed = [_removed(file) for file in files]
+        if files:
+            _systemctl(
+                self.flags, "daemon-reload", untouched="the timers are stopped, and their files are gone"
+            )
+        return removed
+
     def _systemctl(self, *arguments: str) -> str:
-        return _ran(
-            ["systemctl", *self.flags, *arguments],
-            untouched="the files of the units are in place",
-        )
+        return _systemctl(self.flags, *arguments, untouched="the files of the units are in place")
+
+
+def _systemctl(flags: Sequence[str], *arguments: str, untouched: str) -> str:
+    return _ran(["systemctl", *flags, *arguments], untouched=untouched)
 
 
 def systemd_of(*, system: bool, environ: Mapping[str, str]) -> Systemd:
@@ -87,6 +108,59 @@ def install_cron(job: Job, text: Text) -> list[str]:
             hint="crontab -l",
         )
     return [f"in the crontab: {len(text.text.splitlines())} lines"]
+
+
+def remove_cron(job: Job) -> list[str]:
+    """Take this job's lines out of this user's crontab; all others stay as they are. None that are there is fine.
+
+    :returns: what was removed.
+    :raises RefusedError: their beginning is there and their end is not.
+    :raises PgopsError: crontab does not take the rest, or the lines are still there afterwards.
+    """
+    before = _crontab()
+    kept = _without(before, job)
+    if kept == before:
+        return []
+    _ran(["crontab", "-"], given=kept, untouched="the crontab stays as it was")
+    if _without(after := _crontab(), job) != after:
+        raise PgopsError(
+            "crontab took the rest, and the lines are still there",
+            untouched="the other lines were given back as they were",
+            hint="crontab -e",
+        )
+    return [f"from the crontab: {len(before.splitlines()) - len(kept.splitlines())} lines"]
+
+
+def remove_workflow(job: Job) -> list[str]:
+    """Remove the workflow from the project; none that is there is fine.
+
+    :returns: what was removed.
+    :raises RefusedError: a file of that name is somebody else's.
+    """
+    file = job.project / ".github" / "workflows" / f"{job.name}.yml"
+    return [f"{_removed(each)}; commit that, and it runs no more" for each in _own(job, [file])]
+
+
+def _own(job: Job, files: Sequence[Path]) -> list[Path]:
+    """Those that are there.
+
+    :raises RefusedError: one of them is somebody else's.
+    """
+    for file in files:
+        _refuse_foreign(file, job)
+    return [file for file in files if file.exists()]
+
+
+def _removed(file: Path) -> str:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise PgopsError(
+            f"{file} can't be removed: {error.strerror}",
+            untouched="what it runs was stopped before",
+            hint=f"ls -ld {file.parent}",
+        ) from error
+    return f"{file}"
 
 
 def _crontab() -> str:

@@ -128,6 +128,11 @@ def _systemd(job: Job) -> Iterator[Text]:
         )
 
 
+def unit_names(job: Job) -> list[str]:
+    """Every unit that a job may have: what it has now, and what it had with other limits."""
+    return [f"{job.name}-{what}.{kind}" for what in ("backup", "check") for kind in ("timer", "service")]
+
+
 # Failed runs are tried again until one succeeds, but for what only a person can mend: usage, a gate, a refusal.
 _RETRY = "Restart=on-failure\nRestartSec=15min\nRestartPreventExitStatus=2 7 8\n"
 
@@ -263,9 +268,18 @@ def _kubernetes(job: Job) -> Iterator[Text]:
     )
 
 
-def _cron_job(job: Job, what: str, times: str, task: Sequence[str], deadline: int) -> str:
+def cron_job_names(job: Job) -> list[str]:
+    """The CronJobs that a job may have."""
+    return [_cron_job_name(job, what) for what in ("backup", "check")]
+
+
+def _cron_job_name(job: Job, what: str) -> str:
     # A CronJob's name has at most 52 characters: 11 are added for each Job.
-    name = f"{job.name[:45].rstrip('-')}-{what}"
+    return f"{job.name[:45].rstrip('-')}-{what}"
+
+
+def _cron_job(job: Job, what: str, times: str, task: Sequence[str], deadline: int) -> str:
+    name = _cron_job_name(job, what)
     image = job.image or "registry.example.com/app-pgops:1.0.0"
     secrets = "".join(
         f"                - name: {each}\n"

@@ -12,7 +12,7 @@ from pgops.backups.repository.origin import Origin, origin_here, origin_of
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, ExitCode, PgopsError, SecretError, VerificationError
 from pgops.migrations.status.status import Status
-from pgops.monitoring.check import judged, limits_of, unknown
+from pgops.monitoring.check import judged, limits_of, physical_of, unknown
 from pgops.monitoring.freshness import Freshness, StaleError
 from pgops.postgres import Connection, DatabaseError, connected, redact, server_facts
 from pgops.runtime.threads import TooLateError, each_within
@@ -225,7 +225,13 @@ def _newest_backup(
     """
     try:
         if environment.backups.pgbackrest is not None:
-            return next(iter(stanza_for(environment).info().backups[::-1]), None)
+            ours, strange = physical_of(stanza_for(environment).info().backups, origin)
+            if strange and not ours:
+                problems.append(
+                    f"none of the stanza's backups is of this cluster; the newest, {strange[-1].id}, is of cluster "
+                    f"{strange[-1].system_identifier}"
+                )
+            return ours[-1] if ours else None
         repository = open_repository(environment)
         ordered, future = newest_first(repository.ids(), dt.datetime.now(dt.UTC))
         problems += [f"backup {each}: its time is in the future, so a clock was wrong" for each in future]

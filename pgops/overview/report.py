@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pgops.backups.pgbackrest.backup import physical_history
 from pgops.backups.repository import Backup, listing, open_repository
 from pgops.backups.repository.origin import only_of, origin_here
 from pgops.backups.verify.history import RestoreTime, expected, restore_history
@@ -19,7 +20,7 @@ from pgops.migrations.journal import RunRecord
 from pgops.overview.overview import ReadStatus, Row, overview
 from pgops.postgres import DatabaseError, connected, fetch_value, identity, redact, set_read_only
 from pgops.runtime.threads import TooLateError, each_within
-from pgops.targets import target_for
+from pgops.targets import stanza_for, target_for
 from pgops.units import one_line, timestamp
 
 RUNS = 50
@@ -176,6 +177,7 @@ def _environment(environment: Environment, row: Row) -> EnvironmentReport:
             (),
             _gates(environment),
             tuple(problems),
+            restores=tuple(_physical_restores(environment, problems)),
             backups_known=False,
         )
     try:
@@ -200,6 +202,14 @@ def _environment(environment: Environment, row: Row) -> EnvironmentReport:
         restores=tuple(restores),
         backups_known=known,
     )
+
+
+def _physical_restores(environment: Environment, problems: list[str]) -> list[RestoreTime]:
+    try:
+        return physical_history(stanza_for(environment).info().backups)
+    except PgopsError as error:
+        problems.append(redact(error.message))
+        return []
 
 
 def _gates(environment: Environment) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ def _of_backups(found: EnvironmentReport, border: dt.datetime) -> Iterator[tuple
         if fresh is not None and fresh.restore is not None:
             yield "pgops_backup_proof_timestamp_seconds", fresh.restore.at.timestamp()
             yield "pgops_restore_last_duration_seconds", fresh.restore.seconds
+        if (counted_on := expected([each for each in found.restores if each.at <= border])) is not None:
+            yield "pgops_restore_expected_duration_seconds", counted_on.seconds
         return
     yield "pgops_backups", len(found.backups)
     yield "pgops_backups_size_bytes", sum(each.manifest.bytes for each in found.backups)

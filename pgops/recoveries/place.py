@@ -74,7 +74,7 @@ def _in_container(
             name=f"container {made.name}",
             typed=f"docker exec -it -u {user} {made.name}",
             # The port is published on the engine's loopback address alone; a password is wanted besides.
-            listen="*",
+            listen=made.listen,
             from_="all",
             port=made.inner_port,
             container=made.name,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from pgops.backups.pgbackrest.backup import PhysicalBackup, PhysicalProof
+from pgops.backups.pgbackrest.backup import DATABASE, PhysicalBackup, PhysicalProof
 from pgops.backups.pgbackrest.cluster import RecoveredCluster
 from pgops.backups.pgbackrest.goal import find_route, goal_of
 from pgops.backups.pgbackrest.recovery import Observer
 from pgops.backups.pgbackrest.stanza import Stanza
+from pgops.backups.verify.history import RestoreTime
 from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.recoveries.beside import recovered_for_now
@@ -38,10 +39,11 @@ SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname)), '[]')
 
 def prove_by_recovery(
     stanza: Stanza, environment: Environment, backup: PhysicalBackup, observer: Observer
-) -> PhysicalProof:
+) -> tuple[PhysicalProof, list[RestoreTime]]:
     """Recover a backup to its own end, look at all of it, and note down what was found and how long it took.
 
-    :returns: the proof; ``seconds`` is the time until the recovered server answered.
+    :returns: the proof, whose ``seconds`` are the time until the recovered server answered; and all restores of the
+        stanza that are known of, oldest first.
     :raises PgBackRestError: it can't be recovered at all; that is noted down too.
     """
     began = dt.datetime.now(dt.UTC)
@@ -50,10 +52,10 @@ def prove_by_recovery(
     except PgopsError as error:
         seconds = (dt.datetime.now(dt.UTC) - began).total_seconds()
         if error.exit_code == 9:
-            stanza.note(backup, PhysicalProof("restore", dt.datetime.now(dt.UTC), seconds, (error.message,)))
+            failed = PhysicalProof("restore", dt.datetime.now(dt.UTC), seconds, (error.message,))
+            stanza.note_restore(backup, failed)
         raise
-    stanza.note(backup, proof)
-    return proof
+    return proof, stanza.note_restore(backup, proof)
 
 
 def _proof(
@@ -120,9 +122,10 @@ def _other_heads(
     cluster: RecoveredCluster, environment: Environment, backup: PhysicalBackup, databases: Sequence[str]
 ) -> list[str]:
     """That the database is at the revisions that were noted down when the backup began."""
-    if not backup.heads:
-        return []
     database = target_for(environment).dbname
+    # Several environments' databases can be in one cluster: what was noted down is of one of them.
+    if not backup.heads or backup.annotations.get(DATABASE, database) != database:
+        return []
     if database not in databases:
         return [f"database {database} is not in it"]
     tables = cluster.query(database, _HEADS)

@@ -116,6 +116,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("backup.schedule --env=prod", "print units or cron lines for this machine"),
         ("backup.schedule --env=prod --at=02:30 --every=6h --install", "put them in place; asks first"),
         ("backup.schedule --env=prod --kind=kubernetes", "CronJobs, for kubectl apply -f -"),
+        ("backup.schedule --env=prod --remove", "take away what --install put in place"),
     ],
     "backup.unattended": [
         ("backup.unattended --env=prod", "one run, as a timer starts it"),

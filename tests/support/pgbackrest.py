@@ -30,8 +30,11 @@ requested = pytest.mark.skipif(
 )
 """For trials that take long; a sample of each kind always runs."""
 
-IMAGE = "pgops-pgbackrest:17"
+IMAGE = os.environ.get("PGOPS_TEST_PGBACKREST_IMAGE", "pgops-pgbackrest:17")
+"""Another one has another PostgreSQL and pgBackRest: ``pgops-pgbackrest:15`` has version 2.45."""
 STANZA = "app"
+ARCHIVE = f"{IMAGE.rpartition(':')[2]}-1"
+"""pgBackRest's name of the cluster's WAL."""
 DATA = "/var/lib/postgresql/data"
 REPOSITORY = "/var/lib/pgbackrest"
 ARCHIVING: Mapping[str, str] = {

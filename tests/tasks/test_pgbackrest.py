@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import DATA, REPOSITORY, STANZA, Cluster, requested, running_cluster
+from tests.support.pgbackrest import ARCHIVE, DATA, REPOSITORY, STANZA, Cluster, requested, running_cluster
 
 pytestmark = pytest.mark.docker
 
@@ -39,7 +39,7 @@ def test_a_backup_is_taken_listed_shown_and_verified(physical: ProjectDirectory,
     text = physical.run("backup.list").out
     assert text.splitlines()[0].split() == ["backup", "age", "size", "added", "revision", "proof", "repo"]
     assert "read back on " in text
-    assert f"WAL in repo1, 17-1: {'0' * 7}1" in text
+    assert f"WAL in repo1, {ARCHIVE}: {'0' * 7}1" in text
 
 
 @requested
@@ -84,7 +84,7 @@ def test_a_broken_file_is_found_named_and_remembered(physical: ProjectDirectory,
 @requested
 def test_wal_that_a_backup_needs_and_is_gone_is_found(physical: ProjectDirectory, cluster: Cluster) -> None:
     made = answer(physical.run("backup", "--type=incr", "--json"))["backup"]
-    where = f"{REPOSITORY}/archive/{STANZA}/17-1/{made['wal']['stop'][:16]}"
+    where = f"{REPOSITORY}/archive/{STANZA}/{ARCHIVE}/{made['wal']['stop'][:16]}"
     cluster.shell(f"mkdir -p /tmp/wal && mv {where}/{made['wal']['stop']}-* /tmp/wal/")
     try:
         failed = answer(physical.run("backup.verify", "--json"), 9)

@@ -18,7 +18,7 @@ import pytest
 
 from pgops import postgres
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import REPOSITORY, STANZA, Cluster, on_database, requested
+from tests.support.pgbackrest import ARCHIVE, REPOSITORY, STANZA, Cluster, on_database, requested
 from tests.support.projects import AlembicProject
 
 pytestmark = pytest.mark.docker
@@ -153,7 +153,7 @@ def test_a_hole_in_the_wal_is_named_and_gone_up_to(physical: ProjectDirectory, c
         cluster.archived()
     hole = names[1]
     last = cluster.sql("SELECT pg_current_wal_lsn()::text")
-    where = f"{REPOSITORY}/archive/{STANZA}/17-1/{hole[:16]}"
+    where = f"{REPOSITORY}/archive/{STANZA}/{ARCHIVE}/{hole[:16]}"
     cluster.shell(f"mkdir -p /tmp/hole && mv {where}/{hole}-* /tmp/hole/")
     try:
         time.sleep(1.1)

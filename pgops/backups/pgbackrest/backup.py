@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pgops.backups.verify.history import RestoreTime, restore_of
 from pgops.errors import VerificationError
 from pgops.units import timestamp
 
-HEADS, ENVIRONMENT, COMMIT, PROOF = "pgops-heads", "pgops-environment", "pgops-commit", "pgops-proof"
-"""Annotations of a backup: revisions at its start, whose it is, the project's commit, the newest verification."""
+HEADS, ENVIRONMENT, DATABASE, COMMIT = "pgops-heads", "pgops-environment", "pgops-database", "pgops-commit"
+"""Annotations of a backup: revisions at its start, whose they are and of which database, the project's commit."""
+PROOF, RESTORES = "pgops-proof", "pgops-restores"
+"""Annotations, too: the newest verification; and every restore that is known of, of backups that are gone as well."""
+_MOST_PROBLEMS = 20
+MOST_RESTORES = 40
 
 BackupType = Literal["full", "diff", "incr"]
 
@@ -37,12 +42,16 @@ class PhysicalProof:
 
     def to_text(self) -> str:
         """The annotation's value."""
+        # A command line takes only so much, and a broken disk has thousands of broken pages.
+        told = [each[:500] for each in self.problems[:_MOST_PROBLEMS]]
+        if more := len(self.problems) - len(told):
+            told.append(f"and {more} more")
         return json.dumps(
             {
                 "method": self.method,
                 "at": timestamp(self.at),
                 "seconds": round(self.seconds, 1),
-                "problems": list(self.problems),
+                "problems": told,
                 "details": self.details,
             }
         )
@@ -100,6 +109,20 @@ class PhysicalBackup:
             )
         except (ValueError, KeyError, TypeError):
             return None
+
+    @property
+    def known_restores(self) -> tuple[RestoreTime, ...]:
+        """Restores that are written down here, of this backup and of others, oldest first."""
+        try:
+            found = [restore_of(each) for each in json.loads(self.annotations.get(RESTORES, "[]"))]
+        except (ValueError, KeyError, TypeError):
+            return ()
+        return tuple(sorted(found))
+
+    @property
+    def restores(self) -> tuple[RestoreTime, ...]:
+        """Those of this backup itself."""
+        return tuple(each for each in self.known_restores if each.backup == self.id)
 
     @property
     def verified(self) -> bool:
@@ -163,6 +186,16 @@ class PhysicalBackup:
             "wal": {"start": self.wal_start, "stop": self.wal_stop},
             "lsn": {"start": self.lsn_start, "stop": self.lsn_stop},
         }
+
+
+def physical_history(backups: Iterable[PhysicalBackup]) -> list[RestoreTime]:
+    """Every restore that is known of a stanza, oldest first, the newest of them."""
+    return sorted({restore for each in backups for restore in each.known_restores})[-MOST_RESTORES:]
+
+
+def restores_text(history: Iterable[RestoreTime]) -> str:
+    """The value of the annotation :data:`RESTORES`."""
+    return json.dumps([each.as_dict() for each in history])
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,15 +30,22 @@ for each in /usr/lib/postgresql/"$1"/bin /usr/pgsql-"$1"/bin "$(pg_config --bind
 done
 exit 1
 """
-_WRITE = 'umask 077; printf %s "$2" > "$1"'
-# Only what has our marker; the server in it, if one still runs, goes first.
+_WRITE = 'umask 077; printf %s "$2" > "$1.new" && mv -f -- "$1.new" "$1"'
+_MAKE = f"""
+mkdir -m 0700 -- "$1" && sh -c '{_WRITE}' sh "$1/{MARKER}" "$2" && exit 0
+rm -f -- "$1/{MARKER}.new"
+rmdir -- "$1" 2>/dev/null
+exit 1
+"""
+# Only what has our marker, or nothing in it at all; the server in it, if one still runs, goes first, and the marker
+# last: what is killed in the middle of this is known for ours.
 _REMOVE = f"""
 test -e "$1" || exit 0
-test -f "$1/{MARKER}" || exit 3
+if [ ! -f "$1/{MARKER}" ]; then rm -f -- "$1/{MARKER}.new"; rmdir -- "$1"; exit; fi
 if [ -f "$1/data/postmaster.pid" ]; then
     "$2/pg_ctl" -D "$1/data" -m immediate -w -t {_STOP:.0f} stop >/dev/null 2>&1
 fi
-rm -rf -- "$1"
+find "$1" -mindepth 1 -maxdepth 1 ! -name {MARKER} -exec rm -rf -- '{{}}' + && rm -f -- "$1/{MARKER}" && rmdir -- "$1"
 """
 # What a standby must not have less of than its primary had; pg_control has the primary's.
 _AS_THE_PRIMARY = {
@@ -132,13 +139,16 @@ class RecoveredCluster:
                 hint="backups.reach.recovery in environments.yaml: a shorter one",
             )
         self.find_programs()
-        made = self._run(["mkdir", "-m", "0700", self.place.directory])
+        made = self._run(["sh", "-c", _MAKE, "sh", self.place.directory, json.dumps(dict(about))])
         if made.exit_code != 0:
             raise BlockedError(
                 f"{self.place.directory} can't be made on {self.place.name}: {_said(made)}",
                 untouched="nothing was touched",
                 hint="backups.reach.recovery in environments.yaml names a directory that the server's user may write to",
             )
+
+    def mark(self, about: Mapping[str, object]) -> None:
+        """Write the marker anew."""
         self.write(MARKER, json.dumps(dict(about)))
 
     def room(self) -> int:

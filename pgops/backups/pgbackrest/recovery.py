@@ -17,6 +17,8 @@ from pgops.backups.pgbackrest.stanza import Stanza
 from pgops.pgtools import run
 from pgops.units import human_bytes, timestamp
 
+REACHED = "reached"
+"""In the marker of a recovery: when it stood at its goal. Not there: it is under way, or was killed on it."""
 _ROOM = 1.02
 _UNTOUCHED = "the running cluster was not touched; what was recovered is removed"
 
@@ -82,6 +84,8 @@ def recovery(
         observer.step(f"replaying WAL to {route.goal.words}")
         cluster.start()
         replay = cluster.wait(route.goal.words, _silent)
+        # Without this it is known as one that never got there.
+        cluster.mark({**about, REACHED: timestamp(dt.datetime.now(dt.UTC))})
         yield Recovered(recovery_id, cluster, replay, time.monotonic() - began, restored - began)
     except BaseException:
         cluster.remove()

@@ -9,15 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgops.backups.pgbackrest.backup import (
+    MOST_RESTORES,
     PROOF,
+    RESTORES,
     BackupType,
     PhysicalBackup,
     PhysicalProof,
     StanzaInfo,
+    physical_history,
     read_info,
+    restores_text,
 )
 from pgops.backups.pgbackrest.errors import PgBackRestError, failure, warnings_of
 from pgops.backups.pgbackrest.wal import Branch, WalArchive, read_archive, read_history
+from pgops.backups.verify.history import RestoreTime
 from pgops.environments import PgBackRest
 from pgops.errors import ConfigurationError, UsageError
 from pgops.pgtools import Finished, Runner, run
@@ -202,13 +207,28 @@ class Stanza:
         file = f"archive/{self.name}/{backup.archive}/{timeline:08X}.history"
         return read_history(self.call("repo-get", file, f"--repo={backup.repository}").stdout, timeline)
 
-    def note(self, backup: PhysicalBackup, proof: PhysicalProof) -> None:
-        """Write a verification into the backup's annotations."""
+    def note_restore(self, backup: PhysicalBackup, proof: PhysicalProof) -> list[RestoreTime]:
+        """Write a proof by restoring down, and all restores that are known of: they outlive their backups so.
+
+        :returns: these, oldest first.
+        """
+        mine = RestoreTime(proof.at, backup.id, round(proof.seconds, 3), backup.bytes, proof.ok)
+        # Asked again: a proof takes long, and another may have been noted down meanwhile.
+        known = sorted({*physical_history(self.info().backups), mine})
+        self.note(backup, proof, f"--annotation={RESTORES}={restores_text(known[-MOST_RESTORES:])}")
+        return known
+
+    def note(self, backup: PhysicalBackup, proof: PhysicalProof, *more: str) -> None:
+        """Write a verification into the backup's annotations.
+
+        :param more: further arguments.
+        """
         self.call(
             "annotate",
             f"--set={backup.id}",
             f"--repo={backup.repository}",
             f"--annotation={PROOF}={proof.to_text()}",
+            *more,
             untouched="the backup was looked at, and what was found is not noted down",
         )
 

@@ -114,13 +114,17 @@ def _note(repository: Repository, backup_id: str) -> list[RestoreTime]:
         document = json.loads(text)
         if document["backup"] != backup_id:
             return []
-        return [_restore(each) for each in document["restores"]]
+        return [restore_of(each) for each in document["restores"]]
     except (FileNotFoundError, MalformedError, VerificationError, ValueError, KeyError, TypeError):
         # It is a memory of times, and no backup: what can't be read tells nothing.
         return []
 
 
-def _restore(found: Any) -> RestoreTime:
+def restore_of(found: Any) -> RestoreTime:
+    """Read what :meth:`RestoreTime.as_dict` wrote.
+
+    :raises ValueError: (or KeyError, TypeError) it is something else.
+    """
     at = dt.datetime.fromisoformat(found["at"])
     if at.tzinfo is None:
         raise ValueError("a time without a zone")

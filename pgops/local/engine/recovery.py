@@ -36,12 +36,16 @@ _NOT_OURS = ("POSTGRES_", "PGDATA=", "PGPASSWORD=", "PGUSER=", "PGHOST=")
 
 @dataclass(frozen=True, slots=True)
 class RecoveryContainer:
-    """``host`` and ``port`` are where its server can be reached from here, once it listens on ``inner_port``."""
+    """``host`` and ``port`` are where its server can be reached from here, once it listens on ``inner_port``.
+
+    ``listen``: on which addresses: all of its own, or this machine's loopback address where it has no own ones.
+    """
 
     name: str
     host: str
     port: int
     inner_port: int
+    listen: str = "*"
 
 
 @contextlib.contextmanager
@@ -174,7 +178,7 @@ def _described(api: Any, made: str, name: str) -> RecoveryContainer:
     found = api.inspect_container(made)
     if found["HostConfig"]["NetworkMode"] == "host":
         port = _free_port()
-        return RecoveryContainer(name, "127.0.0.1", port, port)
+        return RecoveryContainer(name, "127.0.0.1", port, port, listen="127.0.0.1")
     deadline = time.monotonic() + 5
     while not (bound := api.port(made, _PORT)):
         if time.monotonic() >= deadline:
@@ -204,6 +208,22 @@ def recovery_containers(environment: str, beside: str) -> list[str]:
         labels = [f"{LABEL}={environment}", f"{OF}={beside}"]
         found = engine.untyped.containers(all=True, filters={"label": labels})
     return sorted(str(each["Names"][0]).removeprefix("/") for each in found if each.get("Names"))
+
+
+def file_of(name: str, path: str) -> str:
+    """The text of a file in a container, whether that runs or not; empty where there is none."""
+    import io
+    import tarfile
+
+    with connect(os.environ) as engine, speaking(f"read a file of container {name}"):
+        try:
+            data, _stat = engine.untyped.get_archive(name, path)
+        except docker.errors.NotFound:
+            return ""
+    with tarfile.open(fileobj=io.BytesIO(b"".join(data))) as packed:
+        member = packed.next()
+        content = None if member is None else packed.extractfile(member)
+        return "" if content is None else content.read().decode("utf-8", "replace")
 
 
 def remove_container(name: str) -> None:

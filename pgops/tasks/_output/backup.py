@@ -134,6 +134,7 @@ TASKS: Mapping[str, Schema] = {
             "files": many(object_of({"name": TEXT, "text": TEXT})),
             "variables": TEXTS,
             "installed": TEXTS,
+            "removed": TEXTS,
         }
     ),
 }

@@ -45,7 +45,7 @@ TASKS: Mapping[str, Schema] = {
                     "previous_database": or_null(TEXT),
                     "restored_backup": or_null(TEXT),
                     "kept": many(open_object({"database": TEXT})),
-                    "recoveries": many(open_object({"id": TEXT, "place": TEXT})),
+                    "recoveries": many(open_object({"id": TEXT, "place": TEXT, "state": TEXT})),
                     "sentences": TEXTS,
                 }
             )

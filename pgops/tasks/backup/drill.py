@@ -54,12 +54,9 @@ def _drilled(context: Context, console: Console, environment: Environment, on: s
     from pgops.tasks.backup.proof import restored_proof
 
     name, backup = environment.name, None
-    if environment.backups.pgbackrest is not None:
-        console.warn(
-            f"{name} has no drill: pgBackRest takes its backups; invoke backup.verify --restore --env={name}"
-        )
-        return Drilled(name, skipped=True)
     try:
+        if environment.backups.pgbackrest is not None:
+            return _drilled_physical(console, environment)
         repository = open_repository(environment)
         if not repository.ids() and not environment.backups.max_age and not environment.backups.prove_every:
             return Drilled(name, skipped=True)
@@ -71,3 +68,26 @@ def _drilled(context: Context, console: Console, environment: Environment, on: s
         return Drilled(
             name, backup.id if backup else None, problem=error.message, exit_code=int(error.exit_code)
         )
+
+
+def _drilled_physical(console: Console, environment: Environment) -> Drilled:
+    """The newest backup of the environment's stanza, recovered into a place that goes afterwards.
+
+    :raises UsageError: limits ask for a backup, and there is none.
+    """
+    from pgops.monitoring.check import limits_of
+    from pgops.monitoring.drill import Drilled
+    from pgops.targets import stanza_for
+    from pgops.tasks.backup import physical
+
+    stanza = stanza_for(environment)
+    backups = stanza.info().backups
+    if not backups and not limits_of(environment):
+        return Drilled(environment.name, skipped=True)
+    newest = stanza.find("latest", backups)
+    console.say(f"{environment.name}: {newest.id}, {newest.path}")
+    try:
+        proof, known = physical.recovered_proof(console, environment, stanza, newest)
+    except PgopsError as error:
+        return Drilled(environment.name, newest.id, problem=error.message, exit_code=int(error.exit_code))
+    return Drilled(environment.name, newest.id, proof.seconds, tuple(known))

@@ -9,7 +9,8 @@ from pgops.terminal.messages import physical as words
 
 if TYPE_CHECKING:
     from pgops.backups.pgbackrest import PhysicalBackup, Stanza
-    from pgops.backups.pgbackrest.backup import BackupType, StanzaInfo
+    from pgops.backups.pgbackrest.backup import BackupType, PhysicalProof, StanzaInfo
+    from pgops.backups.verify.history import RestoreTime
     from pgops.environments import Environment
     from pgops.terminal.console import Console
 
@@ -51,13 +52,19 @@ def take(
     :raises BlockedError: the stanza is of another cluster than the environment's.
     :raises PgBackRestError: it failed, or holds broken pages.
     """
-    from pgops.backups.pgbackrest.backup import COMMIT, ENVIRONMENT, HEADS
+    from pgops.backups.pgbackrest.backup import COMMIT, DATABASE, ENVIRONMENT, HEADS
     from pgops.migrations.journal.provenance import git_state
+    from pgops.targets import target_for
     from pgops.terminal.progress import StepProgress
 
     heads = _same_cluster(environment, stanza.info())
     commit, _dirty = git_state(environment.project)
-    annotations = {ENVIRONMENT: environment.name, HEADS: " ".join(heads), COMMIT: commit or ""}
+    annotations = {
+        ENVIRONMENT: environment.name,
+        DATABASE: target_for(environment).dbname,
+        HEADS: " ".join(heads),
+        COMMIT: commit or "",
+    }
     with StepProgress(console) as shown:
         shown.step(f"pgbackrest backup of {stanza.name} on {stanza.place}")
         made, warned = stanza.back_up(kind, {key: value for key, value in annotations.items() if value})
@@ -160,16 +167,7 @@ def verify(console: Console, environment: Environment, name: str, *, restore: bo
     found = stanza.find(name, stanza.info().backups)
     console.say(f"{environment.name}: {found.id}, {found.path}")
     if restore:
-        from pgops.recoveries.proof import prove_by_recovery
-
-        with StepProgress(console) as shown:
-            proof = prove_by_recovery(stanza, environment, found, shown)
-        if not proof.ok:
-            raise ProblemsError(found.id, words.as_proof(proof, found.id))
-        console.say(
-            f"{found.id} was recovered in {human_seconds(proof.seconds)} and is sound: {proof.details}; pg_amcheck, every "
-            "row counted, page checksums where the cluster has them"
-        )
+        proof, _known = recovered_proof(console, environment, stanza, found)
         console.result(
             {
                 "backup": found.id,
@@ -189,6 +187,32 @@ def verify(console: Console, environment: Environment, name: str, *, restore: bo
         f"{found.id} is sound: every file and its WAL match their checksums ({human_seconds(proof.seconds)})"
     )
     console.result({"backup": found.id, "method": proof.method, "problems": []})
+
+
+def recovered_proof(
+    console: Console, environment: Environment, stanza: Stanza, found: PhysicalBackup
+) -> tuple[PhysicalProof, list[RestoreTime]]:
+    """Prove a backup by recovering it into a scratch place, and say what was found.
+
+    :returns: the proof, which is good; and all restores of the stanza that are known of, oldest first.
+    :raises ProblemsError: something is not as it should be.
+    """
+    from pgops.backups.verify.reading import ProblemsError
+    from pgops.recoveries.proof import prove_by_recovery
+    from pgops.tasks.restore.recovery import warn_of_unfinished
+    from pgops.terminal.progress import StepProgress
+    from pgops.units import human_seconds
+
+    warn_of_unfinished(console, environment)
+    with StepProgress(console) as shown:
+        proof, known = prove_by_recovery(stanza, environment, found, shown)
+    if not proof.ok:
+        raise ProblemsError(found.id, words.as_proof(proof, found.id))
+    console.say(
+        f"{found.id} was recovered in {human_seconds(proof.seconds)} and is sound: {proof.details}; pg_amcheck, every "
+        "row counted, page checksums where the cluster has them"
+    )
+    return proof, known
 
 
 def refuse_retention(environment: Environment, task: str) -> NoReturn:

@@ -27,6 +27,7 @@ _DAY = 86400.0
         "at": "time of day in UTC",
         "every": "hours between two runs: 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h",
         "install": "put it in place on this machine; asks first",
+        "remove": "take away what --install put in place; asks first",
         "system": "systemd: units of the machine, not of this user; needs root",
         "image": "kubernetes: the image with pgops and the project",
     }
@@ -40,12 +41,13 @@ def schedule(
     at: str = "03:00",
     every: float = _DAY,
     install: bool = False,
+    remove: bool = False,
     system: bool = False,
     image: str = "",
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Print what runs backups by itself: systemd timers, cron lines, CronJobs, a workflow; --install: in place."""
+    """Print what runs backups by itself: systemd timers, cron lines, CronJobs, a workflow; --install, --remove: here."""
     from pgops.monitoring.schedule import KINDS
     from pgops.monitoring.schedule import schedule as written
     from pgops.monitoring.slots import slots
@@ -57,6 +59,13 @@ def schedule(
         raise UsageError(f"--kind={kind}: it is one of {', '.join(KINDS)}", untouched="nothing was touched")
     system = system or (kind in ("systemd", "cron") and os.geteuid() == 0)
     times = slots(at, every)
+    if remove:
+        if install:
+            raise UsageError(
+                "--install and --remove are given", untouched="nothing was touched", hint="leave one out"
+            )
+        _remove(console, environment, _job(environment, times, system=system, image=image), kind, system, yes)
+        return
     _refuse_too_rare(environment, times)
     job = _job(environment, times, system=system, image=image)
     texts = written(job, kind)
@@ -78,6 +87,31 @@ def schedule(
             "files": [{"name": each.name, "text": each.text} for each in texts],
             "variables": list(job.variables),
             "installed": said,
+            "removed": [],
+        }
+    )
+
+
+def _remove(console: Console, environment: Environment, job: Job, kind: str, system: bool, yes: bool) -> None:
+    """``--remove``: the way back of ``--install``; what is not there is said, and no failure."""
+    from pgops.terminal.confirmation import Answer
+
+    console.ask(environment, Answer.YES, f"Remove the schedule of {environment.name} ({kind})?", yes=yes)
+    removed = _removed(job, kind, system=system)
+    for line in removed:
+        console.say(f"removed: {line}")
+    if not removed:
+        console.say(f"{environment.name}: no schedule of it is there ({kind}); nothing was removed")
+    if job.env_file.exists():
+        console.warn(f"{job.env_file} holds its secrets, and stays: rm {job.env_file}")
+    console.result(
+        {
+            "kind": kind,
+            "times": str(job.slots),
+            "files": [],
+            "variables": list(job.variables),
+            "installed": [],
+            "removed": removed,
         }
     )
 
@@ -163,4 +197,22 @@ def _installed(job: Job, texts: Sequence[Text], kind: str, *, system: bool) -> l
         "pgops installs nothing into a cluster",
         untouched="nothing was written",
         hint=f"invoke backup.schedule --kind=kubernetes --env={job.environment} | kubectl apply -f -",
+    )
+
+
+def _removed(job: Job, kind: str, *, system: bool) -> list[str]:
+    from pgops.monitoring.install import remove_cron, remove_workflow, systemd_of
+    from pgops.monitoring.schedule import cron_job_names
+
+    match kind:
+        case "systemd":
+            return systemd_of(system=system, environ=os.environ).remove(job)
+        case "cron":
+            return remove_cron(job)
+        case "github":
+            return remove_workflow(job)
+    raise UsageError(
+        "pgops removes nothing from a cluster",
+        untouched="nothing was touched",
+        hint=f"kubectl delete cronjob --ignore-not-found {' '.join(cron_job_names(job))}",
     )

@@ -112,14 +112,11 @@ def _run(
         last = _last_success(environment, dt.datetime.now(dt.UTC))
     if last.backup is None or not _proof_is_due(environment, last):
         return
+    console.say(f"{environment.name}: a proof by restoring is due")
     if environment.backups.pgbackrest is not None:
-        console.warn(
-            f"a proof by restoring is due, and takes a cluster of its own: "
-            f"invoke backup.verify --restore --env={environment.name}"
-        )
+        done.proof = _prove_physical(console, environment, last.backup.id)
         return
     repository = open_repository(environment)
-    console.say(f"{environment.name}: a proof by restoring is due")
     done.proof = restored_proof(context, console, repository, load(repository, last.backup.id), on=None)
 
 
@@ -132,6 +129,18 @@ def _take_physical(console: Console, environment: Environment, done: _Done) -> N
     console.say(f"{environment.name}: {stanza.url}")
     made = physical.take(console, environment, stanza, None)
     done.id, done.json = made.id, made.as_json(environment.name)
+
+
+def _prove_physical(console: Console, environment: Environment, backup: str) -> Proof:
+    """Recover a backup into a place that goes afterwards, and look at all of it."""
+    from pgops.targets import stanza_for
+    from pgops.tasks.backup import physical
+    from pgops.terminal.messages.physical import as_proof
+
+    stanza = stanza_for(environment)
+    found = stanza.find(backup, stanza.info().backups)
+    proof, _known = physical.recovered_proof(console, environment, stanza, found)
+    return as_proof(proof, found.id)
 
 
 def _take(console: Console, environment: Environment, done: _Done, lock_wait: float) -> None:

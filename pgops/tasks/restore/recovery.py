@@ -102,6 +102,8 @@ def recover(
         refuse_ssh(environment)
     route = _route(environment, asked)
     words.show_route(console, environment, route)
+    _say_of_another_cluster(console, environment, route)
+    warn_of_unfinished(console, environment)
     if dry_run:
         console.say("dry run: nothing was made")
         console.result({"dry_run": True, "restore": words.route_json(environment, route)})
@@ -163,6 +165,23 @@ def _route(environment: Environment, asked: Asked) -> Route:
     return find_route(stanza, stanza.info().backups, goal, backup=named, timeline=asked.timeline)
 
 
+def _say_of_another_cluster(console: Console, environment: Environment, route: Route) -> None:
+    """The server may have been made anew since the backup, and may be gone: a recovery is for that. It is said."""
+    from pgops.backups.repository.origin import origin_at
+    from pgops.errors import PgopsError
+    from pgops.targets import target_for
+
+    try:
+        here = origin_at(target_for(environment)).system_identifier
+    except PgopsError:
+        return  # it does not answer
+    if here is not None and here != route.backup.system_identifier:
+        console.warn(
+            f"backup {route.backup.id} is of cluster {route.backup.system_identifier}, and the server of {environment.name} "
+            f"is cluster {here} now: made anew since, or the stanza is another's"
+        )
+
+
 def _goal(asked: Asked, named: str | None) -> Goal:
     from pgops.backups.pgbackrest.goal import goal_of
     from pgops.errors import UsageError
@@ -197,10 +216,34 @@ def shown_recoveries(console: Console, environment: Environment) -> list[Kept]:
         )
         return []
     for each in found:
-        console.say(
-            f"recovered beside: {each.place}{f', to {each.goal}' if each.goal else ''} (--recovery={each.id})"
-        )
+        goal = f", to {each.goal}" if each.goal else ""
+        if each.state == "recovered":
+            console.say(f"recovered beside: {each.place}{goal} (--recovery={each.id})")
+        else:
+            console.warn(_unfinished(environment, each))
     return found
+
+
+def warn_of_unfinished(console: Console, environment: Environment) -> None:
+    """Name what killed recoveries left: it takes as much room as a cluster, and is none."""
+    from pgops.errors import PgopsError
+    from pgops.recoveries.kept import kept_recoveries
+
+    try:
+        found = kept_recoveries(environment)
+    except PgopsError:
+        return  # the recovery itself says why the place can't be reached
+    for each in found:
+        if each.state != "recovered":
+            console.warn(_unfinished(environment, each))
+
+
+def _unfinished(environment: Environment, found: Kept) -> str:
+    goal = f" to {found.goal}" if found.goal else ""
+    return (
+        f"a recovery{goal} in {found.place} goes on, or was killed; no cluster came of it yet; if nobody waits for it, "
+        f"remove it: invoke restore.discard --env={environment.name} --recovery={found.id}"
+    )
 
 
 def discard(

@@ -5,12 +5,13 @@ crontab and systemctl are stand-ins here that do as the real ones do with files.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pgops.errors import PgopsError, RefusedError
-from pgops.monitoring.install import Systemd, install_cron, install_workflow
+from pgops.monitoring.install import Systemd, install_cron, install_workflow, remove_cron, remove_workflow
 from pgops.monitoring.schedule import Job, schedule
 from pgops.monitoring.slots import slots
 
@@ -126,3 +127,66 @@ def test_what_the_manager_says_is_told(tmp_path: Path, programs: Path) -> None:
     with pytest.raises(PgopsError, match="ended with 1: Failed to connect to bus") as caught:
         Systemd(tmp_path / "units", ("--user",)).install(made, schedule(made, "systemd"))
     assert "enable-linger" in caught.value.hint
+
+
+def test_the_lines_of_a_crontab_go_and_all_others_stay(tmp_path: Path, programs: Path) -> None:
+    file = tmp_path / "tab"
+    program(programs / "crontab", CRONTAB.format(file=file))
+    file.write_text("1 2 * * * theirs\n", encoding="utf-8")
+    made, other = job(tmp_path), job(tmp_path, name="staging")
+    assert remove_cron(made) == []
+    for each in (made, other):
+        install_cron(each, schedule(each, "cron")[0])
+    with_both = file.read_text(encoding="utf-8")
+    assert remove_cron(made) == ["from the crontab: 5 lines"]
+    assert remove_cron(made) == []
+    left = file.read_text(encoding="utf-8")
+    assert left == with_both.replace(schedule(made, "cron")[0].text, "")
+    assert left.splitlines()[0] == "1 2 * * * theirs"
+    program(programs / "crontab", CRONTAB.format(file=file).replace('cat >"$file"', "true"))
+    with pytest.raises(PgopsError, match="are still there"):
+        remove_cron(other)
+
+
+def test_units_go_and_a_file_of_somebody_else_stays(tmp_path: Path, programs: Path) -> None:
+    calls = tmp_path / "calls"
+    program(programs / "systemctl", SYSTEMCTL.format(file=calls, state="active"))
+    made = job(tmp_path)
+    manager = Systemd(tmp_path / "units", ("--user",))
+    assert manager.remove(made) == []
+    assert not calls.exists()
+    manager.install(made, schedule(made, "systemd"))
+    # Its limits went since: what the check had goes too.
+    removed = manager.remove(replace(made, checked=False))
+    assert len(removed) == 4
+    assert list((tmp_path / "units").iterdir()) == []
+    timers = "pgops-50-shop-production-backup.timer pgops-50-shop-production-check.timer"
+    told = calls.read_text(encoding="utf-8").splitlines()
+    assert told[-2:] == [f"--user disable --now {timers}", "--user daemon-reload"]
+    theirs = tmp_path / "units" / "pgops-50-shop-production-check.timer"
+    manager.install(made, schedule(made, "systemd"))
+    theirs.write_text("[Timer]\n", encoding="utf-8")
+    with pytest.raises(RefusedError, match="is there already"):
+        manager.remove(made)
+    assert len(list((tmp_path / "units").iterdir())) == 4
+
+
+def test_timers_that_can_t_be_stopped_keep_their_files(tmp_path: Path, programs: Path) -> None:
+    calls = tmp_path / "calls"
+    program(programs / "systemctl", SYSTEMCTL.format(file=calls, state="active"))
+    made = job(tmp_path)
+    manager = Systemd(tmp_path / "units")
+    manager.install(made, schedule(made, "systemd"))
+    program(programs / "systemctl", "#!/bin/sh\necho 'Access denied' >&2\nexit 1\n")
+    with pytest.raises(PgopsError, match="Access denied"):
+        manager.remove(made)
+    assert len(list((tmp_path / "units").iterdir())) == 4
+
+
+def test_a_workflow_goes(tmp_path: Path) -> None:
+    made = job(tmp_path)
+    assert remove_workflow(made) == []
+    install_workflow(made, schedule(made, "github")[0])
+    (said,) = remove_workflow(made)
+    assert said.endswith("pgops-50-shop-production.yml; commit that, and it runs no more")
+    assert remove_workflow(made) == []
