@@ -17,6 +17,8 @@ from pgops.pgtools import Finished
 _LOCKED = frozenset({50})
 _SETTINGS = frozenset({27, 30, 31, 32, 33, 34, 35, 36, 37, 43, 48, 84, 90, 96})
 _UNREACHABLE = frozenset({49, 56, 59, 66, 72, 101})
+# A server that was restarted after a crash may start its archiver only a minute later.
+_NOT_ARCHIVED = frozenset({82})
 _CRYPTO = frozenset({29, 95})
 _SSH_FAILED = 255
 _NOT_FOUND = (126, 127)
@@ -77,6 +79,14 @@ def failure(finished: Finished, *, stanza: str, place: str, untouched: str, hint
         return ConfigurationError(f"{ran}: {text}", untouched=untouched, hint=told)
     if code in _UNREACHABLE:
         return UnreachableError(f"{ran}: {text}", untouched=untouched, hint=told)
+    if code in _NOT_ARCHIVED:
+        told = "; ".join(
+            [
+                *hints,
+                "invoke env.check looks at the archive; a server that was restarted after a crash archives again "
+                "within a minute: then the same command once more",
+            ]
+        )
     if code in _CRYPTO or "CryptoError" in text:
         told = "is repo-cipher-pass the one that the repository was made with?" + (
             f"; {told}" if told else ""

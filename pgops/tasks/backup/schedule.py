@@ -47,7 +47,7 @@ def schedule(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Print what runs backups by itself: systemd timers, cron lines, CronJobs, a workflow; --install, --remove: here."""
+    """Print what runs backups by itself: timers, cron lines, CronJobs, a workflow; --install, --remove: here."""
     from pgops.monitoring.schedule import KINDS
     from pgops.monitoring.schedule import schedule as written
     from pgops.monitoring.slots import slots

@@ -119,7 +119,7 @@ def test_errors_by_their_exit_code() -> None:
     )
     assert isinstance(found, PgBackRestError)
     assert found.message == "pgbackrest backup (app, here): WAL segment 2 was not archived"
-    assert found.hint == "check the archive_command"
+    assert found.hint.startswith("check the archive_command; invoke env.check looks at the archive; ")
     assert found.exit_code == 9
     assert isinstance(error(50, "ERROR: [050]: unable to acquire lock"), LockedError)
     assert isinstance(error(37, "ERROR: [037]: requires option: pg1-path"), ConfigurationError)
