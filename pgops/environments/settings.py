@@ -37,6 +37,11 @@ class Setting:
         """Where it was given, for people: ``defaults.timeouts.lock (line 8)``."""
         return f"{self.origin.path} (line {self.origin.position.line})" if self.origin else BUILT_IN
 
+    @property
+    def source_in_brief(self) -> str:
+        """Its line alone."""
+        return f"line {self.origin.position.line}" if self.origin else BUILT_IN
+
 
 def settings(environment: Environment) -> list[Setting]:
     """Every setting that holds for an environment, secrets as the reference that leads to them."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 @task(name="list")
 def list_(context: Context, console: Console, *, json: bool = False) -> None:
     """List the environments, their aliases, where they are, and whether they are protected."""
+    from pgops.terminal.layout import Shortened
+
     project = load_project(context)
     rows = [
         [
@@ -25,7 +27,7 @@ def list_(context: Context, console: Console, *, json: bool = False) -> None:
         ]
         for environment in project.environments.values()
     ]
-    console.table(["environment", "aliases", "server", "protected", "promoted from"], rows)
+    console.table(["environment", "aliases", "server", "protected", Shortened("promoted from", "from")], rows)
     console.result(
         {
             "environments": [
@@ -63,12 +65,16 @@ def _where(environment: Environment) -> str:
 def show(context: Context, console: Console, *, env: str | None = None, json: bool = False) -> None:
     """Show every setting of an environment and where it was given; secrets stay references."""
     from pgops.environments.settings import settings
+    from pgops.terminal.layout import Shortened
 
     project = load_project(context)
     environment = project.environment(env)
     found = settings(environment)
     console.say(f"{environment.name}, {environment.position}")
-    console.table(["setting", "value", "given in"], [[each.name, each.value, each.source] for each in found])
+    console.table(
+        ["setting", "value", "given in"],
+        [[each.name, each.value, Shortened(each.source, each.source_in_brief)] for each in found],
+    )
     console.result(
         {
             "environment": environment.name,

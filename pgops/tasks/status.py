@@ -88,12 +88,15 @@ def _end_by_freshness(
 
 
 def _line(row: Row, now: dt.datetime) -> list[object]:
-    from pgops.units import human_age, human_time
+    from pgops.terminal.layout import Shortened
+    from pgops.terminal.messages.cells import run_cell, unless_good
+    from pgops.units import human_age
 
     backup = None
     if row.backup is not None:
         late = ", STALE" if row.is_stale else ""
-        backup = f"{human_age(row.backup_age(now) or 0.0)}, {row.backup.standing}{late}"
+        age, standing = human_age(row.backup_age(now) or 0.0), row.backup.standing
+        backup = Shortened(f"{age}, {standing}{late}", f"{age}{unless_good(row.backup)}{late}")
     status = row.status
     if row.server is None or status is None:
         return [row.environment, row.missing, None, None, None, None, backup]
@@ -101,10 +104,10 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
     known = status.reachable
     return [
         row.environment,
-        row.server,
+        Shortened(row.server, row.server.removeprefix("PostgreSQL ")),
         (", ".join(status.current) or "base") if known else None,
         str(len(status.pending)) if known else None,
-        row.drift,
-        f"{human_time(last.started_at)} {last.outcome}" if last else None,
+        Shortened(row.drift, "" if row.drift == "not checked" else row.drift),
+        last and run_cell(last.started_at, last.outcome),
         backup,
     ]

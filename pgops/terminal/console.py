@@ -108,10 +108,16 @@ class Console:
             return self.style(environment.name, "bold")
         return f"{self.style(environment.name, 'danger')} (PROTECTED)"
 
-    def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Left-aligned columns; an empty cell is a dash. Folded, or a list, where the terminal is narrow."""
-        cells = [[clear(redact(_cell(value))) for value in row] for row in rows]
-        for line in layout.table(headers, cells, width_of(self._people)):
+    def table(self, headers: Sequence[str | layout.Shortened], rows: Sequence[Sequence[object]]) -> None:
+        """Left-aligned columns; an empty cell is a dash. Shortened, folded or a list where the terminal is narrow."""
+        full, brief = (
+            layout.Grid(
+                [str(shown(head)) for head in headers],
+                [[clear(redact(_cell(shown(value)))) for value in row] for row in rows],
+            )
+            for shown in (_in_full, _in_brief)
+        )
+        for line in layout.table(full, width_of(self._people), brief):
             self.verbatim(self.style(line.text, "bold") if line.heads else line.text)
         self._result_lost = self._result_lost or self._lost is not None
 
@@ -298,6 +304,14 @@ def _forget_what_was_typed(stream: TextIO) -> None:
 
     if is_terminal(stream):
         termios.tcflush(stream.fileno(), termios.TCIFLUSH)
+
+
+def _in_full(value: object) -> object:
+    return value.full if isinstance(value, layout.Shortened) else value
+
+
+def _in_brief(value: object) -> object:
+    return value.brief if isinstance(value, layout.Shortened) else value
 
 
 def _cell(value: object) -> str:

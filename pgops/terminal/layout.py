@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _COMMAND = re.compile(r"(?:\./inv|\binv|\binvoke|\bpgops|\balembic|\bpip|\bapt|\bDROP|\bCREATE) [^;,)]*")
 _STUCK = "\x00"  # a space that no line ends at
 _GAP = 2
 _MOST_LINES = 4
+_READABLE = 20
 _NARROWEST = 24
 
 
@@ -67,26 +69,71 @@ class Line:
     heads: bool
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[Line]:
-    """Left-aligned columns below their headers.
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """A cell or a header, and what is shown of it where the whole table does not fit."""
 
-    Where the columns don't fit they are folded at words; where that would be hard to read, each row becomes
-    a list of ``header  value`` below its first cell.
+    full: str
+    brief: str
+
+    def __str__(self) -> str:
+        return self.full
+
+
+class Grid(NamedTuple):
+    """Headers, and rows of as many cells. An empty cell is a dash."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def table(full: Grid, width: int | None, brief: Grid | None = None) -> list[Line]:
+    """Left-aligned columns below their headers, a line for each row.
+
+    Where the columns don't fit, those that say nothing are left out, then the cells are shown in ``brief``; then the
+    widest column is folded at words. Where that would be hard to read, each row becomes a list of
+    ``header  value`` below its first cell.
     """
-    natural = [
-        max([len(head), *(len(row[at]) for row in rows)], default=0) for at, head in enumerate(headers)
-    ]
-    if width is not None and not any(headers) and len(headers) == 2:
+    headers, rows = full
+    if width is None:
+        return _lines(full, _natural(full))
+    if not any(headers) and len(headers) == 2:
         return [
             Line(each, heads=False) for each in columns([(row[0], row[1]) for row in rows], width, indent=0)
         ]
-    widths = natural if width is None else _fitting(headers, rows, natural, width)
-    if widths is None:
-        assert width is not None
-        return _as_list(headers, rows, width)
+    brief = brief or full
+    for grid in (full, _telling(full), brief, _telling(brief)):
+        natural = _natural(grid)
+        if sum(natural) <= _room(grid, width):
+            return _lines(grid, natural)
+    for grid in (_telling(full), _telling(brief)):
+        if widths := _one_folded(grid, width):
+            return _lines(grid, widths)
+    return _as_list(headers, rows, width)
+
+
+def _room(grid: Grid, width: int) -> int:
+    return width - _GAP * (len(grid.headers) - 1)
+
+
+def _natural(grid: Grid) -> list[int]:
+    return [max([len(head), *(len(row[at]) for row in grid.rows)]) for at, head in enumerate(grid.headers)]
+
+
+def _telling(grid: Grid) -> Grid:
+    """Without the columns in which nothing stands."""
+    kept = [
+        at
+        for at in range(len(grid.headers))
+        if at == 0 or not grid.rows or any(row[at] not in ("-", "") for row in grid.rows)
+    ]
+    return Grid([grid.headers[at] for at in kept], [[row[at] for at in kept] for row in grid.rows])
+
+
+def _lines(grid: Grid, widths: Sequence[int]) -> list[Line]:
     lines = []
-    shown = [list(headers), *rows] if any(headers) else rows
-    for row in shown:
+    heads = any(grid.headers)
+    for number, row in enumerate([grid.headers, *grid.rows] if heads else grid.rows):
         cells = [_cell(text, columns) for text, columns in zip(row, widths, strict=True)]
         height = max((len(each) for each in cells), default=1)
         for at in range(height):
@@ -94,30 +141,21 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int | No
                 (cell[at] if at < len(cell) else "").ljust(columns)
                 for cell, columns in zip(cells, widths, strict=True)
             ]
-            lines.append(Line((" " * _GAP).join(parts).rstrip(), heads=row is shown[0] and any(headers)))
+            lines.append(Line((" " * _GAP).join(parts).rstrip(), heads=heads and number == 0))
     return lines
 
 
-def _fitting(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], natural: Sequence[int], width: int
-) -> list[int] | None:
-    """Column widths that add up to at most ``width``; ``None`` where words or rows would have to be torn."""
-    room = width - _GAP * (len(natural) - 1)
-    widths = list(natural)
-    least = [
-        max((len(word) for text in (head, *(row[at] for row in rows)) for word in text.split(" ")), default=0)
-        for at, head in enumerate(headers)
-    ]
-    if sum(least) > room:
+def _one_folded(grid: Grid, width: int) -> list[int] | None:
+    """Column widths of which only the widest is less than it would take; ``None`` where that would be hard to read."""
+    widths = _natural(grid)
+    widest = widths.index(max(widths))
+    texts = [row[widest] for row in grid.rows]
+    longest_word = max(len(word) for text in (grid.headers[widest], *texts) for word in text.split(" "))
+    room = widths[widest] - (sum(widths) - _room(grid, width))
+    if room < max(longest_word, min(_READABLE, max(map(len, texts), default=0))):
         return None
-    while sum(widths) > room:
-        widest = max((at for at in range(len(widths)) if widths[at] > least[at]), key=lambda at: widths[at])
-        widths[widest] -= 1
-    tallest = max(
-        (len(_cell(text, columns)) for row in rows for text, columns in zip(row, widths, strict=True)),
-        default=1,
-    )
-    return widths if tallest <= _MOST_LINES else None
+    widths[widest] = room
+    return widths if max((len(_cell(each, room)) for each in texts), default=1) <= _MOST_LINES else None
 
 
 def _cell(text: str, width: int) -> list[str]:

@@ -41,12 +41,17 @@ class Counted:
     rows: Mapping[int, int]
 
 
-def read_archive(toolset: Toolset, root: Path, *, jobs: int = 1) -> list[str]:
-    """What pg_restore complains about when it reads the whole archive of the backup below ``root``."""
+def read_archive(
+    toolset: Toolset, root: Path, *, jobs: int = 1, taken: Callable[[int], None] = lambda _size: None
+) -> list[str]:
+    """What pg_restore complains about when it reads the whole archive of the backup below ``root``.
+
+    :param taken: told of every piece of text that was read, in bytes, by several threads.
+    """
     with tempfile.TemporaryDirectory(prefix="pgops-") as place:
         shares = _shares_of(toolset, root, Path(place), jobs)
-        outputs = [Path(os.devnull)] * len(shares)
-        return _complaints(toolset, root, Path(place), shares, outputs)
+        with reading(Path(place), [Script.pass_over] * len(shares), taken) as pipes:
+            return _complaints(toolset, root, Path(place), shares, [each.path for each in pipes])
 
 
 def count_rows(

@@ -181,8 +181,11 @@ def _read_whole(toolset: Toolset, root: Path, manifest: Manifest, progress: Prog
     if strange := _tree(root)[1]:
         # A program that reads it might wait for ever, or follow a link.
         return [f"{name}: not a plain file" for name in strange]
-    with meanwhile(lambda watched: check_files(root, manifest, watched), progress) as checking:
-        unreadable = read_archive(toolset, root, jobs=_THREADS)
+    # Hashing is the quicker of the two: how far the reading is tells when both are done. How long the rows are as
+    # text is not known; about as long as the tables were on the server's disk.
+    read = Total(progress, sum(each.bytes for each in manifest.tables if each.rows is not None))
+    with meanwhile(lambda watched: check_files(root, manifest, watched)) as checking:
+        unreadable = read_archive(toolset, root, jobs=_THREADS, taken=read.add)
         return [*checking.result(), *unreadable]
 
 

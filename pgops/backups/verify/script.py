@@ -76,6 +76,12 @@ class Script:
             line += more
         return line
 
+    def pass_over(self) -> None:
+        """Read to the stream's end, whatever there is."""
+        self._at = self._end
+        while self._more():
+            self._at = self._end
+
     def copy_block(self, write: Callable[[bytes], Any]) -> None:
         """Give everything up to the line ``\\.`` to ``write``; the mark itself is left out.
 

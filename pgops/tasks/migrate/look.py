@@ -137,6 +137,7 @@ def status(
     """Where each environment's database stands: revision, pending, edited files, last run."""
     from pgops.migrations.status.status import refuse_untold
     from pgops.tasks.migrate.statuses import statuses
+    from pgops.units import told_of
 
     project = load_project(context)
     environments = [project.environment(env)] if env else list(project.environments.values())
@@ -145,10 +146,11 @@ def status(
         environments = [each.history(history) for each in with_it or environments[:1]]
     found = statuses(project, environments)
     ahead = [(each, row, _ahead(each, row)) for each, row in _one_by_one(environments, found) if row.unknown]
-    console.table(
-        ["environment", "database", "revision", "pending", "last run", "remarks"],
-        [_row(each) for row in found for each in row.histories or (row,)],
-    )
+    rows = [each for row in found for each in row.histories or (row,)]
+    console.table(["environment", "database", "revision", "pending", "last run"], [_row(row) for row in rows])
+    for row in rows:
+        for remark in _remarks(row):
+            console.say(f"  {told_of(_name(row), remark)}")
     for environment, row, applied in ahead:
         for each in applied:
             console.say(
@@ -218,29 +220,30 @@ def _ahead(environment: Environment, found: Status) -> list[AppliedFile]:
 
 
 def _row(found: Status) -> list[object]:
-    from pgops.units import human_time
+    from pgops.terminal.messages.cells import run_cell
 
-    remarks = []
-    if found.problem:
-        remarks.append(found.problem.removeprefix(f"{found.environment}: "))
-    if found.unknown:
-        remarks.append(f"ahead of this code: {', '.join(found.unknown)}")
-    if found.edited:
-        remarks.append(f"edited since applied: {', '.join(found.edited)}")
-    if found.note:
-        remarks.append(found.note)
     name = _name(found)
     if not found.reachable:
-        return [name, found.place, None, None, None, "; ".join(remarks)]
+        return [name, found.place, None, None, None]
     last = found.last_run
     return [
         name,
         found.place,
         ", ".join(found.current) or "base",
         str(len(found.pending)),
-        f"{human_time(last.started_at)} {last.outcome}" if last else None,
-        "; ".join(remarks),
+        last and run_cell(last.started_at, last.outcome),
     ]
+
+
+def _remarks(found: Status) -> Iterator[str]:
+    if found.problem:
+        yield found.problem.removeprefix(f"{found.environment}: ")
+    if found.unknown:
+        yield f"ahead of this code: {', '.join(found.unknown)}"
+    if found.edited:
+        yield f"edited since applied: {', '.join(found.edited)}"
+    if found.note:
+        yield found.note
 
 
 def _end_with_pending() -> None:

@@ -59,16 +59,19 @@ def holdings(manifest: Manifest) -> str:
 
 def line(backup: Backup, now: dt.datetime) -> list[object]:
     """One backup's row of the list."""
+    from pgops.terminal.layout import Shortened
+    from pgops.terminal.messages.cells import without_day
     from pgops.units import human_bytes, human_seconds
 
     manifest = backup.manifest
+    proof = _proof(backup)
     age = (now - manifest.started_at).total_seconds()
     return [
         backup.id,
         human_seconds(age) if age >= 0 else "in the future",
         human_bytes(manifest.bytes),
         manifest.heads,
-        _proof(backup),
+        Shortened(proof, without_day(proof)),
         "pin" if backup.pinned else "",
     ]
 

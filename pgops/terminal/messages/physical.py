@@ -50,6 +50,8 @@ def made(console: Console, backup: PhysicalBackup, warnings: Sequence[str]) -> N
 
 def listed(console: Console, environment: Environment, stanza: Stanza, info: StanzaInfo) -> None:
     """Backups, oldest first, and what WAL there is."""
+    from pgops.terminal.layout import Shortened
+    from pgops.terminal.messages.cells import without_day
     from pgops.units import human_bytes, human_seconds
 
     now = dt.datetime.now(dt.UTC)
@@ -65,7 +67,7 @@ def listed(console: Console, environment: Environment, stanza: Stanza, info: Sta
                     human_bytes(each.bytes),
                     human_bytes(each.added_bytes),
                     list(each.heads),
-                    each.standing,
+                    Shortened(each.standing, without_day(each.standing)),
                     str(each.repository),
                 ]
                 for each in info.backups

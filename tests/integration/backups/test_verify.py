@@ -168,6 +168,17 @@ def test_a_flipped_bit_in_an_uncompressed_archive_takes_a_hash_to_find(
     assert [each for each in problems((open_repository(environment), backup)) if "SHA-256 differs" in each]
 
 
+def test_how_far_it_is_counts_the_text_that_was_read(made: tuple[Repository, Backup], tools: Toolset) -> None:
+    seen: list[tuple[int, int]] = []
+    verify(*made, now=MOMENT, progress=lambda done, total: seen.append((done, total)))
+    expected = sum(each.bytes for each in made[1].manifest.tables if each.rows is not None)
+    assert {total for _, total in seen} == {expected}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    text: list[int] = []
+    assert read_archive(tools, Path(made[1].path), taken=text.append) == []
+    assert seen[-1][0] == min(sum(text), expected) > 0
+
+
 def test_nothing_is_left_of_the_reading(made: tuple[Repository, Backup]) -> None:
     before = sorted(Path(made[1].path).rglob("*"))
     verify(*made, now=MOMENT)

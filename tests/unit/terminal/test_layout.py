@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgops.terminal.layout import columns, folded, shown_length, table
+from pgops.terminal.layout import Grid, columns, folded, shown_length, table
 
 TEXT = "error: production: the command aws ended with 255: You must specify a region before anything else happens"
 
@@ -43,7 +43,7 @@ ROWS = [["production", "db.example.com:5432/app", "2026-11-26 03:00 UTC succeede
 
 
 def shown(width: int | None) -> list[str]:
-    return [line.text for line in table(HEADERS, ROWS, width)]
+    return [line.text for line in table(Grid(HEADERS, ROWS), width)]
 
 
 def test_a_wide_terminal_and_a_file_have_plain_columns() -> None:
@@ -74,8 +74,48 @@ def test_where_words_would_be_torn_each_row_is_a_list() -> None:
     ]
 
 
+SERVERS = Grid(
+    ["environment", "labels", "revision", "last run"],
+    [
+        ["staging", "-", "c47e05a1936f", "2026-11-26 03:00 UTC succeeded"],
+        ["dev", "-", "base", "-"],
+    ],
+)
+BRIEF = Grid(
+    ["environment", "labels", "revision", "last run"], [[*SERVERS.rows[0][:3], "2026-11-26"], SERVERS.rows[1]]
+)
+
+
+def test_what_says_nothing_goes_first_then_cells_are_shortened_then_the_widest_is_folded() -> None:
+    def at(width: int) -> list[str]:
+        lines = [line.text for line in table(SERVERS, width, BRIEF)]
+        assert max(map(len, lines)) <= width
+        return lines
+
+    assert at(67) == [
+        "environment  labels  revision      last run",
+        "staging      -       c47e05a1936f  2026-11-26 03:00 UTC succeeded",
+        "dev          -       base          -",
+    ]
+    assert at(60)[:2] == [
+        "environment  revision      last run",
+        "staging      c47e05a1936f  2026-11-26 03:00 UTC succeeded",
+    ]
+    assert at(45)[:2] == [
+        "environment  labels  revision      last run",
+        "staging      -       c47e05a1936f  2026-11-26",
+    ]
+    assert at(40)[:2] == ["environment  revision      last run", "staging      c47e05a1936f  2026-11-26"]
+    assert at(36)[:3] == ["staging", "  revision  c47e05a1936f", "  last run  2026-11-26 03:00 UTC"]
+
+
+def test_no_row_keeps_its_headers() -> None:
+    (line,) = table(Grid(["a", "b"], []), 40)
+    assert (line.text, line.heads) == ("a  b", True)
+
+
 def test_facts_keep_their_two_columns() -> None:
-    lines = table(["", ""], [["tools", "18.6 (wheel): same major as the server"], ["commit", "-"]], 30)
+    lines = table(Grid(["", ""], [["tools", "18.6 (wheel): same major as the server"], ["commit", "-"]]), 30)
     assert [line.text for line in lines] == [
         "tools   18.6 (wheel): same",
         "        major as the server",
