@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pgops.migrations.hazards import sql
@@ -78,6 +79,12 @@ class Demands:
     def of(self, changes: Sequence[Change], statement: str) -> Iterator[Demand]:
         """The demands of a statement's changes on tables that were there before the plan."""
         all_of_them = {(each.table, each.kind, each.what) for each in changes}
+        parents = {
+            (parent.shown, each.kind, each.what)
+            for each in changes
+            if (oid := self._oids.get(each.table)) is not None
+            and (parent := self._catalogue.first.get(self._catalogue.first[oid].parent)) is not None
+        }
         for change in changes:
             oid = self._oids.get(change.table) if change.kind in _DEMANDING else None
             if oid is None:
@@ -85,7 +92,10 @@ class Demands:
             parent = self._catalogue.first.get(self._catalogue.first[oid].parent)
             # What a table demands its partitions and children demand with it.
             if parent is None or (parent.shown, change.kind, change.what) not in all_of_them:
-                yield from self._of(change, oid, statement)
+                alone = (change.table, change.kind, change.what) not in parents
+                for demand in self._of(change, oid, statement):
+                    # Its children have what is demanded, or nobody demands it of them.
+                    yield replace(demand, alone=alone and demand.kind in {"not-null", "check"})
 
     def _of(self, change: Change, oid: int, statement: str) -> Iterator[Demand]:
         columns = self._columns(oid)

@@ -6,13 +6,14 @@ the plan itself made or renamed before, nothing can be asked, and nothing is tol
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pgops.migrations.hazards import sql
 from pgops.migrations.hazards.fit.demand import Demand, NewType
-from pgops.migrations.hazards.sql import Statement, Token
+from pgops.migrations.hazards.sql import Name, Statement, Token
 
 _SPELT = {
     "int": "integer",
@@ -30,7 +31,7 @@ _TYPE = re.compile(
 
 
 @dataclass
-class _Read:
+class Read:
     """A text and the tokens of it that are still to come."""
 
     text: str
@@ -80,19 +81,25 @@ class _Read:
             self.at += 1
         return self._text(begin, self.at)
 
-    def parts(self) -> Iterator[_Read]:
+    def parts(self) -> Iterator[Read]:
         """What is left, split at commas outside parentheses."""
         begin, depth = self.at, 0
         for place in range(self.at, len(self.found)):
             mark = self._mark(place)
             depth += {"(": 1, ")": -1, "[": 1, "]": -1}.get(mark, 0)
             if mark == "," and depth == 0:
-                yield _Read(self.text, self.found[begin:place])
+                yield Read(self.text, self.found[begin:place])
                 begin = place + 1
-        yield _Read(self.text, self.found[begin:])
+        yield Read(self.text, self.found[begin:])
 
     def rest(self) -> str:
+        """All that is left."""
         return self._text(self.at, len(self.found))
+
+    def unchecked(self) -> bool:
+        """Whether what is left says that a constraint is not held against the rows that are there."""
+        words = [each[0].value for each in self.found[self.at :] if each[0].kind == "word"]
+        return any(pair in {("not", "valid"), ("not", "enforced")} for pair in itertools.pairwise(words))
 
     def _mark(self, at: int) -> str:
         token = self.found[at][0] if at < len(self.found) else Token("mark", "")
@@ -105,32 +112,43 @@ class _Read:
         return self.text[self.found[begin][1] : self.found[end - 1][2]] if end > begin else ""
 
 
-def read(text: str) -> _Read:
-    return _Read(text, list(sql.scan(text)))
+def read(text: str) -> Read:
+    return Read(text, list(sql.scan(text)))
 
 
 @dataclass
 class SqlDemands:
     """Reads one statement after the other; what the plan made is remembered."""
 
-    _made: set[str] = field(default_factory=set)
+    _made: set[Name] = field(default_factory=set)
+    _columns: set[tuple[Name, str]] = field(default_factory=set)
     _enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def makes(self, table: Name) -> bool:
+        """Whether the plan made or renamed a table of this name until now; without a schema in any."""
+        return any(_may_be_same(each, table) for each in self._made)
 
     def of(self, statement: Statement) -> Iterator[Demand]:
         """The demands of a statement."""
         if statement.starts("create", "type"):
             self._note_enum(statement)
-        self._made.update(str(each) for each in sql.created(statement))
+        self._made.update(sql.created(statement))
         if (renamed := sql.renamed(statement)) is not None:
-            self._made.update(map(str, renamed))
+            self._made.update(renamed)
         table = sql.altered(statement) or (index[1] if (index := sql.created_index(statement)) else None)
-        if table is None or str(table) in self._made:
+        if table is None or self.makes(table):
             return
+        self._note_columns(statement, table)  # of one statement PostgreSQL adds columns before constraints
         found = self._of_index(statement) if sql.altered(statement) is None else self._of_table(statement)
         for each in found:
-            if not any(f"{table}.{column}" in self._made for column in _bare_names(each)):
+            other = Statement("", 0, "", tuple(token for token, _, _ in sql.scan(each.other)), None).name_at(
+                0
+            )[0]
+            if other is not None and self.makes(other):
+                continue
+            made = {column for of, column in self._columns if _may_be_same(of, table)}
+            if not made & _bare_names(each):
                 yield each
-        self._note_columns(statement, str(table))
 
     def _note_enum(self, statement: Statement) -> None:
         words = read(statement.text)
@@ -140,17 +158,17 @@ class SqlDemands:
             strings = [token.value for token, _, _ in sql.scan(labels) if token.kind == "string"]
             self._enums[name] = tuple(each[1:-1].replace("''", "'") for each in strings)
 
-    def _note_columns(self, statement: Statement, table: str) -> None:
-        for action in _actions(statement):
+    def _note_columns(self, statement: Statement, table: Name) -> None:
+        for action in actions(statement):
             if action.words("add"):
                 action.words("column")
                 action.words("if", "not", "exists")
-                self._made.add(f"{table}.{_bare(action.name())}")
+                self._columns.add((table, bare_name(action.name())))
             elif action.words("rename"):
                 action.words("column")
-                self._made.add(f"{table}.{_bare(action.name())}")
+                self._columns.add((table, bare_name(action.name())))
                 if action.words("to"):
-                    self._made.add(f"{table}.{_bare(action.name())}")
+                    self._columns.add((table, bare_name(action.name())))
 
     def _of_index(self, statement: Statement) -> Iterator[Demand]:
         if not statement.starts("create", "unique", "index"):
@@ -158,7 +176,7 @@ class SqlDemands:
         words = read(statement.text)
         words.until("on")
         words.words("on")
-        words.words("only")
+        alone = words.words("only")
         table = words.name()
         if words.words("using"):
             words.name()
@@ -168,20 +186,27 @@ class SqlDemands:
         condition = words.rest() if words.words("where") else ""
         says = f"UNIQUE ({inside})" + (f" WHERE {condition}" if condition else "")
         keys = tuple(_key(each) for each in read(inside).parts())
-        yield Demand("unique", table, says, keys=keys, condition=condition, nulls_equal=equal)
+        yield Demand("unique", table, says, keys=keys, condition=condition, nulls_equal=equal, alone=alone)
 
     def _of_table(self, statement: Statement) -> Iterator[Demand]:
-        table = _altered_as_written(statement)
-        for action in _actions(statement):
+        words = _behind_table(statement)
+        if words is None:
+            return
+        table, alone = words.name(), statement.has("table", "only") or statement.has("exists", "only")
+        for action in actions(statement):
             if action.words("alter"):
                 action.words("column")
-                yield from self._of_column(table, action)
+                found = self._of_column(table, action)
             elif action.words("add"):
                 if action.words("constraint"):
                     action.name()
-                yield from _of_constraint(table, action)
+                found = _of_constraint(table, action)
+            else:
+                continue
+            for each in found:
+                yield replace(each, alone=True) if alone else each
 
-    def _of_column(self, table: str, action: _Read) -> Iterator[Demand]:
+    def _of_column(self, table: str, action: Read) -> Iterator[Demand]:
         column = action.name()
         if action.words("set", "not", "null"):
             yield Demand("not-null", table, f"{column} NOT NULL", keys=(column,))
@@ -192,7 +217,7 @@ class SqlDemands:
         spelt = action.until("using", "collate")
         new = self._type(spelt)
         using = action.rest() if action.until("using") is not None and action.words("using") else ""
-        cut, mended = of_using(using, _bare(column))
+        cut, mended = of_using(using, bare_name(column))
         new = NewType(new.name, new.size, new.labels, cut and new.labels is None)
         yield Demand("type", table, f"{column} {spelt}", keys=(column,), type=new, mended=mended)
 
@@ -233,11 +258,12 @@ def of_using(using: str, column: str) -> tuple[bool, str]:
     return bool({"varchar", "char", "varying", "character", "bpchar"} & set(words[1:])), ""
 
 
-def _of_constraint(table: str, action: _Read) -> Iterator[Demand]:
+def _of_constraint(table: str, action: Read) -> Iterator[Demand]:
     if action.words("check"):
         condition = action.parenthesis()
-        if condition is not None and not action.words("not", "valid"):
-            yield Demand("check", table, f"CHECK ({condition})", condition=condition)
+        if condition is not None and not action.unchecked():
+            alone = action.words("no", "inherit")
+            yield Demand("check", table, f"CHECK ({condition})", condition=condition, alone=alone)
         return
     if action.words("unique") or action.words("primary", "key"):
         primary = action.found[action.at - 1][0].value == "key"
@@ -274,37 +300,33 @@ def _of_constraint(table: str, action: _Read) -> Iterator[Demand]:
         )
 
 
-def _foreign_key(table: str, action: _Read) -> Iterator[Demand]:
+def _foreign_key(table: str, action: Read) -> Iterator[Demand]:
     inside = action.parenthesis()
     if inside is None or not action.words("references"):
         return
     other = action.name()
     theirs = action.parenthesis()
-    if theirs is None or action.rest().lower().replace("\n", " ").endswith("not valid"):
+    if action.unchecked():
         return
     yield Demand(
         "foreign-key",
         table,
-        f"FOREIGN KEY ({inside}) REFERENCES {other} ({theirs})",
+        f"FOREIGN KEY ({inside}) REFERENCES {other}" + ("" if theirs is None else f" ({theirs})"),
         keys=tuple(each.rest() for each in read(inside).parts()),
         other=other,
-        other_keys=tuple(each.rest() for each in read(theirs).parts()),
+        other_keys=tuple(each.rest() for each in read(theirs).parts()) if theirs is not None else (),
     )
 
 
-def _actions(statement: Statement) -> Iterator[_Read]:
+def actions(statement: Statement) -> Iterator[Read]:
+    """The actions of an ALTER TABLE, each to be read."""
     words = _behind_table(statement)
     if words is not None:
         words.name()
         yield from words.parts()
 
 
-def _altered_as_written(statement: Statement) -> str:
-    words = _behind_table(statement)
-    return words.name() if words is not None else ""
-
-
-def _behind_table(statement: Statement) -> _Read | None:
+def _behind_table(statement: Statement) -> Read | None:
     words = read(statement.text)
     if not words.words("alter", "table"):
         return None
@@ -313,7 +335,7 @@ def _behind_table(statement: Statement) -> _Read | None:
     return words
 
 
-def _key(part: _Read) -> str:
+def _key(part: Read) -> str:
     """A column or expression of an index, without order, collation and operator class."""
     if (inside := part.parenthesis()) is not None:
         return inside
@@ -322,9 +344,14 @@ def _key(part: _Read) -> str:
     return name if call is None else f"{name}({call})"
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """The first word of a name, folded as PostgreSQL folds it and without quotes."""
     token = next(iter(sql.scan(name)), None)
     return token[0].value if token is not None else ""
+
+
+def _may_be_same(one: Name, other: Name) -> bool:
+    return one.name == other.name and (one.schema == other.schema or None in {one.schema, other.schema})
 
 
 def _bare_names(demand: Demand) -> set[str]:

@@ -29,8 +29,9 @@ class Demand:
     ``table`` is the name that it had before the plan, ``public.`` left out; ``says`` the demand in SQL's words. ``keys``
     are columns or expressions and ``condition`` a CHECK's expression or an index's predicate, as SQL. ``columns`` gives
     each column that they may name and what it is called in the target, without quotes; ``None``: the same. ``other`` is the
-    table that a foreign key refers to. ``operators`` are those of an EXCLUDE, one for each key. ``mended`` says what in
-    the statement itself may make rows fit (a ``USING``).
+    table that a foreign key refers to, by its primary key if there are no ``other_keys``. ``operators`` are those of an EXCLUDE, one for each key. ``mended`` says what in
+    the statement itself may make rows fit (a ``USING``). ``alone``: the rows of the table's children are not asked
+    for it (``ONLY``, ``NO INHERIT``).
     """
 
     kind: Kind
@@ -45,3 +46,4 @@ class Demand:
     type: NewType | None = None
     columns: tuple[tuple[str, str], ...] | None = None
     mended: str = ""
+    alone: bool = False

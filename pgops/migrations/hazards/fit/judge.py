@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from pgops.migrations.hazards import sql
+from pgops.migrations.hazards.fit.before import Before
 from pgops.migrations.hazards.fit.by_sql import SqlDemands
 from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.fit.look import Answer, Look, counted_rows
@@ -18,51 +19,6 @@ from pgops.postgres import Connection, names
 
 RULE = "rows-do-not-fit"
 _SHOWN = 70
-_CHANGES = ("update", "delete", "insert", "merge", "truncate", "copy")
-_ANYTHING = ("do", "call", "with", "select", "execute")
-
-
-@dataclass
-class _Before:
-    """What the plan does to rows before a statement, which may make them fit."""
-
-    tables: dict[str, str] = field(default_factory=dict)
-    anything: str = ""
-
-    def mends(self, demand: Demand) -> str:
-        """The statement that may make rows fulfil a demand, ``""`` where there is none."""
-        return (
-            demand.mended
-            or self.tables.get(demand.table)
-            or self.tables.get(demand.other, "")
-            or self.anything
-        )
-
-    def note_seen(self, seen: Seen) -> None:
-        text = " ".join(seen.sql.split())
-        for write in seen.writes:
-            self.tables.setdefault(write.table, text)
-            if write.verb == "delete":
-                self.anything = self.anything or text  # what refers to them may go with them
-        for each in seen.changes:
-            if each.kind == "truncate":
-                self.tables.setdefault(each.table, text)
-        if seen.reads and not seen.changes and not seen.writes:
-            self.anything = (
-                self.anything or text
-            )  # what it finds may be written back, one row after the other
-
-    def note_sql(self, statement: Statement, shown: Callable[[str], str]) -> None:
-        text = " ".join(statement.text.split())
-        first = statement.tokens[0].value if statement.tokens else ""
-        if first in _ANYTHING or first == "delete":
-            self.anything = self.anything or text
-        elif first in _CHANGES:
-            named = sql.tables(statement) or statement.names_at(statement.skip(1, "into"))[:1]
-            if not named:
-                self.anything = self.anything or text
-            for each in named:
-                self.tables.setdefault(shown(each.quoted), text)
 
 
 def unfit_rows(
@@ -83,7 +39,7 @@ def unfit_rows(
     found: list[Hazard] = []
     look: Look | None = None
     for statement, demand, mends in _demands(
-        connection, trace, sql_by_revision, reads_data, _Before(anything=changed_by)
+        connection, trace, sql_by_revision, reads_data, Before(connection, anything=changed_by)
     ):
         look = look or Look(connection)
         if (hazard := _hazard(statement, demand, mends, look.ask(demand))) is not None:
@@ -96,7 +52,7 @@ def _demands(
     trace: Trace | None,
     sql_by_revision: Mapping[str, str],
     reads_data: Mapping[str, str],
-    before: _Before,
+    before: Before,
 ) -> Iterator[tuple[Statement, Demand, str]]:
     """Each demand with its statement and what before it may make rows fit."""
     reader = SqlDemands()
@@ -105,12 +61,9 @@ def _demands(
     for revision, text in sql_by_revision.items():
         statements = list(sql.statements(revision, text))
         if trace is not None and revision in traced:
-            for seen in trace.statements:
-                if seen.revision != revision:
-                    continue
-                for demand in seen.demands:
-                    yield statement_of(seen, lines), demand, before.mends(demand)
-                before.note_seen(seen)
+            yield from _by_trace(
+                [each for each in trace.statements if each.revision == revision], lines, before
+            )
             for statement in statements:
                 list(reader.of(statement))  # a later revision may be known by its SQL alone
         else:
@@ -119,8 +72,23 @@ def _demands(
             before.anything = f"revision {revision}, which reads rows,"
 
 
+def _by_trace(
+    statements: Sequence[Seen], lines: Mapping[str, Mapping[str, int]], before: Before
+) -> Iterator[tuple[Statement, Demand, str]]:
+    for seen in statements:
+        # A block may write first, and demand then; what it only writes where there are rows stands beside it.
+        for each in (seen, *(each for each in statements if not seen.within and each.within == seen.sql)):
+            before.note_seen_writes(each)
+        statement, caught = statement_of(seen, lines), before.caught(seen)
+        types = [each for each in seen.demands if each.kind == "type"]
+        yield from ((statement, each, before.mends(each) or caught) for each in types)
+        before.note_seen(seen)
+        others = [each for each in seen.demands if each.kind != "type"]
+        yield from ((statement, each, before.mends(each) or caught) for each in others)
+
+
 def _by_sql(
-    connection: Connection, statements: Sequence[Statement], reader: SqlDemands, before: _Before
+    connection: Connection, statements: Sequence[Statement], reader: SqlDemands, before: Before
 ) -> Iterator[tuple[Statement, Demand, str]]:
     @cache
     def shown(name: str) -> str:
@@ -128,17 +96,32 @@ def _by_sql(
         whole = names.qualified(connection, name)
         return name if whole is None else whole.removeprefix("public.")
 
+    def named(demand: Demand) -> Demand:
+        other = shown(demand.other) if demand.other else ""
+        demand = replace(demand, table=shown(demand.table), other=other)
+        if demand.type is not None and demand.type.labels is None:
+            labels = names.enum_labels(connection, demand.type.name)
+            demand = replace(demand, type=replace(demand.type, labels=labels))
+        return demand
+
     for statement in statements:
-        demands = list(reader.of(statement))
-        if sql.is_alembics_own(statement):
+        demands = [named(each) for each in reader.of(statement)]
+        if sql.is_alembics_own(statement) or _is_there(connection, statement):
             continue
-        for each in demands:
-            demand = replace(each, table=shown(each.table), other=shown(each.other) if each.other else "")
-            if demand.type is not None and demand.type.labels is None:
-                labels = names.enum_labels(connection, demand.type.name)
-                demand = replace(demand, type=replace(demand.type, labels=labels))
-            yield statement, demand, before.mends(demand)
-        before.note_sql(statement, shown)
+        # Of one statement PostgreSQL changes types before it looks at constraints.
+        yield from ((statement, each, before.mends(each)) for each in demands if each.kind == "type")
+        before.note_sql(statement, shown, reader)
+        yield from ((statement, each, before.mends(each)) for each in demands if each.kind != "type")
+
+
+def _is_there(connection: Connection, statement: Statement) -> bool:
+    """Whether an index is made only if it is not there, and it is."""
+    index = sql.created_index(statement)
+    return (
+        index is not None
+        and statement.has("if", "not", "exists")
+        and names.relation(connection, index[0].quoted) is not None
+    )
 
 
 def _hazard(statement: Statement, demand: Demand, mends: str, answer: Answer) -> Hazard | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.fit.question import (
@@ -33,8 +33,14 @@ _TABLE = """
 WITH RECURSIVE tree AS (
     SELECT to_regclass(%s)::oid AS oid
      UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN tree ON tree.oid = i.inhparent)
-SELECT array_agg(DISTINCT c.relkind::text), coalesce(sum(greatest(c.relpages, 0)), 0)::int8
+SELECT array_agg(DISTINCT c.relkind::text), coalesce(sum(greatest(c.relpages, 0)), 0)::int8,
+       (SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)::oid)
   FROM tree JOIN pg_class AS c ON c.oid = tree.oid
+"""
+_PRIMARY_KEY = """
+SELECT quote_ident(a.attname) FROM pg_index AS i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+  JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+ WHERE i.indisprimary AND i.indrelid = to_regclass(%s)::oid AND k.place <= i.indnkeyatts ORDER BY k.place
 """
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, NULL), t.typtype = 'e',
@@ -93,12 +99,17 @@ class Look:
 
     def _asked(self, demand: Demand) -> Answer:
         try:
-            pages = self._pages(demand.table)
+            tables = [demand.table, demand.other] if demand.other else [demand.table]
+            sizes = {each: self._pages(each) for each in tables}
             if demand.other:
-                self._pages(demand.other)
+                demand = self._with_other_keys(demand)
                 self._refuse_other(demand)
             asked = question(
-                demand, self._columns_of(demand.table), self._all_enums(), major_version(self._connection)
+                demand,
+                self._columns_of(demand.table),
+                self._all_enums(),
+                major_version(self._connection),
+                partitioned=frozenset(each for each, (kind, _) in sizes.items() if kind == "p"),
             )
         except MadeHereError:
             return Answer(made_here=True)
@@ -108,7 +119,7 @@ class Look:
             return Answer()
         except DatabaseError as error:
             return Answer(unknown=self._told(error))
-        return self._counted(asked, pages)
+        return self._counted(asked, sizes[demand.table][1])
 
     def _counted(self, asked: Question, pages: int) -> Answer:
         """All rows if that is quick enough; else a sample, where a sample tells something."""
@@ -137,21 +148,31 @@ class Look:
             return Answer(int(row[0]), int(row[1]), share, show=asked.show)
         return answer
 
-    def _pages(self, table: str) -> int:
-        kinds, pages = fetch_one(self._connection, _TABLE, (qualified(table),)) or (None, 0)
+    def _pages(self, table: str) -> tuple[str, int]:
+        """What kind of relation a table is, and how many pages it has with its partitions and children."""
+        name = qualified(table)
+        kinds, pages, kind = fetch_one(self._connection, _TABLE, (name, name)) or (None, 0, "")
         if not kinds:
             raise MadeHereError
         if other := set(kinds) - {"r", "p"}:
             raise NotAskedError(
                 f"{table} has parts on another server" if other == {"f"} else f"{table} is not a table"
             )
-        return int(pages)
+        return str(kind), int(pages)
 
     def _columns_of(self, table: str) -> dict[str, Column]:
         if table not in self._columns:
             rows = fetch_all(self._connection, _COLUMNS, (qualified(table),))
             self._columns[table] = {name: Column(kind, enum, own) for name, kind, enum, own in rows}
         return self._columns[table]
+
+    def _with_other_keys(self, demand: Demand) -> Demand:
+        if demand.other_keys:
+            return demand
+        keys = tuple(row[0] for row in fetch_all(self._connection, _PRIMARY_KEY, (qualified(demand.other),)))
+        if len(keys) != len(demand.keys):
+            raise NotAskedError(f"the primary key of {demand.other} is not known before the run")
+        return replace(demand, other_keys=keys)
 
     def _refuse_other(self, demand: Demand) -> None:
         for name, column in self._columns_of(demand.other).items():

@@ -48,10 +48,18 @@ class Question:
     samples: bool
 
 
-def question(demand: Demand, columns: Mapping[str, Column], enums: frozenset[str], major: int) -> Question:
+def question(
+    demand: Demand,
+    columns: Mapping[str, Column],
+    enums: frozenset[str],
+    major: int,
+    *,
+    partitioned: frozenset[str] = frozenset(),
+) -> Question:
     """How a target is asked.
 
     :param columns: the table's, in the target, by name.
+    :param partitioned: which of the demand's tables are; of others a key holds for their own rows, not their children's.
     :param enums: qualified names of the target's enums.
     :raises MadeHereError: the plan itself makes the column.
     :raises NotAskedError: it can't be asked without running what is not PostgreSQL's own, or not before the run.
@@ -64,7 +72,9 @@ def question(demand: Demand, columns: Mapping[str, Column], enums: frozenset[str
     listed = ", ".join(
         f"t.{quoted(there)} AS {quoted(here)}" for here, there in named.items() if there in columns
     )
-    whole = f"(SELECT {listed or 'NULL'}{{ctid}} FROM {qualified(demand.table)} AS t{{sample}})"
+    keyed = demand.kind in {"unique", "exclude", "foreign-key"} and demand.table not in partitioned
+    only = "ONLY " if demand.alone or keyed else ""
+    whole = f"(SELECT {listed or 'NULL'}{{ctid}} FROM {only}{qualified(demand.table)} AS t{{sample}})"
     source = whole.replace("{ctid}", "")
     match demand.kind:
         case "unique":
@@ -74,7 +84,7 @@ def question(demand: Demand, columns: Mapping[str, Column], enums: frozenset[str
                 demand, whole.replace("{ctid}", ", t.tableoid AS pgops_table, t.ctid AS pgops_row")
             )
         case "foreign-key":
-            return _rows(source, _without_parent(demand))
+            return _rows(source, _without_parent(demand, "" if demand.other in partitioned else "ONLY "))
         case "not-null":
             return _rows(source, f"r.{demand.keys[0]} IS NULL")
         case "check":
@@ -143,12 +153,12 @@ def _exclude(demand: Demand, source: str) -> Question:
     )
 
 
-def _without_parent(demand: Demand) -> str:
+def _without_parent(demand: Demand, only: str) -> str:
     there = " AND ".join(
         f"p.{other} = r.{key}" for key, other in zip(demand.keys, demand.other_keys, strict=True)
     )
     named = " AND ".join(f"r.{key} IS NOT NULL" for key in demand.keys)
-    return f"{named} AND NOT EXISTS (SELECT FROM {qualified(demand.other)} AS p WHERE {there})"
+    return f"{named} AND NOT EXISTS (SELECT FROM {only}{qualified(demand.other)} AS p WHERE {there})"
 
 
 def _not_of(value: str, old: Column, new: NewType, major: int) -> str | None:
