@@ -50,7 +50,9 @@ def failure(finished: Finished, *, stanza: str, place: str, untouched: str, hint
     said = [(text, hints) for kind, text, hints in _messages(finished.stderr) if kind == "ERROR"]
     if code == _SSH_FAILED and not said:
         return UnreachableError(
-            f"{place} can't be reached by ssh: {_last_line(finished.stderr)}",
+            f"{place} can't be reached by ssh: {_last_line(finished.stderr)}"
+            if finished.stderr.strip()
+            else f"the connection to {place} by ssh broke",
             untouched=untouched,
             hint=f"ssh -o BatchMode=yes {place} true",
         )

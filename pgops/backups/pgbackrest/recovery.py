@@ -123,4 +123,4 @@ def _restore(stanza: Stanza, route: Route, cluster: RecoveredCluster) -> None:
         arguments = [each for each in arguments if not each.startswith("--target-timeline=")]
     finished = run(cluster.place.runner, stanza.command("restore", *arguments))
     if finished.exit_code != 0:
-        raise failure(finished, stanza=stanza.name, place=cluster.place.name, untouched=_UNTOUCHED)
+        raise failure(finished, stanza=stanza.name, place=stanza.place, untouched=_UNTOUCHED)

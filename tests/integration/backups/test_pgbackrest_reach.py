@@ -285,3 +285,86 @@ def test_kill_9_in_a_recovery(
             assert time.monotonic() < deadline, "a scratch container outlives us"
         assert cluster.sql("SELECT pg_postmaster_start_time()") == began
         assert len(answer(project.run("backup.list", "--json"))["backups"]) == 1
+
+
+def test_a_disk_that_fills_in_a_recovery(
+    project: ProjectDirectory, docker_engine: str, ssh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too small from the start: told before a file is copied. Full while WAL is replayed: named, and nothing stays."""
+    with running_cluster(
+        tmpfs={"/srv/small": "size=10m,mode=1777", "/srv/tight": "size=70m,mode=1777"}
+    ) as cluster:
+        backed_up_by(cluster, project, monkeypatch)
+        by_ssh(cluster, ssh_home)
+        reached(project, cluster, "reach: {ssh: box, recovery: /srv/small}")
+        made = answer(project.run("backup", "--json"))["backup"]
+        cluster.execute(
+            "CREATE TABLE noise AS SELECT md5(random()::text) || md5(random()::text) AS t "
+            "FROM generate_series(1, 400000)"
+        )
+        cluster.archived()
+        ran = project.run("restore", f"--backup={made['id']}", "--yes")
+        assert ran.code == 9, ran.text
+        assert "has room for " in ran.err
+        assert cluster.shell("ls /srv/small").strip() == ""
+        reached(project, cluster, "reach: {ssh: box, recovery: /srv/tight}")
+        ran = project.run("restore", "--promote", "--yes")
+        assert ran.code == 9, ran.text
+        assert "No space left on device" in ran.err
+        assert "the running cluster was not touched; what was recovered is removed" in ran.err
+        assert cluster.shell("ls /srv/tight").strip() == ""
+        assert cluster.sql("SELECT count(*) FROM noise") == 400000
+        assert len(answer(project.run("backup.list", "--json"))["backups"]) == 1
+
+
+def test_kill_9_of_what_recovers(
+    project: ProjectDirectory, docker_engine: str, ssh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of pgBackRest, of the recovered server, of pgops itself: nothing is called recovered that is not."""
+    with running_cluster() as cluster:
+        backed_up_by(cluster, project, monkeypatch)
+        by_ssh(cluster, ssh_home)
+        cluster.shell("mkdir -m 700 /srv/recovery && chown postgres: /srv/recovery", user="root")
+        reached(project, cluster, "reach: {ssh: box, recovery: /srv/recovery}")
+        cluster.execute(
+            "CREATE TABLE noise AS SELECT md5(random()::text) AS t FROM generate_series(1, 200000)",
+            "CHECKPOINT",
+        )
+        assert project.run("backup").code == 0
+        cluster.execute("INSERT INTO noise SELECT md5(random()::text) FROM generate_series(1, 600000)")
+        cluster.archived()
+        victims = {
+            "pgbackrest": "pgrep -f '^pgbackrest .* restore --set'",
+            "server": "pgrep -f '^/usr/lib/postgresql/[0-9]+/bin/postgres -D /srv/recovery'",
+        }
+        for victim, found in victims.items():
+            with started(project, "restore", "--promote", "--yes") as process:
+                deadline = time.monotonic() + 30
+                while not (running := cluster.shell(f"{found} || true").split()):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                cluster.shell(f"kill -9 {' '.join(running)} || true", user="root")
+                _out, err = process.communicate(timeout=120)
+            assert process.returncode == 9, (victim, err)
+            assert "the running cluster was not touched; what was recovered is removed" in err
+            assert cluster.shell("ls /srv/recovery").strip() == "", victim
+            archiving_again(cluster)
+        for number in range(ROUNDS):
+            with started(project, "restore", "--promote", "--yes") as process:
+                deadline = time.monotonic() + 30
+                while not cluster.shell("ls /srv/recovery").strip():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                time.sleep(0.4 * number)
+                os.killpg(process.pid, signal.SIGKILL)
+            (left,) = answer(project.run("restore.status", "--json"))["restore"]["recoveries"]
+            assert left["state"] == "unfinished"
+            ran = project.run("restore", "--promote", "--dry-run")
+            assert f"restore.discard --env=staging --recovery={left['id']}" in ran.err, ran.text
+            assert project.run("restore.discard", f"--recovery={left['id']}", "--yes").code == 0
+            assert cluster.shell("ls /srv/recovery").strip() == ""
+        done = answer(project.run("restore", "--promote", "--yes", "--json"))["restore"]["recovery"]
+        (kept,) = answer(project.run("restore.status", "--json"))["restore"]["recoveries"]
+        assert (kept["id"], kept["state"]) == (done["id"], "recovered")
+        assert project.run("restore.discard", f"--recovery={done['id']}", "--yes").code == 0
+        assert cluster.sql("SELECT count(*) FROM noise") == 800000
