@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 
@@ -24,3 +26,18 @@ def put_in_place(file: Path, content: bytes, *, mode: int) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def read_regular(file: Path, limit: int) -> bytes:
+    """What is in a file, following links; something else than a file (a pipe, a device) is not waited for.
+
+    :param limit: how many bytes at most; a larger file is refused, not cut.
+    :raises OSError: it can't be read, is no file, or is larger.
+    """
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(file))
+        found = opened.read(limit + 1)
+    if len(found) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(file))
+    return found

@@ -7,6 +7,7 @@ hears of: here it is an error that says what to type instead.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def read(words: Sequence[str], known: Known, required: Callable[[str], Iterable[
     rest = list(words)
     while rest:
         word = rest[0]
-        context = known.context_of(word)
+        # A copy, for one task may stand there twice: each time with flags of its own.
+        context = copy.deepcopy(known.context_of(word))
         if context is not None:
             reading = _Task(word, context, known)
             rest, wants_help = reading.take(rest[1:])

@@ -23,7 +23,7 @@ from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
 from tests.support.bastion import bastion, free_port
 from tests.support.network import network
-from tests.support.projects import AlembicProject, heads
+from tests.support.projects import STOCK_ENV, AlembicProject, heads
 
 PROXY = str(Path(__file__).parents[1] / "support" / "tcp_proxy.py")
 INVOKE = str(Path(sys.executable).with_name("invoke"))
@@ -64,25 +64,44 @@ FEW: Sequence[str] = (
     "backup --env=production restore --env=production --confirm=production",
 )
 ALL: Sequence[str] = (
-    "env.check --env=production",
-    "migrate.plan --env=production migrate.history --env=production db.url --env=production",
+    "env.check --env=production env.show --env=production env.list",
+    "migrate.plan --env=production migrate.history --env=production db.url --env=production migrate.lint --sizes-of=production",
+    "migrate.plan --env=production --out=plan.json --to=aa01",
+    "migrate --env=production --plan=plan.json --confirm=production",
     "migrate --env=production --confirm=production --lock-wait=10s",
     "migrate.status --env=production migrate.log --env=production migrate.undo --env=production --dry-run --by=downgrade",
     'db.psql --env=production -c "select 1"',
-    "backup --env=production backup.list --env=production backup.show --env=production",
-    "backup.verify --env=production --restore backup.pin --env=production --reason=test",
-    "backup.prune --env=production --dry-run",
+    "backup --env=production backup.list --env=production backup.show --env=production backup.check --env=production",
+    "backup.verify --env=production --restore backup.pin --env=production --reason=test backup.drill --env=production",
+    "backup.prune --env=production --dry-run backup.schedule --env=production --kind=cron metrics --env=production --to=.",
+    "backup.unattended --env=production",
     "restore --env=production --confirm=production restore.status --env=production",
     "restore.undo --env=production --confirm=production",
-    "migrate.down --env=production --confirm=production migrate.stamp --env=production --to=aa02 --confirm=production",
+    "restore --env=production --confirm=production",
+    "restore.discard --env=production --confirm=production --database={kept}",
+    "migrate.down --env=production --confirm=production migrate.stamp --env=production --to=aa01 --confirm=production",
+    "migrate.rehearse --env=production --backup=fresh migrate --env=production --confirm=production",
+    "migrate.test --env=production migrate.check --env=production",
+    "migrate.revision --env=production -m more --empty",
+    "migrate --env=production --confirm=production migrate.undo --env=production --by=downgrade --confirm=production",
     "status --env=production report --env=production --html=report.html",
+    "db.reset --env=production --confirm=production migrate.down --env=production --to=aa02 --confirm=production",
 )
+
+MODELS = """
+import sqlalchemy
+target_metadata = sqlalchemy.MetaData()
+for each in ("t_aa01", "t_aa02"):
+    sqlalchemy.Table(each, target_metadata, sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True))
+"""
+KEPT = "restore.status --env=production --json"
 
 
 def test_every_task_through_a_bastion(database: Target, tmp_path: Path, project: ProjectDirectory) -> None:
-    AlembicProject.make(project.path).chain("aa01", "aa02")
+    models = STOCK_ENV.replace("target_metadata = None\n", MODELS)
+    AlembicProject.make(project.path, env=models).chain("aa01", "aa02")
     target = dataclasses.replace(database, host=NAME)
-    more = ("protected: false", "hazards: {trace: never}")
+    more = ("protected: false", "hazards: {trace: never}", "backups: {keep: {last: 5}, max_age: 1d}")
     environ = {
         **os.environ,
         # A container would be in another network than the operator.
@@ -117,9 +136,14 @@ def test_every_task_through_a_bastion(database: Target, tmp_path: Path, project:
                 target, f"{{ssh: bastion, config: {config}}}", *more, password=database.password is not None
             ),
         )
+        failed = []
         for words in ALL if EVERY else FEW:
+            if "{kept}" in words:
+                words = words.format(kept=json.loads(run(KEPT).stdout)["restore"]["kept"][0]["database"])
             done = run(words)
-            assert done.returncode == 0, (words, done.stdout, done.stderr)
+            if done.returncode != 0:
+                failed.append(f"{words}: {done.returncode}\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+        assert not failed, "\n".join(failed)
         assert heads(database) == {"aa02"}
         if not EVERY:
             print("three processes went through the bastion; PGOPS_TEST_ROUNDS=1 tries every task")

@@ -89,6 +89,19 @@ def test_up_and_down_by_name(six: Adopted) -> None:
     assert heads(six) == {**dict.fromkeys(NAMES, "0001"), "library": "0002"}
 
 
+def test_a_plans_file_says_of_which_history_it_is(six: Adopted) -> None:
+    _, run, _ = six.answers(
+        *("migrate.plan", "--history=library", "--to=0001", "--out=up.json", "--json"),
+        *("migrate", "--plan=up.json", "--yes", "--json"),
+        *("migrate.down", "--history=library", "--to=base", "--out=down.json", "--json"),
+    )
+    (back,) = six.answers("migrate.down", "--plan=down.json", "--yes", "--json")
+    assert (run["run"]["history"], run["run"]["applied"]) == ("library", ["0001"])
+    assert (back["run"]["history"], back["run"]["applied"]) == ("library", ["0001"])
+    assert error_of(six, "migrate", "--plan=up.json", "--history=billing", "--yes")["exit_code"] == 8
+    assert set(heads(six)) == {"library"}
+
+
 def test_pending_in_one_of_them(six: Adopted) -> None:
     six.answers("migrate", "--yes", "--json")
     revision(six, "search", "0002", "0001", "op.execute('SELECT 1')")

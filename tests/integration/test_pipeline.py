@@ -349,6 +349,21 @@ def test_the_files_keep_to_their_formats(schema: str, files: list[Path]) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_action_is_a_name_that_can_become_something_else() -> None:
+    """What zizmor finds in the workflows and actions: injections, tokens that stay, actions without a commit."""
+    program = Path(sys.executable).with_name("zizmor")
+    done = subprocess.run(
+        [
+            *(program, "--offline", "--no-progress", "--no-config", "--persona=auditor"),
+            *("--min-severity=medium", ACTIONS.parent),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_no_script_of_a_workflow_has_an_expression_in_it() -> None:
     for file in (REPOSITORY / ".github/workflows").glob("*.yml"):
         document = yaml.safe_load(file.read_text(encoding="utf-8"))

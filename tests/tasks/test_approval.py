@@ -245,3 +245,26 @@ def test_the_plans_file_stands_without_a_flag(release: Release) -> None:
     ):
         ran = release.project.run("migrate.approve", *words)
         assert (ran.code, said in ran.text) == (2, True), ran
+
+
+def test_the_file_says_how_far_it_goes(release: Release) -> None:
+    """What was signed is carried out, no less and no more, and nobody has to say again what it was made with."""
+    release.alembic.revision("aa03", "aa02", "pass", "pass")
+    release.out("--to=aa01")
+    release.sign("alice", "bob")
+    # Flags that say something else are no reason to do something else.
+    assert "not part of it: aa02" in release.refused("--to=aa02")
+    assert release.run().code == 0
+    assert heads(release.database) == {"aa01"}
+    # A revision that came into the checkout after the signatures is not carried out, and is in nobody's way.
+    release.out()
+    release.sign("alice", "bob")
+    release.alembic.revision("aa04", "aa03", "pass", "pass")
+    assert parsed(release.run())["run"]["applied"] == ["aa02", "aa03"]
+    assert heads(release.database) == {"aa03"}
+    # One that goes where this checkout does not know the way is refused.
+    release.out("--to=aa04")
+    release.sign("alice", "bob")
+    next((release.project.path / "migrations" / "versions").glob("*aa04*")).unlink()
+    assert "aa04" in release.refused()
+    assert heads(release.database) == {"aa03"}

@@ -204,6 +204,8 @@ TAKEN = {
     "--dry ours --to=x": "ours to=x env=None count=3 many=[] yes=False dry_run=True",
     "foreign a --fast ours --to=x": "foreign a True  False\nours to=x env=None count=3 many=[] yes=False dry_run=False",
     "ours --to=x foreign status -e": "ours to=x env=None count=3 many=[] yes=False dry_run=False\nforeign status False  True",
+    "ours --to=a -y -e prod --many=m ours --to=b": "ours to=a env=prod count=3 many=['m'] yes=True dry_run=False\n"
+    "ours to=b env=None count=3 many=[] yes=False dry_run=False",
     "--no-dedupe ours --to=x ours --to=x": "\n".join(
         ["ours to=x env=None count=3 many=[] yes=False dry_run=False"] * 2
     ),

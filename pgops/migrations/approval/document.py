@@ -17,6 +17,7 @@ from pgops.migrations.approval.policy import InForce, Policy
 from pgops.migrations.plan.histories import plans_hash
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.run.gates import Promotion
+from pgops.runtime.files import read_regular
 
 FORMAT = 1
 _MAYBE = (str, type(None))
@@ -94,6 +95,12 @@ class Document:
     def expires_at(self) -> dt.datetime:
         """Until when it may be carried out."""
         return dt.datetime.fromisoformat(self.facts["expires_at"])
+
+    @property
+    def history(self) -> str | None:
+        """The one history that it is of; ``None`` for a project without histories, and for several of them."""
+        plans = self.facts["plans"]
+        return plans[0]["history"] if len(plans) == 1 else None
 
     @property
     def to(self) -> str | None:
@@ -203,8 +210,7 @@ def read(file: Path) -> Document:
     :raises SignatureError: it is not as it was written.
     """
     try:
-        with file.open("rb") as opened:
-            raw = opened.read(LIMIT * 64)
+        raw = read_regular(file, LIMIT * 64)
     except OSError as error:
         raise UsageError(
             f"the plan can't be read: {file}: {error.strerror}",

@@ -18,6 +18,7 @@ from pgops.migrations.approval.signers import Signer
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.status.query import database_told
 from pgops.postgres import connected, set_read_only
+from pgops.runtime.files import read_regular
 from pgops.units import counted
 
 _SKEW = dt.timedelta(minutes=5)
@@ -76,8 +77,7 @@ def signatures_from(files: Sequence[Path]) -> list[str]:
     found: list[str] = []
     for file in files:
         try:
-            with file.open("rb") as opened:
-                text = opened.read(LIMIT).decode("ascii", errors="replace")
+            text = read_regular(file, LIMIT).decode("ascii", errors="replace")
         except OSError as error:
             raise UsageError(
                 f"the signatures can't be read: {file}: {error.strerror}",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import re
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -17,8 +19,11 @@ NAMESPACE = "pgops"
 """What the signatures are for: one that was made for a commit or a mail is none for a plan."""
 LIMIT = 1 << 20
 _BLOCK = re.compile(r"-----BEGIN SSH SIGNATURE-----\n.*?\n-----END SSH SIGNATURE-----\n?", re.DOTALL)
+# ours, with the one line that was looked at
+_OWN_FILE = re.compile(r"\S*/allowed:\d+: ")
 _KEY = re.compile(r" key (SHA256:\S+)\s*$")
 _SECONDS = 30.0
+_TOUCHED = 0x01
 
 
 class SignatureError(RefusedError):
@@ -85,11 +90,40 @@ def signer_of(signature: str, document: bytes, signers: Signers, now: dt.datetim
             raise SignatureError(
                 f"the key of {known.name} ({known.fingerprint}) does not count now: {_complaint(verified)}"
             )
+        # ssh-keygen takes a security key's word for anything; that somebody was there is for us to look at.
+        if not _touched(signature):
+            raise SignatureError(
+                f"{known.name}'s security key ({known.fingerprint}) signed without a touch, so a program may have done it",
+                hint="sign with a key that wants a touch: ssh-keygen -t ed25519-sk, without no-touch-required",
+            )
         return known
 
 
+def _touched(signature: str) -> bool:
+    """Whether somebody touched the security key that signed; true of other keys, which know no touch.
+
+    :param signature: one that ssh-keygen has found to hold.
+    """
+    # https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig and PROTOCOL.u2f
+    rest = base64.b64decode("".join(signature.split("-----")[2].split()))[len("SSHSIG") + 4 :]
+    for _ in ("public key", "namespace", "reserved", "hash"):
+        _, rest = _text(rest)
+    made, _ = _text(rest)
+    kind, made = _text(made)
+    if b"sk-" not in kind:
+        return True
+    _, made = _text(made)
+    return bool(made[0] & _TOUCHED)
+
+
+def _text(data: bytes) -> tuple[bytes, bytes]:
+    """The first string of OpenSSH's wire format, and what follows it."""
+    (length,) = struct.unpack_from(">I", data)
+    return data[4 : 4 + length], data[4 + length :]
+
+
 def _complaint(done: subprocess.CompletedProcess[bytes]) -> str:
-    said = " ".join(done.stderr.decode(errors="replace").split())
+    said = " ".join(_OWN_FILE.sub("", done.stderr.decode(errors="replace")).split())
     if "incorrect signature" in said:
         return "it is forged, or of another plan"
     return said or f"ssh-keygen ended with {done.returncode}"

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgops.errors import ConfigurationError
+from pgops.runtime.files import read_regular
 
+_LIMIT = 1 << 20
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _NAME = re.compile(r'[^\s"*?!,#][^\s"*?!,]*')
 _KEY_TYPE = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[A-Za-z0-9@.-]+")
@@ -58,7 +60,8 @@ def read_signers(file: Path) -> Signers:
     :raises ConfigurationError: it is not there, or a line does not name one key of one person.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        # Lines end as they end in the checkout: with Windows' line ends it is the same file.
+        text = read_regular(file, _LIMIT).decode("utf-8").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigurationError(

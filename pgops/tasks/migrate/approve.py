@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,38 @@ def given_plan(plan: str | None) -> Document | None:
     from pgops.migrations.approval.document import is_file, read
 
     return read(Path(plan)) if is_file(plan) else None
+
+
+def planned(
+    document: Document | None, environment: Environment, history: str | None, to: str | None
+) -> tuple[str | None, str | None]:
+    """``--history`` and ``--to`` as a plan's file says them, where they were not given: what is in it is carried out."""
+    if document is None:
+        return history, to
+    if history is None and document.history in environment.alembic.histories:
+        history = document.history
+    return history, document.to if to is None else to
+
+
+@contextlib.contextmanager
+def as_planned(document: Document | None, environment: Environment) -> Iterator[None]:
+    """Work out the plan of a file: where this checkout lacks what the file names, it is another plan, and refused as one.
+
+    :raises SignatureError: it does.
+    """
+    from pgops.errors import UsageError
+    from pgops.migrations.approval.openssh import SignatureError
+
+    try:
+        yield
+    except UsageError as error:
+        if document is None:
+            raise
+        raise SignatureError(
+            f"{document.file} is not what would run on {environment.name} now: {error.message}",
+            untouched=f"{environment.name} was not touched",
+            hint="check the commit out that it was made of, or make it anew and let it be signed",
+        ) from error
 
 
 def check_signed(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
-from pgops.tasks.migrate.approve import check_signed, given_plan, write_plan
+from pgops.tasks.migrate.approve import as_planned, check_signed, given_plan, planned, write_plan
 
 if TYPE_CHECKING:
     from pgops.environments import Environment
@@ -54,6 +54,7 @@ def upgrade(
     environment = load_environment(context, env)
     _check_rules(environment, accept_hazard)
     document = given_plan(plan)
+    history, to = planned(document, environment, history, to)
     target = target_for(environment)
     chosen = histories_of(environment, history)
     if to not in {None, "head", "heads"}:
@@ -80,7 +81,8 @@ def upgrade(
         or "migrate" in environment.rehearsal.required_before
         or environment.hazards.trace == "always"
     )
-    found = traced_plans(chosen, target, to=to, reader="person" if wanted else "run")
+    with as_planned(document, environment):
+        found = traced_plans(chosen, target, to=to, reader="person" if wanted else "run")
     promotions = ask_promotions(context, found)
     rehearsals = [rehearsal_of(each.environment, each) for each in found]
     show_plans(
@@ -175,13 +177,16 @@ def down(
     from pgops.tasks.migrate.traced import traced_plans
     from pgops.terminal.messages.migrate import show_plan
 
-    environment = one_history(load_environment(context, env), history, "a downgrade")
-    _check_rules(environment, accept_hazard)
+    whole = load_environment(context, env)
     document = given_plan(plan)
+    history, _ = planned(document, whole, history, to)
+    environment = one_history(whole, history, "a downgrade")
+    _check_rules(environment, accept_hazard)
     target = target_for(environment)
     if document is not None:
         to = document.to or to
-    (found,) = traced_plans((environment,), target, to=to, action="downgrade")
+    with as_planned(document, environment):
+        (found,) = traced_plans((environment,), target, to=to, action="downgrade")
     show_plan(console, found, promotion=None, backup=gates.backup_required(environment))
     _same_as_approved((found,), plan if document is None else None)
     if out is not None:
