@@ -22,7 +22,7 @@ from pgops.backups.verify.proof import create_database, restored_copy
 from pgops.backups.verify.reading import ProblemsError
 from pgops.copies.room import refuse_without_room
 from pgops.errors import RefusedError, UnreachableError
-from pgops.local.scratch import COPY, scratch_server
+from pgops.local.scratch import COPY, ScratchServer, scratch_server
 from pgops.migrations.tracing.schema_copy import (
     Surroundings,
     cut_off,
@@ -41,6 +41,7 @@ from pgops.postgres import (
     fetch_value,
     identifier,
     literal,
+    redact,
     server_facts,
 )
 from pgops.secrets.references import LiteralSecret, Secret
@@ -143,6 +144,7 @@ def copy_on_scratch_server(
     :raises RefusedError: no such server can be had here.
     :raises BlockedError: the server can't take this backup, or there is no room for it.
     :raises ProblemsError: what was restored is not what the backup says.
+    :raises UnreachableError: the server was lost, during the block too.
     """
     found = original.surroundings
     manifest = backup.manifest
@@ -170,6 +172,7 @@ def copy_on_scratch_server(
                 hint=f"docker pull postgres:{found.major}, or install postgresql-{found.major}; or name a server: "
                 "--on=<an unprotected environment>; --other-major takes a newer one",
             ) from error
+        stack.enter_context(_loss_explained(server))
         refuse_without_room(server.target, manifest)
         scratch = _maintenance(server.target, manifest.database)
         with restored_copy(
@@ -201,6 +204,25 @@ def copy_on_scratch_server(
                 proof=proof,
                 remarks=tuple(remarks),
             )
+
+
+@contextlib.contextmanager
+def _loss_explained(server: ScratchServer) -> Iterator[None]:
+    """Say of a server that was lost during the block what it is, and what its log says of that.
+
+    :raises UnreachableError: it was.
+    """
+    try:
+        yield
+    except UnreachableError as error:
+        why = server.why_it_ended() or error.message
+        room = "make room on the disk, or let TMPDIR name a directory with more" if "No space" in why else ""
+        raise UnreachableError(
+            f"the scratch server of the copy ({server.origin}) was lost: {redact(why)}",
+            kind="closed",
+            untouched="nothing but the copy was touched, and that is removed; nothing is recorded of this try",
+            hint=f"{room}; then run it again" if room else "run it again",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,10 +46,14 @@ COPY = Kind({**_LOCKS, "wal_level": "replica", "full_page_writes": "on", "max_co
 
 @dataclass(frozen=True, slots=True)
 class ScratchServer:
-    """A running scratch server. ``target`` is its superuser's, ``origin`` says where it is from."""
+    """A running scratch server. ``target`` is its superuser's, ``origin`` says where it is from.
+
+    ``why_it_ended`` gives the line of its log that says so, ``""`` where that can't be known.
+    """
 
     target: Target
     origin: str
+    why_it_ended: Callable[[], str] = str
 
 
 @contextlib.contextmanager
@@ -147,13 +151,13 @@ def _has(programs: Path | None, major: int, extensions: Collection[str]) -> bool
 @contextlib.contextmanager
 def _embedded(kind: Kind) -> Iterator[ScratchServer]:
     with embedded.scratch_server(settings=kind.settings) as state:
-        yield ScratchServer(state.target, f"embedded PostgreSQL {state.version}")
+        yield ScratchServer(state.target, f"embedded PostgreSQL {state.version}", state.why_it_ended)
 
 
 @contextlib.contextmanager
 def _installed(programs: Path, major: int, kind: Kind) -> Iterator[ScratchServer]:
     with embedded.scratch_server(settings=kind.settings, installed=programs) as state:
-        yield ScratchServer(state.target, f"PostgreSQL {major} in {programs.parent}")
+        yield ScratchServer(state.target, f"PostgreSQL {major} in {programs.parent}", state.why_it_ended)
 
 
 def _container(

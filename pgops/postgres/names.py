@@ -77,3 +77,15 @@ def enum_labels(connection: Connection, name: str) -> tuple[str, ...] | None:
         (name,),
     )
     return tuple(rows[0][0] or ()) if rows else None
+
+
+def domain(connection: Connection, name: str) -> int | None:
+    """The oid of the domain that a (quoted, perhaps qualified) name leads to; ``None`` where it leads to none."""
+    rows = fetch_all_on_search_path(
+        connection,
+        "SELECT t.oid::pg_catalog.int8 FROM pg_catalog.pg_type AS t"
+        " WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype(%s)::pg_catalog.oid"
+        " AND t.typtype OPERATOR(pg_catalog.=) 'd'",
+        (name,),
+    )
+    return rows[0][0] if rows else None

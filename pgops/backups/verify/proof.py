@@ -33,10 +33,20 @@ from pgops.backups.repository.repository import (
     write_proof,
 )
 from pgops.backups.verify.against_manifest import compare
+from pgops.backups.verify.blame import fault_of_another
 from pgops.backups.verify.reading import ProblemsError, about_the_backup, check_files
 from pgops.backups.verify.rows import differing
 from pgops.pgtools import DEFAULT_SOURCES, ToolError, ToolSource, choose_for_restore
-from pgops.postgres import Connection, DatabaseError, Target, execute, fetch_all, identifier, literal
+from pgops.postgres import (
+    Connection,
+    DatabaseError,
+    Target,
+    execute,
+    fetch_all,
+    fetch_value,
+    identifier,
+    literal,
+)
 
 SCRATCH = "pgops_proof"
 _PLAIN = Locale("libc", "C", "C")
@@ -106,6 +116,7 @@ def restored_copy(
         and the database, ``None`` where the files are damaged, so that nothing was restored.
     :raises BlockedError: the server can't take this backup: older, or without an extension.
     :raises UnreachableError: the server was lost; nothing is recorded.
+    :raises PgopsError: pg_restore was killed, or the server's machine ran short of something; nothing is recorded.
     """
     made = made or _scratch_database
     with (
@@ -166,6 +177,9 @@ def restored_copy(
                         progress=progress,
                     )
                 except ToolError as error:
+                    fetch_value(admin, "SELECT 1")  # a server that was lost says nothing of the backup
+                    if (another := fault_of_another(error)) is not None:
+                        raise another from error
                     problems.append(f"it can't be restored: {error.message}")
                 else:
                     step("comparing rows, sequences, extensions, indexes and heads")

@@ -20,6 +20,19 @@ def last_complaint(said: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
+def last_end(log: Path) -> str:
+    """The line of a server's log that says why it ended, ``""`` where none does; never one that may quote a row."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    for word in ("No space left on device", "PANIC:", "was terminated by signal"):
+        for line in reversed(lines):
+            if word in line:
+                return line.partition("LOG:  ")[2] or line[max(0, line.find("PANIC:")) :].strip()
+    return ""
+
+
 def advice(said: str) -> str:
     """What to do about it, where we know; else nothing."""
     if "shared memory segment" in said:

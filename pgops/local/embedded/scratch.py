@@ -10,13 +10,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from pgops.errors import LockedError, UnreachableError
 from pgops.local.embedded import process
-from pgops.local.embedded.installation import Cluster, read_marker, server_user, version, write_marker
+from pgops.local.embedded.installation import MARKER, Cluster, read_marker, server_user, version, write_marker
 from pgops.local.embedded.state import EmbeddedState
 from pgops.postgres import Target, wait_until_ready
 from pgops.secrets.references import LiteralSecret, Secret
@@ -24,6 +25,7 @@ from pgops.secrets.references import LiteralSecret, Secret
 PREFIX = "pgops-scratch-"
 _HOST = "127.0.0.1"
 _ATTEMPTS = 5
+_MARKED_WITHIN = 60.0
 # Reads until its owner is gone, however that went; a tidy owner has removed everything by then.
 _UNDERTAKER = """
 read -r _
@@ -160,13 +162,24 @@ def _remove(home: Path) -> None:
             continue
 
 
+def _left_at_once(home: Path) -> bool:
+    """Whether its owner was killed before it could mark it: nothing of a server is in it, and that for a while."""
+    first = {"owner", f"{MARKER}.partial"}
+    return (
+        time.time() - home.stat().st_mtime > _MARKED_WITHIN
+        and {each.name for each in home.iterdir()} <= first
+    )
+
+
 def _sweep(base: Path) -> None:
     """Stop and remove the scratch servers in ``base`` whose pgops is dead."""
     for home in base.glob(PREFIX + "*"):
         try:
-            if home.is_symlink() or home.stat().st_uid != os.geteuid() or read_marker(home) is None:
+            if home.is_symlink() or home.stat().st_uid != os.geteuid():
                 continue
-            owner = os.open(home / "owner", os.O_RDWR)
+            if read_marker(home) is None and not _left_at_once(home):
+                continue
+            owner = os.open(home / "owner", os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
             continue  # its owner is removing it this moment
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pgops.local.embedded.log import last_end
 from pgops.local.embedded.process import State
 from pgops.postgres import Target
 
@@ -27,6 +28,10 @@ class EmbeddedState:
     home: Path
     pid: int | None = None
     action: Action = "none"
+
+    def why_it_ended(self) -> str:
+        """What the server's log says of its end, ``""`` where it says nothing."""
+        return last_end(self.log_file)
 
     @property
     def running(self) -> bool:

@@ -41,6 +41,7 @@ wait "$server"
 """
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _READY = 60.0
+_STARTED_WITHIN = 60.0
 
 
 @contextlib.contextmanager
@@ -65,6 +66,7 @@ def scratch_container(
             "-clisten_addresses=*",
             *(f"-c{key}={value}" for key, value in {**_FAST, **settings}.items()),
         ]
+        _remove_unstarted(api)
         with contextlib.ExitStack() as stack:
             with speaking(f"start a scratch server of {name}"):
                 container = api.create_container(
@@ -141,6 +143,15 @@ def _close(stream: Any) -> None:
     stream.close()
     if beneath is not None:
         beneath.close()
+
+
+def _remove_unstarted(api: Any) -> None:
+    """Remove what was made and never started, because whoever made it was killed in between: the engine keeps that."""
+    with speaking("look for scratch containers that were never started"):
+        found = api.containers(all=True, filters={"label": LABEL, "status": "created"})
+    for each in found:
+        if time.time() - each["Created"] > _STARTED_WITHIN:
+            _remove(api, each["Id"])
 
 
 def _remove(api: Any, container: str) -> None:

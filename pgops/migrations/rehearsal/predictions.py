@@ -7,6 +7,7 @@ Nothing is called safe.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pgops.migrations.hazards import Hazard
@@ -96,7 +97,9 @@ def _verdict(hazard: Hazard, revision: Revision | None) -> tuple[Verdict, str]:
         return "not exercised", "it is about sessions and replicas of the target, which the copy has none of"
     if revision is None or not revision.statements:
         return "not exercised", "its revision did not run" if revision is None else "it ran no statement"
-    if hazard.rule in {"failing-statement", "rows-do-not-fit"}:
+    if hazard.rule == "rows-do-not-fit":
+        return _of_fit(hazard, revision)
+    if hazard.rule == "failing-statement":
         failed = next((each.failed for each in revision.statements if each.failed), None)
         return ("confirmed", failed) if failed else ("refuted", "every statement went through")
     if hazard.rule == "unseen-sql":
@@ -133,6 +136,21 @@ def _verdict(hazard: Hazard, revision: Revision | None) -> tuple[Verdict, str]:
             return "confirmed", felt
         return "refuted", f"{hazard.lock} was not taken on {hazard.table}"
     return "not exercised", "nothing that a copy could show"
+
+
+def _of_fit(hazard: Hazard, revision: Revision) -> tuple[Verdict, str]:
+    if hazard.level == "warning":
+        return "not exercised", "nothing fails by it, and what was cut off can't be told from what is left"
+    name = re.compile(rf"(?<!\w){re.escape((hazard.table or '').rpartition('.')[2].strip(chr(34)))}(?!\w)")
+    failed = [each for each in revision.statements if each.failed]
+    # A revision may fail at something else before the rows are asked.
+    if about := next((each.failed for each in failed if name.search(each.sql)), None):
+        return "confirmed", about
+    return "refuted", (
+        "every statement went through"
+        if hazard.level == "block"
+        else "every row fitted by the time that its statement ran"
+    )
 
 
 def _of_scan(hazard: Hazard, revision: Revision, felt: str) -> tuple[Verdict, str]:

@@ -8,10 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pgops.environments import Environment
 from pgops.errors import InterruptedRunError, PgopsError
 from pgops.migrations.alembic_env.stand_in import standing_in
 from pgops.migrations.hazards.observed import Trace
 from pgops.migrations.plan.plan import Plan, PlannedRevision
+from pgops.migrations.rehearsal.lost import refuse_to_judge
 from pgops.migrations.rehearsal.measured import Revision, RoundTrip, Size, Stall
 from pgops.migrations.rehearsal.observer import MeasuringObserver
 from pgops.migrations.rehearsal.probes import MOST, Probes, Table
@@ -206,6 +208,7 @@ def carry_out(
     superuser: Target,
     *,
     reporter: Reporter,
+    others: Sequence[Environment] = (),
     probed: bool = True,
     there_and_back: bool = True,
 ) -> Measured:
@@ -214,6 +217,7 @@ def carry_out(
     :param plan: as it was made for the target, whose heads the copy has.
     :param copy: the copy, as the role that migrates.
     :param superuser: the copy, as one who may see everything.
+    :param others: the other histories of its database: their tables are not missing in the models.
     :param probed: whether sessions try to read and write meanwhile.
     :raises InterruptedRunError: Ctrl-C; the copy is left to whoever made it.
     :raises PgopsError: the copy can't be used at all.
@@ -222,11 +226,17 @@ def carry_out(
         found = identity(connection)
     trial = dataclasses.replace(plan, target=copy, identity=found)
     with standing_in(copy, plan.target):
-        return _carried_out(trial, superuser, reporter, probed=probed, there_and_back=there_and_back)
+        return _carried_out(trial, superuser, reporter, others, probed=probed, there_and_back=there_and_back)
 
 
 def _carried_out(
-    trial: Plan, superuser: Target, reporter: Reporter, *, probed: bool, there_and_back: bool
+    trial: Plan,
+    superuser: Target,
+    reporter: Reporter,
+    others: Sequence[Environment],
+    *,
+    probed: bool,
+    there_and_back: bool,
 ) -> Measured:
     before = _state(superuser, trial) if there_and_back else None
     measured = _measured(trial, superuser, reporter, probed=probed)
@@ -238,7 +248,7 @@ def _carried_out(
     models: tuple[str, ...] | None = None
     remarks: list[str] = []
     if not back.tried or back.ok:
-        models, remark = model_differences(trial.environment, trial.target)
+        models, remark = model_differences(trial.environment, trial.target, others)
         remarks += remark
     else:
         remarks.append("the models were not compared: the way down and up again did not lead back")
@@ -277,6 +287,7 @@ def _measured(plan: Plan, superuser: Target, reporter: Reporter, *, probed: bool
                 untouched=f"{plan.environment.name} was not touched, and the copy is removed",
             ) from error
         except PgopsError as error:
+            refuse_to_judge(superuser, error)
             failure, hint = error.message, error.hint
             follower.failed()
         seconds = time.monotonic() - began

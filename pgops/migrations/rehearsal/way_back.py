@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pgops.environments import Environment
@@ -12,6 +12,7 @@ from pgops.migrations.alembic_env.environment import VersionTable
 from pgops.migrations.autogenerate import drift
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan, PlannedRevision
+from pgops.migrations.rehearsal.lost import refuse_to_judge
 from pgops.migrations.rehearsal.measured import RoundTrip
 from pgops.migrations.round_trip.data import count_rows
 from pgops.migrations.round_trip.schema import Schema, differences, read_schema
@@ -82,6 +83,7 @@ def down_and_up_again(plan: Plan, superuser: Target, before: State, after: State
     :param plan: with the copy as its target.
     :param before: what was there before it ran first, and ``after`` what it made.
     :raises InterruptedRunError: Ctrl-C.
+    :raises PgopsError: the copy itself failed, see :func:`pgops.migrations.rehearsal.lost.refuse_to_judge`.
     """
     began = time.monotonic()
 
@@ -102,6 +104,7 @@ def down_and_up_again(plan: Plan, superuser: Target, before: State, after: State
     except InterruptedRunError:
         raise
     except PgopsError as error:
+        refuse_to_judge(superuser, error)
         return told(f"down: {error.message}", tried=True)
     problems = [f"after the way down, {each}" for each in _compared(before, _now(plan, superuser))]
     try:
@@ -109,6 +112,7 @@ def down_and_up_again(plan: Plan, superuser: Target, before: State, after: State
     except InterruptedRunError:
         raise
     except PgopsError as error:
+        refuse_to_judge(superuser, error)
         return told(*problems, f"up again: {error.message}", tried=True)
     problems += [f"after the second way up, {each}" for each in _compared(after, _now(plan, superuser))]
     return told(*problems, tried=True)
@@ -132,11 +136,14 @@ def _compared(wanted: State, found: State) -> list[str]:
 
 
 def model_differences(
-    environment: Environment, target: Target
+    environment: Environment, target: Target, others: Iterable[Environment] = ()
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """How the migrated copy differs from the models; ``None``, and a remark why, where that can't be told."""
+    """How the migrated copy differs from the models; ``None``, and a remark why, where that can't be told.
+
+    :param others: the other histories of the database.
+    """
     try:
-        found = drift.check(environment, target)
+        found = drift.check(environment, target, others)
     except ConfigurationError as error:
         return None, (f"the models were not compared: {error.message}",)
     except PgopsError as error:

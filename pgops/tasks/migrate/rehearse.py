@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,8 @@ def rehearse(
     from pgops.terminal.messages.migrate import show_plan
     from pgops.terminal.messages.rehearsal import show_rehearsal
 
-    environment = one_history(load_environment(context, env), history, "a rehearsal")
+    whole = load_environment(context, env)
+    environment = one_history(whole, history, "a rehearsal")
     target = target_for(environment)
     files = _writable(html, markdown)
     (plan,) = traced_plans((environment,), target, to=to)
@@ -80,6 +81,7 @@ def rehearse(
         plan,
         repository,
         chosen,
+        others=[each for each in whole.histories() if each.alembic.history != environment.alembic.history],
         on=on,
         other_major=other_major,
         round_trip=round_trip,
@@ -102,6 +104,7 @@ def _rehearsed(
     repository: Repository,
     backup: Backup,
     *,
+    others: Sequence[Environment],
     on: str | None,
     other_major: bool,
     round_trip: bool,
@@ -128,7 +131,13 @@ def _rehearsed(
             )
         with Progress(console) as progress:
             measured = carry_out(
-                plan, copy.target, copy.superuser, reporter=progress, probed=probes, there_and_back=round_trip
+                plan,
+                copy.target,
+                copy.superuser,
+                reporter=progress,
+                others=others,
+                probed=probes,
+                there_and_back=round_trip,
             )
     return Rehearsal(
         id=new_run_id(started),

@@ -16,7 +16,7 @@ import pytest
 
 from pgops import postgres
 from pgops.local.embedded import installation, process, scratch_server
-from pgops.local.embedded.scratch import PREFIX
+from pgops.local.embedded.scratch import PREFIX, _sweep
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -115,3 +115,18 @@ def test_root_may_name_a_directory_that_the_server_cannot_reach() -> None:
         assert Path(private).stat().st_mode & 0o777 == 0o700
         assert state.home.parent == Path("/tmp")
     assert not state.home.exists()
+
+
+def test_what_was_killed_before_it_was_marked_is_removed(tmp_path: Path) -> None:
+    """A directory with nothing of a server in it; one that is being made this moment stays."""
+    tmp_path.chmod(0o755)
+    left, new, other = (tmp_path / f"{PREFIX}{each}" for each in ("left", "new", "other"))
+    for each in (left, new, other):
+        each.mkdir(mode=0o700)
+    (left / "owner").touch()
+    (other / "somebody-elses").touch()
+    for each in (left, other):
+        os.utime(each, (time.time() - 3600,) * 2)
+
+    _sweep(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [new.name, other.name]

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import docker
+import docker.errors
 import pytest
 
+from pgops.local.engine import scratch
 from pgops.local.engine.scratch import LABEL
 from tests.integration.rehearsal.conftest import Release
 
@@ -130,3 +132,23 @@ def test_ctrl_c(release: Release, temporary: Path) -> None:
     assert re.search("staging was not touched, and the copy is removed", err)
     assert remains(temporary) == []
     assert release.receipts() == []
+
+
+@pytest.mark.docker
+def test_a_container_that_was_never_started_goes_with_the_next(
+    docker_engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made it was killed before the start: the engine would keep it for ever."""
+    label = f"pgops.scratch.of-{os.getpid()}"
+    monkeypatch.setattr(scratch, "LABEL", label)
+    monkeypatch.setattr(scratch, "_STARTED_WITHIN", 0)
+    with contextlib.closing(docker.from_env()) as engine:
+        made = engine.containers.create("postgres:17", labels={label: "1"})
+        try:
+            time.sleep(1.1)  # the engine tells whole seconds
+            scratch._remove_unstarted(engine.api)
+            left = engine.containers.list(all=True, filters={"label": label})
+        finally:
+            with contextlib.suppress(docker.errors.NotFound):
+                made.remove(v=True, force=True)
+    assert left == []

@@ -42,3 +42,19 @@ def test_a_whole_history_rehearses(shape: str, project: ProjectDirectory, databa
     # What env.py itself makes before the first revision, no downgrade takes away.
     problems = [each for each in found["round_trip"]["problems"] if not each.endswith(" is left over")]
     assert not problems or not found["round_trip"]["tried"], problems
+
+
+def test_one_of_several_histories(project: ProjectDirectory, database: Target) -> None:
+    """What is in the database on account of the others is no difference, on the way back or from the models."""
+    shutil.copytree(PROJECTS / "six_histories_in_one_database", project.path, dirs_exist_ok=True)
+    environ = {"PROJECT_URL": url_of(database)}
+    for tasks in (("migrate", "--yes"), ("migrate.down", "--history=billing", "--yes", "--confirm=here")):
+        ran = project.run(*tasks, environ=environ)
+        assert ran.code == 0, ran.text[-2000:]
+    ran = project.run(
+        *("backup", "migrate.rehearse", "--history=billing", "--no-probes", "--json"), environ=environ
+    )
+    assert ran.code == 0, ran.text[-2000:]
+    found = json.loads(ran.out.splitlines()[-1])["rehearsal"]
+    assert (found["round_trip"]["tried"], found["round_trip"]["problems"]) == (True, [])
+    assert found["models"] == []

@@ -25,6 +25,7 @@ _SPELT = {
     "bpchar": "character",
     "decimal": "numeric",
 }
+_NOT_VALID = re.compile(r"\s+not\s+valid\s*;?\s*$", re.IGNORECASE)
 _TYPE = re.compile(
     r"^(?P<name>.*?)\s*(?:\((?P<size>[\d,\s]*)\))?\s*(?P<rest>(?:with(?:out)? time zone)?)$", re.DOTALL
 )
@@ -123,6 +124,7 @@ class SqlDemands:
     _made: set[Name] = field(default_factory=set)
     _columns: set[tuple[Name, str]] = field(default_factory=set)
     _enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _not_valid: dict[tuple[str, str], tuple[Demand, ...]] = field(default_factory=dict)
 
     def makes(self, table: Name) -> bool:
         """Whether the plan made or renamed a table of this name until now; without a schema in any."""
@@ -198,9 +200,12 @@ class SqlDemands:
                 action.words("column")
                 found = self._of_column(table, action)
             elif action.words("add"):
-                if action.words("constraint"):
-                    action.name()
-                found = _of_constraint(table, action)
+                name = bare_name(action.name()) if action.words("constraint") else ""
+                if (late := _NOT_VALID.search(text := action.rest())) is not None:
+                    self._not_valid[table, name] = tuple(of_constraint(table, read(text[: late.start()])))
+                found = of_constraint(table, action)
+            elif action.words("validate", "constraint"):
+                found = iter(self._not_valid.pop((table, bare_name(action.name())), ()))
             else:
                 continue
             for each in found:
@@ -258,7 +263,8 @@ def of_using(using: str, column: str) -> tuple[bool, str]:
     return bool({"varchar", "char", "varying", "character", "bpchar"} & set(words[1:])), ""
 
 
-def _of_constraint(table: str, action: Read) -> Iterator[Demand]:
+def of_constraint(table: str, action: Read) -> Iterator[Demand]:
+    """What a constraint demands of the rows that are there, from its ``CHECK …`` on."""
     if action.words("check"):
         condition = action.parenthesis()
         if condition is not None and not action.unchecked():
@@ -281,6 +287,10 @@ def _of_constraint(table: str, action: Read) -> Iterator[Demand]:
         if primary:
             for key in keys:
                 yield Demand("not-null", table, f"{key} NOT NULL", keys=(key,))
+    elif action.words("not", "null"):
+        column = action.name()
+        if not action.unchecked():
+            yield Demand("not-null", table, f"{column} NOT NULL", keys=(column,))
     elif action.words("foreign", "key"):
         yield from _foreign_key(table, action)
     elif action.words("exclude"):

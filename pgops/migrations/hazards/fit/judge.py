@@ -9,6 +9,7 @@ from functools import cache
 from pgops.migrations.hazards import sql
 from pgops.migrations.hazards.fit.before import Before
 from pgops.migrations.hazards.fit.by_sql import SqlDemands
+from pgops.migrations.hazards.fit.by_target import DomainDemands, of_validation
 from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.fit.look import Answer, Look, counted_rows
 from pgops.migrations.hazards.hazard import Hazard
@@ -55,25 +56,28 @@ def _demands(
     before: Before,
 ) -> Iterator[tuple[Statement, Demand, str]]:
     """Each demand with its statement and what before it may make rows fit."""
-    reader = SqlDemands()
+    reader, domains = SqlDemands(), DomainDemands(connection)
     traced = trace.revisions if trace is not None else ()
     lines = {revision: lines_of(text) for revision, text in sql_by_revision.items()}
     for revision, text in sql_by_revision.items():
         statements = list(sql.statements(revision, text))
         if trace is not None and revision in traced:
             yield from _by_trace(
-                [each for each in trace.statements if each.revision == revision], lines, before
+                [each for each in trace.statements if each.revision == revision], lines, domains, before
             )
             for statement in statements:
                 list(reader.of(statement))  # a later revision may be known by its SQL alone
         else:
-            yield from _by_sql(connection, statements, reader, before)
+            yield from _by_sql(connection, statements, reader, domains, before)
         if revision in reads_data and not before.anything:
             before.anything = f"revision {revision}, which reads rows,"
 
 
 def _by_trace(
-    statements: Sequence[Seen], lines: Mapping[str, Mapping[str, int]], before: Before
+    statements: Sequence[Seen],
+    lines: Mapping[str, Mapping[str, int]],
+    domains: DomainDemands,
+    before: Before,
 ) -> Iterator[tuple[Statement, Demand, str]]:
     for seen in statements:
         # A block may write first, and demand then; what it only writes where there are rows stands beside it.
@@ -83,12 +87,16 @@ def _by_trace(
         types = [each for each in seen.demands if each.kind == "type"]
         yield from ((statement, each, before.mends(each) or caught) for each in types)
         before.note_seen(seen)
-        others = [each for each in seen.demands if each.kind != "type"]
+        others = [*(each for each in seen.demands if each.kind != "type"), *domains.of(statement)]
         yield from ((statement, each, before.mends(each) or caught) for each in others)
 
 
 def _by_sql(
-    connection: Connection, statements: Sequence[Statement], reader: SqlDemands, before: Before
+    connection: Connection,
+    statements: Sequence[Statement],
+    reader: SqlDemands,
+    domains: DomainDemands,
+    before: Before,
 ) -> Iterator[tuple[Statement, Demand, str]]:
     @cache
     def shown(name: str) -> str:
@@ -105,7 +113,8 @@ def _by_sql(
         return demand
 
     for statement in statements:
-        demands = [named(each) for each in reader.of(statement)]
+        found = list(reader.of(statement)) or list(of_validation(connection, statement))
+        demands = [named(each) for each in (*found, *domains.of(statement))]
         if sql.is_alembics_own(statement) or _is_there(connection, statement):
             continue
         # Of one statement PostgreSQL changes types before it looks at constraints.

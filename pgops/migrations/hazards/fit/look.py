@@ -42,15 +42,19 @@ SELECT quote_ident(a.attname) FROM pg_index AS i CROSS JOIN unnest(i.indkey) WIT
   JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
  WHERE i.indisprimary AND i.indrelid = to_regclass(%s)::oid AND k.place <= i.indnkeyatts ORDER BY k.place
 """
-_COLUMNS = """
+_COLUMNS = r"""
 SELECT a.attname, format_type(a.atttypid, NULL), t.typtype = 'e',
        a.attgenerated <> 'v' AND CASE
            WHEN t.typtype = 'e' OR t.oid < 16384 THEN true
-           WHEN t.typtype = 'd' THEN b.oid < 16384
+           WHEN t.typtype = 'd' THEN (
+               WITH RECURSIVE base AS (
+                   SELECT t.typbasetype AS oid
+                    UNION SELECT b.typbasetype FROM pg_type AS b JOIN base ON base.oid = b.oid WHERE b.typtype = 'd')
+               SELECT min(base.oid) < 16384 FROM base)
            WHEN t.typcategory = 'A' THEN e.typtype = 'e'
-           ELSE false END
+           ELSE false END,
+       substring(format_type(a.atttypid, a.atttypmod) FROM '\(([0-9,]+)\)')
   FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
-  LEFT JOIN pg_type AS b ON b.oid = t.typbasetype
   LEFT JOIN pg_type AS e ON e.oid = t.typelem
  WHERE a.attrelid = to_regclass(%s)::oid AND a.attnum > 0 AND NOT a.attisdropped
 """
@@ -163,7 +167,10 @@ class Look:
     def _columns_of(self, table: str) -> dict[str, Column]:
         if table not in self._columns:
             rows = fetch_all(self._connection, _COLUMNS, (qualified(table),))
-            self._columns[table] = {name: Column(kind, enum, own) for name, kind, enum, own in rows}
+            self._columns[table] = {
+                name: Column(kind, enum, own, tuple(map(int, size.split(","))) if size else ())
+                for name, kind, enum, own, size in rows
+            }
         return self._columns[table]
 
     def _with_other_keys(self, demand: Demand) -> Demand:

@@ -31,11 +31,12 @@ class NotAskedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the target: its type (``format_type`` without modifiers), whether an enum, and whether reading and
-    comparing it runs nothing but PostgreSQL's own functions."""
+    comparing it runs nothing but PostgreSQL's own functions; ``size`` are the numbers behind the type in parentheses."""
 
     type: str
     enum: bool
     own: bool
+    size: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +172,20 @@ def _not_of(value: str, old: Column, new: NewType, major: int) -> str | None:
     if new.name in {"character varying", "character"}:
         # Blanks at the end may be left out: https://www.postgresql.org/docs/current/datatype-character.html
         size = new.size[0] if new.size else 1 if new.name == "character" else None
+        if size is not None and old.type in {"character varying", "character"} and 0 < sum(old.size) <= size:
+            return None
         return None if size is None else f"length(rtrim({value}::text, ' ')) > {size}"
     if old.type in _NUMBERS and new.name in _WHOLE:
         least, most = _WHOLE[new.name]
+        if _WHOLE.get(old.type, (least - 1, most))[0] >= least:
+            return None
         return f"round({value}::numeric) NOT BETWEEN {least} AND {most}"
     if old.type in _NUMBERS and new.name == "numeric":
         if not new.size:
             return None
         precision, scale = (*new.size, 0)[:2]
+        if _fits_digits(old, precision, scale):
+            return None
         return f"abs(round({value}::numeric, {scale})) >= 1e{precision - scale} AND {value}::numeric <> 'NaN'"
     if new.name == "text" or (old.type not in _TEXTS and not old.enum):
         return None
@@ -186,6 +193,14 @@ def _not_of(value: str, old: Column, new: NewType, major: int) -> str | None:
         raise NotAskedError(f"servers before {_KNOWS_VALID_INPUT} can't say which text is a valid {new.name}")
     size_of = f"({', '.join(map(str, new.size))})" if new.size else ""
     return f"NOT pg_input_is_valid({value}::text, '{new.name.replace(chr(39), chr(39) * 2)}{size_of}')"
+
+
+def _fits_digits(old: Column, precision: int, scale: int) -> bool:
+    """Whether every number of the old type has so few digits before the point, and behind it none that is rounded."""
+    if old.type in _WHOLE:
+        return len(str(_WHOLE[old.type][1])) <= precision - scale
+    before, behind = (*old.size, 0, 0)[:2]
+    return bool(old.size) and before - behind <= precision - scale and behind <= scale
 
 
 def _refuse_foreign(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +32,33 @@ SCAN = did(scans=("people",), locks=(AE,))
 ROWS = did(rows=5, writes=(Write("people", "update", False, 5),), locks=(RX,))
 NOTHING = did(rows=0, locks=(RX,))
 FAILED = did(failed="no")
+
+
+@pytest.mark.parametrize(
+    ("level", "seen", "verdict"),
+    [
+        (
+            "block",
+            statement("ALTER TABLE people ALTER age SET NOT NULL", failed="NotNullViolation"),
+            "confirmed",
+        ),
+        (
+            "note",
+            statement("ALTER TABLE people ALTER age SET NOT NULL", failed="NotNullViolation"),
+            "confirmed",
+        ),
+        ("block", statement('ALTER TABLE "people" ALTER age SET NOT NULL', failed="no"), "confirmed"),
+        # Another statement of the revision failed before.
+        ("block", statement("UPDATE peoples SET age = 0", failed="no"), "not exercised"),
+        ("block", ROWS, "refuted"),
+        ("note", ROWS, "refuted"),
+        ("warning", ROWS, "not exercised"),
+    ],
+)
+def test_rows_that_do_not_fit(level: Any, seen: Statement, verdict: str) -> None:
+    told = replace(hazard("rows-do-not-fit"), level=level)
+    found = compare([told], [ran("aa02", seen)], BEFORE)
+    assert found[0].verdict == verdict, found[0].evidence
 
 
 @pytest.mark.parametrize(
