@@ -12,6 +12,7 @@ import pytest
 from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory, Ran
+from tests.support.restores import back_up
 
 LOOKS = (
     "migrate",
@@ -153,7 +154,23 @@ def test_a_revision_that_does_not_exist(small: ProjectDirectory, database: Targe
     one_message(small.run("migrate", "--to=bbbc", "--yes"), 2, "bbbc")
     one_message(small.run("migrate.down", "--to=zzzz", "--yes"), 2, "zzzz")
     one_message(small.run("migrate.stamp", "--to=zzzz", "--yes"), 2, "zzzz")
+    one_message(small.run("migrate.stamp", "--to=zzzz", "--dry-run"), 2, "zzzz")
     assert heads(database) == []
+
+
+def test_a_name_that_is_mistyped_is_told_where_the_server_does_not_answer(
+    small: ProjectDirectory, database: Target
+) -> None:
+    back_up(database, small.path / "backups", name="staging")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    small.environment_yaml(staging=dataclasses.replace(database, port=port))
+    gone = "nothing accepts connections on"
+    for words in (("migrate",), ("migrate.plan",), ("migrate.down",)):
+        one_message(small.run(*words, "--to=bbbc"), 2, "no revision 'bbbc'", "did you mean bbbb? And ", gone)
+        one_message(small.run(*words, "--to=bbbb"), 3, f"error: staging: {gone}")
+    one_message(small.run("restore", "--backup=nosuch"), 2, "staging has no backup 'nosuch' in", gone)
+    one_message(small.run("restore", "--backup=latest"), 3, f"error: staging: {gone}")
 
 
 def test_two_heads(small: ProjectDirectory, database: Target) -> None:

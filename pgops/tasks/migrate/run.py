@@ -240,8 +240,10 @@ def stamp(
 ) -> None:
     """Adopt an existing database: write its revision into the version table, run nothing."""
     from pgops.migrations.journal import honour_stamp
+    from pgops.migrations.revisions.history import known_revision
     from pgops.migrations.run.stamp import stamp as adopt
     from pgops.targets import target_for
+    from pgops.tasks.migrate.statuses import history_for
     from pgops.terminal.confirmation import Effect, required_answer
 
     environment = load_environment(context, env)
@@ -249,6 +251,8 @@ def stamp(
     chosen = histories_of(environment, history)
     if to not in {"head", "heads", "base"}:
         chosen = (one_history(environment, history, f"--to={to}"),)
+    for each in chosen:
+        known_revision(history_for(each), to)
     console.say(f"{console.emphasised(environment)}: {target}")
     if note := honour_stamp(environment, target):
         console.warn(note)

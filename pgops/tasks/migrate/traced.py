@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgops.tasks._mistakes import look_for_revision, mistakes_first
+
 if TYPE_CHECKING:
     from pgops.backups.repository.origin import Origin
     from pgops.environments import Environment
@@ -32,7 +34,8 @@ def traced_plans(
     from pgops.migrations.plan.histories import make_plans
     from pgops.migrations.plan.unfit import with_unfit_rows
 
-    plans = make_plans(environments, target, to=to, action=action, reader=reader, undoing=undoing)
+    with mistakes_first(lambda: look_for_revision(environments, to)):
+        plans = make_plans(environments, target, to=to, action=action, reader=reader, undoing=undoing)
     # A backup holds the heads of every history.
     heads = [head for plan in plans for head in plan.current]
     return tuple(

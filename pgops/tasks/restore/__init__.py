@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pgops.tasks._mistakes import mistakes_first
 from pgops.tasks._task import Context, load_environment, load_project, task
 from pgops.terminal.messages import restore as words
 
@@ -69,7 +70,7 @@ def run(
     import datetime as dt
 
     from pgops.backups.dump.create import jobs_of
-    from pgops.backups.repository import open_repository
+    from pgops.backups.repository import find, open_repository
     from pgops.backups.repository.origin import origin_at
     from pgops.backups.repository.repository import revealed
     from pgops.backups.restore.in_place import restore_in_place
@@ -111,8 +112,9 @@ def run(
         )
     _safety_is_wanted(environment, no_safety_backup, in_place=in_place)
     target = target_for(environment)
-    _honour_stamp(console, environment, target)
     repository = open_repository(source)
+    with mistakes_first(lambda: backup == "latest" or find(repository, backup)):
+        _honour_stamp(console, environment, target)
     origin = origin_at(target) if source is environment else here(console, source)
     found = (
         backup_to_salvage(console, repository, backup, origin, target)
