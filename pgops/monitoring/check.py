@@ -148,7 +148,7 @@ def _taken_by_pgbackrest(
         yield Taken(
             each.id,
             each.started_at,
-            each.standing if flawed else "",
+            each.verification if flawed else "",
             tuple(Restore(found.at, found.seconds, found.ok) for found in each.restores),
         )
 

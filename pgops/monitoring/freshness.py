@@ -42,7 +42,7 @@ class Taken:
         return cls(
             backup.id,
             backup.manifest.started_at,
-            "" if backup.is_success else backup.standing,
+            "" if backup.is_success else backup.verification,
             tuple(
                 Restore(each.at, each.seconds, each.ok)
                 for each in backup.proofs

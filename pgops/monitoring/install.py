@@ -16,7 +16,7 @@ from pgops.monitoring.schedule import Job, Text, unit_names
 from pgops.runtime.files import put_in_place
 from pgops.runtime.variables import inherited
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def _crontab() -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
         env={**inherited(), "LC_ALL": "C"},
     )
     if done.returncode != 0 and "no crontab" not in done.stderr:
@@ -254,13 +254,13 @@ def _ran(argv: Sequence[str], *, untouched: str, given: str | None = None) -> st
             capture_output=True,
             text=True,
             check=False,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             env={**inherited(), "LC_ALL": "C"},
         )
     except FileNotFoundError as error:
         raise PgopsError(f"there is no {argv[0]} here", untouched=untouched) from error
     except subprocess.TimeoutExpired as error:
-        raise PgopsError(f"{' '.join(argv)} did not end in {_PATIENCE:g} s", untouched=untouched) from error
+        raise PgopsError(f"{' '.join(argv)} did not end in {_TIMEOUT:g} s", untouched=untouched) from error
     if done.returncode != 0:
         raise PgopsError(
             f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}",

@@ -11,7 +11,7 @@ from pathlib import Path
 from pgops.environments import Environment, Project
 from pgops.runtime.variables import inherited, set_aside
 
-_PATIENCE = 240.0
+_TIMEOUT = 240.0
 # Each imports an application; more of them at once only wait for each other.
 _AT_ONCE = threading.BoundedSemaphore(4)
 
@@ -25,13 +25,13 @@ def drift_in_a_process(project: Project, environment: Environment) -> str:
                 argv,
                 capture_output=True,
                 text=True,
-                timeout=_PATIENCE,
+                timeout=_TIMEOUT,
                 check=False,
                 stdin=subprocess.DEVNULL,
                 env=inherited(),
             )
         except subprocess.TimeoutExpired:
-            return f"no answer in {_PATIENCE:g} s"
+            return f"no answer in {_TIMEOUT:g} s"
     # An env.py may print what it likes before the answer.
     last = (done.stdout.strip().splitlines() or [""])[-1]
     try:

@@ -124,8 +124,8 @@ def _calendar(backups: Sequence[Backup], now: dt.datetime) -> list[Day]:
         kinds = [_kind(each) for each in there]
         # One that was found damaged is not hidden by a good one of the same day.
         kind = next((each for each in ("damaged", "restored", "read", "made") if each in kinds), "none")
-        standing = "; ".join(f"{each.id}: {each.standing}" for each in there) or "no backup"
-        found.append(Day(f"{day:%Y-%m-%d}", kind, f"{day:%Y-%m-%d}: {standing}"))
+        verifications = "; ".join(f"{each.id}: {each.verification}" for each in there) or "no backup"
+        found.append(Day(f"{day:%Y-%m-%d}", kind, f"{day:%Y-%m-%d}: {verifications}"))
     return found
 
 

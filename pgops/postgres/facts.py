@@ -19,7 +19,7 @@ from pgops.postgres.session import Connection
 from pgops.postgres.settings import READ_ONLY
 from pgops.postgres.target import Target
 
-_POOL_PATIENCE = 3.0  # seconds a pool of one may let the first client wait before that is the answer
+_POOL_TIMEOUT = 3.0  # seconds a pool of one may let the first client wait before that is the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ def transaction_pooled(connection: Connection, target: Target) -> bool:
 
         asking = threading.Thread(target=ask, name="pgops-pooling", daemon=True)
         asking.start()
-        asking.join(_POOL_PATIENCE)
+        asking.join(_POOL_TIMEOUT)
         waited = asking.is_alive()
         execute(other, "ROLLBACK")
-        asking.join(_POOL_PATIENCE)
+        asking.join(_POOL_TIMEOUT)
     return waited or again != [first]
 
 

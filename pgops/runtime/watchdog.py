@@ -112,9 +112,9 @@ def _leave_politely(connected: socket.socket) -> None:
 
 
 class _Watchdog:
-    def __init__(self, *, every: float, patience: float, grace: float) -> None:
+    def __init__(self, *, every: float, timeout: float, grace: float) -> None:
         self._every = every
-        self._patience = patience
+        self._timeout = timeout
         self._grace = grace
         self._lock = threading.Lock()
         self._servers: dict[Any, _Server] = {}
@@ -193,7 +193,7 @@ class _Watchdog:
         if self._interrupted:
             return silence >= self._grace
         # Something in between that knows no SSLRequest never answers one: only who did once can fall silent.
-        return server.has_answered_once and silence >= self._patience
+        return server.has_answered_once and silence >= self._timeout
 
     def _in_use(self) -> list[_Server]:
         return [] if self._stopped else list({id(each): each for _, each in self._all_open()}.values())
@@ -297,18 +297,18 @@ _turn = threading.Lock()
 
 
 @contextlib.contextmanager
-def watching(*, every: float = 15.0, patience: float = 60.0, grace: float = 5.0) -> Iterator[None]:
+def watching(*, every: float = 15.0, timeout: float = 60.0, grace: float = 5.0) -> Iterator[None]:
     """Watch all connections that are handed to :func:`watch` within the block; a block inside another adds nothing.
 
     In the main thread signals are heard too: SIGTERM and SIGHUP raise KeyboardInterrupt like SIGINT.
 
     :param every: seconds between two looks at a server.
-    :param patience: seconds of silence after which a server is given up.
+    :param timeout: seconds of silence after which a server is given up.
     :param grace: seconds that the main thread has to hear a signal, and a server to answer after one.
     """
     with _turn:
         if not _current:
-            _current.append(_Watchdog(every=every, patience=patience, grace=grace))
+            _current.append(_Watchdog(every=every, timeout=timeout, grace=grace))
         watchdog = _current[0]
         watchdog.users += 1
     try:

@@ -95,8 +95,8 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
     backup = None
     if row.backup is not None:
         late = ", STALE" if row.is_stale else ""
-        age, standing = human_age(row.backup_age(now) or 0.0), row.backup.standing
-        backup = Shortened(f"{age}, {standing}{late}", f"{age}{unless_good(row.backup)}{late}")
+        age, verification = human_age(row.backup_age(now) or 0.0), row.backup.verification
+        backup = Shortened(f"{age}, {verification}{late}", f"{age}{unless_good(row.backup)}{late}")
     status = row.status
     if row.server is None or status is None:
         return [row.environment, row.missing, None, None, None, None, backup]

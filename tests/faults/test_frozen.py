@@ -31,7 +31,7 @@ from tests.support.restores import (
     table_hashes,
 )
 
-QUICK = {"every": 0.1, "patience": 1.0, "grace": 1.0}
+QUICK = {"every": 0.1, "timeout": 1.0, "grace": 1.0}
 
 
 def nobody_of_ours(target: Target) -> None:

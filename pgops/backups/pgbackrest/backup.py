@@ -130,7 +130,7 @@ class PhysicalBackup:
         return not self.page_errors and self.proof is not None and self.proof.ok
 
     @property
-    def standing(self) -> str:
+    def verification(self) -> str:
         """How it was proven, and when; or that it was not."""
         if self.page_errors:
             return "TAKEN WITH BROKEN PAGES"

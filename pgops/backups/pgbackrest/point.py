@@ -37,10 +37,10 @@ def refuse_without_privileges(target: Target) -> None:
         )
 
 
-def make_restore_point(target: Target, *, patience: float) -> str:
+def make_restore_point(target: Target, *, timeout: float) -> str:
     """Make one with a name of ours, end the WAL segment it is in, and wait until that is in the archive.
 
-    :param patience: seconds to wait for the archive.
+    :param timeout: seconds to wait for the archive.
     :returns: its name, in which its time stands: ``pgops-20261127T124306Z-1a2b``.
     :raises PgBackRestError: the segment does not get into the archive: nobody could come back to the point.
     """
@@ -54,12 +54,12 @@ def make_restore_point(target: Target, *, patience: float) -> str:
             )
         )
         fetch_value(connection, "SELECT pg_catalog.pg_switch_wal()")
-        _wait_for_archive(connection, name, segment, patience)
+        _wait_for_archive(connection, name, segment, timeout)
     return name
 
 
-def _wait_for_archive(connection: Connection, name: str, segment: str, patience: float) -> None:
-    deadline = time.monotonic() + patience
+def _wait_for_archive(connection: Connection, name: str, segment: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     while True:
         row = fetch_one(connection, _ARCHIVER)
         assert row is not None
@@ -69,7 +69,7 @@ def _wait_for_archive(connection: Connection, name: str, segment: str, patience:
         if time.monotonic() >= deadline:
             trouble = f"; archiving failed {failed} times, last with {last_failed}" if failed else ""
             raise PgBackRestError(
-                f"restore point {name} was made, and its WAL {segment} is not in the archive after {patience:g} s{trouble}",
+                f"restore point {name} was made, and its WAL {segment} is not in the archive after {timeout:g} s{trouble}",
                 untouched="no revision was applied",
                 hint="archive_mode and archive_command of the server, and its log; pgbackrest check, there",
             )

@@ -257,7 +257,7 @@ class Backup:
         return self.trusted and not self.damaged_notes and not self.damaged
 
     @property
-    def standing(self) -> str:
+    def verification(self) -> str:
         """How it was proven, and when; or that it was not: never that it is sound without saying how that is known."""
         if not self.trusted:
             return "NOT SIGNED by us"

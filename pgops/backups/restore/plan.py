@@ -151,7 +151,7 @@ def _warnings(around: Surroundings, backup: Backup, tools: Choice) -> Iterator[s
     yield from tools.warnings
     manifest, here = backup.manifest, around.here
     if not backup.verified:
-        yield f"backup {backup.id} is {backup.standing}; this restore checks its files before anything is changed"
+        yield f"backup {backup.id} is {backup.verification}; this restore checks its files before anything is changed"
     if here is None:
         return
     if here.locale != manifest.locale:

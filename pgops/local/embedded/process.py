@@ -29,7 +29,7 @@ from pgops.local.embedded.processes import leads, led_elsewhere, members
 State = Literal["absent", "stopped", "starting", "running", "stopping", "orphaned"]
 
 _POLL = 0.02
-_QUIT_PATIENCE = 5.0
+_QUIT_TIMEOUT = 5.0
 # The C.UTF-8 that PostgreSQL brings itself since 17: the same order everywhere, whatever the system has.
 _BUILTIN_LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
@@ -239,13 +239,13 @@ def stop(cluster: Cluster, timeout: float) -> None:
 
     :raises LockedError: it does not end, or it is not ours to end.
     """
-    for number, patience in ((signal.SIGINT, timeout), (signal.SIGQUIT, 2 * _QUIT_PATIENCE)):
+    for number, wait in ((signal.SIGINT, timeout), (signal.SIGQUIT, 2 * _QUIT_TIMEOUT)):
         seen = observe(cluster)
         if seen.pid is not None:
             _signal([seen.pid], number)
         elif seen.state == "starting":
             _signal(_ours(cluster), number)
-        if not _led(cluster, patience):
+        if not _led(cluster, wait):
             _end_orphans(cluster)
             return
     raise LockedError(
@@ -275,7 +275,7 @@ def _end_orphans(cluster: Cluster) -> None:
         if not _lives(cluster.alive):
             return
         _signal(_ours(cluster), number)
-        if _gone(cluster, _QUIT_PATIENCE):
+        if _gone(cluster, _QUIT_TIMEOUT):
             return
     left = ", ".join(map(str, members(cluster)))
     if not left:

@@ -20,7 +20,7 @@ from pgops.units import human_time
 
 _ORPHANS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
 LOCK_NOT_AVAILABLE = "55P03"
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 _POLL = 0.05
 
 
@@ -50,7 +50,7 @@ def recover(
     own_run: str,
     history: History,
     read_heads: Callable[[], tuple[str, ...]],
-    patience: float,
+    timeout: float,
     version_table: str | None = None,
 ) -> list[Recovered]:
     """End what dead runs left running, remove what they left half-made, and close their journal rows.
@@ -58,7 +58,7 @@ def recover(
     :param version_table: where several histories are in the database, only this one's rows are closed: where the
         others stand is not known here.
     :param read_heads: the database's heads, asked only after the last orphan is gone.
-    :param patience: seconds to wait for a half-made index to be given up by others.
+    :param timeout: seconds to wait for a half-made index to be given up by others.
     :raises LockedError: a backend of a dead run can't be ended.
     """
     dead = journal.unfinished(connection, but=own_run)
@@ -66,11 +66,11 @@ def recover(
         end_orphans(connection, journal.work_application(run))
     dead = [each for each in dead if version_table in {None, each[2]}]
     if not dead:
-        remove_leftovers_of_failed_runs(connection, patience=patience)
+        remove_leftovers_of_failed_runs(connection, timeout=timeout)
         return []
     done = history.ancestors(read_heads())
-    found = [_close(connection, run, started, done, patience) for run, started, _table in dead]
-    remove_leftovers_of_failed_runs(connection, patience=patience)
+    found = [_close(connection, run, started, done, timeout) for run, started, _table in dead]
+    remove_leftovers_of_failed_runs(connection, timeout=timeout)
     return found
 
 
@@ -79,7 +79,7 @@ def end_orphans(connection: Connection, application: str) -> None:
 
     :raises LockedError: one does not end.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while pids := [row[0] for row in fetch_all(connection, _ORPHANS, (application,))]:
         if time.monotonic() >= deadline:
             named = "; ".join(str(each) for each in sessions(connection, pids))
@@ -94,7 +94,7 @@ def end_orphans(connection: Connection, application: str) -> None:
 
 
 def _close(
-    connection: Connection, run: str, started: dt.datetime, done: set[str], patience: float
+    connection: Connection, run: str, started: dt.datetime, done: set[str], timeout: float
 ) -> Recovered:
     action = fetch_value(connection, "SELECT action FROM pgops.runs WHERE id = %s", (run,))
     not_applied: list[str] = []
@@ -108,7 +108,7 @@ def _close(
             journal.finish_revision(connection, ordinal, journal.SUCCEEDED)
             continue
         not_applied.append(revision)
-        removed += remove_leftovers(connection, ordinal, leftovers, patience=patience)
+        removed += remove_leftovers(connection, ordinal, leftovers, timeout=timeout)
         journal.finish_revision(connection, ordinal, journal.INTERRUPTED, "the process ended without a word")
     journal.finish_run(connection, run, journal.INTERRUPTED, "the process ended without a word")
     applied = fetch_all(
@@ -120,22 +120,22 @@ def _close(
 
 
 def remove_leftovers(
-    connection: Connection, ordinal: int, leftovers: Sequence[str], *, patience: float
+    connection: Connection, ordinal: int, leftovers: Sequence[str], *, timeout: float
 ) -> list[str]:
     """Drop the indexes this journal row says it was about to make and that were not there before it.
 
-    :param patience: seconds to wait for transactions that use the table; dropping concurrently
+    :param timeout: seconds to wait for transactions that use the table; dropping concurrently
         waits for them and lets them work meanwhile.
     :raises LockedError: they did not end in time; the index stays on record.
     """
     removed = []
     execute(
-        connection, "SELECT set_config('lock_timeout', %s, false)", (f"{max(1, round(patience * 1000))}ms",)
+        connection, "SELECT set_config('lock_timeout', %s, false)", (f"{max(1, round(timeout * 1000))}ms",)
     )
     try:
         for name in leftovers:
             if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is not None:
-                _drop(connection, name, patience)
+                _drop(connection, name, timeout)
                 removed.append(name)
     finally:
         if not connection.closed:
@@ -144,23 +144,23 @@ def remove_leftovers(
     return removed
 
 
-def _drop(connection: Connection, name: str, patience: float) -> None:
+def _drop(connection: Connection, name: str, timeout: float) -> None:
     try:
         execute(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
     except DatabaseError as error:
         if error.pgcode != LOCK_NOT_AVAILABLE:
             raise
         raise LockedError(
-            f"the half-made index {name} could not be removed in {patience:g} s: older transactions use its table",
+            f"the half-made index {name} could not be removed in {timeout:g} s: older transactions use its table",
             hint="end them or wait for them, then run it again",
         ) from error
 
 
-def remove_leftovers_of_failed_runs(connection: Connection, *, patience: float) -> None:
+def remove_leftovers_of_failed_runs(connection: Connection, *, timeout: float) -> None:
     """The same for revisions whose failure was recorded: a new attempt would stumble over a half-made index."""
     rows = fetch_all(
         connection,
         "SELECT ordinal, leftovers FROM pgops.revisions WHERE outcome IN ('failed', 'interrupted') AND leftovers <> '{}'",
     )
     for ordinal, leftovers in rows:
-        remove_leftovers(connection, ordinal, leftovers, patience=patience)
+        remove_leftovers(connection, ordinal, leftovers, timeout=timeout)

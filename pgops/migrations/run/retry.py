@@ -23,7 +23,7 @@ class RetryPolicy:
         return self._total - (time.monotonic() - self._first)
 
     def next_pause(self, revision: str) -> float | None:
-        """Seconds until the next attempt, or ``None`` when the patience is over."""
+        """Seconds until the next attempt, or ``None`` when the time is up."""
         if revision != self._revision:
             self._revision, self._attempt, self._first = revision, 0, time.monotonic()
         left = self.left()

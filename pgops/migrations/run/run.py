@@ -163,7 +163,7 @@ class Run:
             own_run=self.attempt.id,
             history=plan.history,
             read_heads=lambda: self._heads(connection),
-            patience=self.lock_wait,
+            timeout=self.lock_wait,
             version_table=plan.own_version_table,
         ):
             self.reporter.recovered(each)
@@ -264,7 +264,7 @@ class Run:
         ):
             alembic.guard.on_index = lambda name: self._index_begins(connection, name)
             alembic.guard.on_statement = self._statement_begins
-            patience = RetryPolicy(self.lock_wait)
+            retries = RetryPolicy(self.lock_wait)
             while True:
                 began = time.monotonic()
                 try:
@@ -277,7 +277,7 @@ class Run:
                         raise KeyboardInterrupt from error
                     if isinstance(error, KeyboardInterrupt):
                         raise
-                    self._again_or_raise(connection, alembic, error, watcher.blockers(since=began), patience)
+                    self._again_or_raise(connection, alembic, error, watcher.blockers(since=began), retries)
             for step in self.attempt.uncommitted:
                 self._close(connection, step)
 
@@ -359,7 +359,7 @@ class Run:
         alembic: AlembicEnvironment,
         error: BaseException,
         blockers: list[Blocker],
-        patience: RetryPolicy,
+        retries: RetryPolicy,
     ) -> None:
         """Return to try the same revision again, or raise what is wrong."""
         step = self.attempt.step
@@ -368,7 +368,7 @@ class Run:
         what = f"revision {step.revision.revision}"
         if sqlstate(error) != LOCK_NOT_AVAILABLE or not step.repeatable:
             raise alembic.explained(error, what) from error
-        pause = patience.next_pause(step.revision.revision)
+        pause = retries.next_pause(step.revision.revision)
         if pause is None:
             raise LockedError(
                 f"{what} did not get a lock in {self.lock_wait:g} s: {_who(blockers)}",
@@ -377,7 +377,7 @@ class Run:
         with alembic.output.outside():
             self.reporter.blocked(step.revision, blockers, pause)
         time.sleep(pause)
-        remove_leftovers(connection, step.ordinal, step.leftovers, patience=patience.left())
+        remove_leftovers(connection, step.ordinal, step.leftovers, timeout=retries.left())
         journal.finish_revision(connection, step.ordinal, journal.ROLLED_BACK, _who(blockers))
         for each in self.attempt.uncommitted:
             journal.finish_revision(connection, each.ordinal, journal.ROLLED_BACK)

@@ -78,7 +78,7 @@ def stamp(
                     own_run=run,
                     history=history,
                     read_heads=lambda: read_heads(connection, table.name, table.schema),
-                    patience=lock_wait,
+                    timeout=lock_wait,
                     version_table=None if environment.alembic.history is None else str(table),
                 )
                 journal.start_run(

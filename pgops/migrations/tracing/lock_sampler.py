@@ -47,7 +47,7 @@ class LockSampler:
                 execute(inway, f"LOCK TABLE ONLY {tables} IN ACCESS SHARE MODE")
             fetch_value(inway, "SELECT 1")
             self._ready.set()
-            standing = True
+            in_the_way = True
             pause = _FIRST_LOOK
             while not self._done.is_set():
                 waits = False
@@ -60,9 +60,9 @@ class LockSampler:
                     waits = waits or not granted
                     if oid is not None and oid >= FIRST_USER_OID:
                         self.modes.setdefault(oid, set()).add(mode)
-                if waits and standing:
+                if waits and in_the_way:
                     execute(inway, "ROLLBACK")
-                    standing = False
+                    in_the_way = False
                 # Locks are taken at the beginning; who builds for minutes is not asked a thousand times a second.
                 self._done.wait(pause)
                 pause = min(_SLOWEST_LOOK, pause * 1.05)

@@ -43,7 +43,7 @@ def _physical(console: Console, environment: Environment, target: Target) -> Way
     made = take(console, environment, stanza_for(environment), "incr")
     with StepProgress(console) as shown:
         shown.step("making a restore point, and waiting until it is in the archive")
-        point = make_restore_point(target, patience=_ARCHIVED_WITHIN)
+        point = make_restore_point(target, timeout=_ARCHIVED_WITHIN)
     console.say(
         f"restore point {point} is in the archive: invoke restore --env={environment.name} --to-point={point}"
     )
@@ -72,9 +72,9 @@ def verified_backup(console: Console, environment: Environment, target: Target, 
         )
     if not backup.verified:
         raise VerificationError(
-            f"backup {backup.id} was taken before the migration, and is {backup.standing}: {backup.manifest.warnings[-1]}",
+            f"backup {backup.id} was taken before the migration, and is {backup.verification}: {backup.manifest.warnings[-1]}",
             untouched="no revision was applied; the backup is there",
             hint=f"make the store's identity known here, or prove it where it is: invoke backup.verify --env={environment.name}",
         )
-    console.say(f"backup {backup.id}, {backup.standing}")
+    console.say(f"backup {backup.id}, {backup.verification}")
     return str(backup.id)

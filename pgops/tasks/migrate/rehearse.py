@@ -244,7 +244,7 @@ def _choose(
         found = select_backup(console, repository, name, origin_here(plan.identity))
         if found.damaged:
             raise BlockedError(
-                f"backup {found.id} is {found.standing}", untouched="nothing was touched", hint=see
+                f"backup {found.id} is {found.verification}", untouched="nothing was touched", hint=see
             )
     heads = set(found.manifest.heads)
     # A backup has the heads of every history of its database.

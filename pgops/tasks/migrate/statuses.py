@@ -26,7 +26,7 @@ from pgops.runtime.variables import inherited
 from pgops.targets import target_for
 
 _AT_ONCE = 16
-_PATIENCE = 300.0
+_TIMEOUT = 300.0
 
 
 def statuses(project: Project, environments: Sequence[Environment]) -> list[Status]:
@@ -155,14 +155,14 @@ def _asked(project: Project, environment: Environment) -> Status:
             argv,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             check=False,
             cwd=Path.cwd(),
             env=inherited(),
         )
         answer = Status.from_dict(json.loads(done.stdout))
     except subprocess.TimeoutExpired:
-        return _no_answer(environment, place, f"Alembic gave no answer within {_PATIENCE:g} s")
+        return _no_answer(environment, place, f"Alembic gave no answer within {_TIMEOUT:g} s")
     except ValueError:
         said = done.stderr.strip().splitlines()[-1:] or done.returncode
         return _no_answer(environment, place, f"Alembic gave no answer: {said}")

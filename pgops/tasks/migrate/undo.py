@@ -244,7 +244,7 @@ def _show(
     taken = backup.restore.backup
     age = (dt.datetime.now(dt.UTC) - taken.manifest.started_at).total_seconds()
     console.say(
-        f"by its backup (--by=backup): {taken.id}, {taken.standing}, taken {human_age(age)}; "
+        f"by its backup (--by=backup): {taken.id}, {taken.verification}, taken {human_age(age)}; "
         "the whole database becomes what it was then, what is there now is kept beside it"
     )
     if environment.alembic.history is not None:

@@ -42,7 +42,7 @@ def salvage_what_can_be_had(
 
     target = looked.target
     console.say(
-        f"salvage {environment.name}: what can be had of {looked.backup.id}, {looked.backup.standing}"
+        f"salvage {environment.name}: what can be had of {looked.backup.id}, {looked.backup.verification}"
     )
     console.say(f"  into  a new database beside {target.place}, which is not touched; nothing is swapped")
     for warning in looked.warnings:

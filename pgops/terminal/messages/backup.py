@@ -81,11 +81,11 @@ def _proof(backup: Backup) -> str:
 
     proof = backup.proof
     if backup.damaged and proof is not None:
-        return f"{backup.standing}, {len(proof.problems)} problems"
+        return f"{backup.verification}, {len(proof.problems)} problems"
     restored = [each for each in backup.proofs if each.ok and each.method == "restore"]
     if backup.verified and restored:
-        return f"{backup.standing} in {human_seconds(restored[-1].seconds)}"
-    return backup.standing
+        return f"{backup.verification} in {human_seconds(restored[-1].seconds)}"
+    return backup.verification
 
 
 def show(console: Console, found: Backup) -> None:

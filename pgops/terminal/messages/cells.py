@@ -21,11 +21,11 @@ def run_cell(started_at: dt.datetime, outcome: str) -> Shortened:
     )
 
 
-def without_day(standing: str) -> str:
+def without_day(verification: str) -> str:
     """How a backup was proven, without when."""
-    return standing.partition(" on ")[0]
+    return verification.partition(" on ")[0]
 
 
 def unless_good(backup: Backup | PhysicalBackup) -> str:
     """What is wrong with how a backup stands, with a comma before it; nothing where nothing is."""
-    return "" if backup.verified else f", {without_day(backup.standing)}"
+    return "" if backup.verified else f", {without_day(backup.verification)}"

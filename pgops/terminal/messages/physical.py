@@ -67,7 +67,7 @@ def listed(console: Console, environment: Environment, stanza: Stanza, info: Sta
                     human_bytes(each.bytes),
                     human_bytes(each.added_bytes),
                     list(each.heads),
-                    Shortened(each.standing, without_day(each.standing)),
+                    Shortened(each.verification, without_day(each.verification)),
                     str(each.repository),
                 ]
                 for each in info.backups
@@ -106,7 +106,7 @@ def show(console: Console, environment: Environment, found: PhysicalBackup) -> N
         ("WAL", f"{found.wal_start} to {found.wal_stop} ({found.lsn_start} to {found.lsn_stop})"),
         (
             "proof",
-            found.standing
+            found.verification
             + (f" in {human_seconds(proof.seconds)}: {proof.details}" if proof and proof.details else ""),
         ),
     ]
@@ -182,7 +182,7 @@ def recovered(
 def dumped(console: Console, environment: Environment, route: Route, backup: Backup) -> None:
     """The dump that came out of a recovery, and what it is for."""
     console.say(
-        f"backup {backup.id}: {backup.manifest.database} as it was at {route.goal.words}, {backup.standing}; the recovered "
+        f"backup {backup.id}: {backup.manifest.database} as it was at {route.goal.words}, {backup.verification}; the recovered "
         "cluster is gone again"
     )
     console.say(f"bring it back:  invoke restore --env={environment.name} --backup={backup.id} [--table=…]")

@@ -44,7 +44,7 @@ def show(
     console.say(f"restore {looked.target.environment}")
     console.say(
         f"  backup     {backup.id} of {source.name}, taken {human_time(manifest.started_at)} ({human_age(age)}), "
-        f"{human_bytes(manifest.bytes)}, {backup.standing}"
+        f"{human_bytes(manifest.bytes)}, {backup.verification}"
     )
     console.say(f"  holds      {holdings(manifest)}; revision {', '.join(manifest.heads) or 'none'}")
     console.say(

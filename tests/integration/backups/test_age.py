@@ -252,7 +252,7 @@ def test_without_an_identity_a_backup_is_not_called_verified(
     for identity in (None, tmp_path / "not there"):
         repository = repository_at(tmp_path / "backups", key[0], identity)
         backup = backups_create.create(environment, database, repository=repository)
-        assert (backup.verified, backup.standing, backup.proofs) == (False, "NOT VERIFIED", ())
+        assert (backup.verified, backup.verification, backup.proofs) == (False, "NOT VERIFIED", ())
         assert "not verified in its encrypted form: there is no identity here" in backup.manifest.warnings[-1]
         assert find(repository, backup.id).proofs == ()
     # Retention keeps the one that is known to open.
@@ -347,7 +347,7 @@ def test_an_identity_signs_and_tells_what_others_encrypted_for_us(
     forged = backups_create.create(environment, database, repository=store(None))
     assert find(store(key[1]), "latest").id == ours.id
     found = find(store(key[1]), forged.id)
-    assert (found.origin, found.standing) == ("unsigned", "NOT SIGNED by us")
+    assert (found.origin, found.verification) == ("unsigned", "NOT SIGNED by us")
     assert (
         "whoever can write to the repository may have made it"
         in verify(store(key[1]), found, now=NOW).problems[0]

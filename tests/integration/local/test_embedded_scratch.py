@@ -93,7 +93,7 @@ def test_leftovers_are_removed_when_their_owner_is_dead_and_they_are_ours(direct
 def test_a_leftover_whose_server_runs_out_of_sight_is_no_obstacle(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_QUIT_PATIENCE", 0.1)
+    monkeypatch.setattr(process, "_QUIT_TIMEOUT", 0.1)
     busy = directory / f"{PREFIX}busy"
     (busy / "data").mkdir(parents=True)
     (busy / "data" / "PG_VERSION").write_text("18\n")

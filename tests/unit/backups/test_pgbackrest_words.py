@@ -60,7 +60,7 @@ def test_a_proof_is_read_back_from_the_annotations() -> None:
         info(annotation={"pgops-proof": proof.to_text(), "pgops-heads": "b a"}), stanza="app", place="here"
     ).backups
     assert found.proof == proof
-    assert (found.verified, found.heads, found.standing) == (True, ("b", "a"), "restored on 2026-03-14")
+    assert (found.verified, found.heads, found.verification) == (True, ("b", "a"), "restored on 2026-03-14")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"method": "read"}', "null"])
@@ -74,7 +74,7 @@ def test_broken_pages_speak_against_a_proof() -> None:
     (found,) = read_info(
         info(error=True, annotation={"pgops-proof": proof.to_text()}), stanza="app", place="here"
     ).backups
-    assert (found.verified, found.standing) == (False, "TAKEN WITH BROKEN PAGES")
+    assert (found.verified, found.verification) == (False, "TAKEN WITH BROKEN PAGES")
 
 
 @pytest.mark.parametrize("text", ["", "[3]", '[{"name": "app"}]', "null", "3"])

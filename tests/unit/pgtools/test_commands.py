@@ -33,7 +33,7 @@ def test_dump_of_a_snapshot() -> None:
     ]
 
 
-def test_no_patience_is_not_endless_patience() -> None:
+def test_no_timeout_is_not_endless_waiting() -> None:
     command = dump_command(Path("/d"), jobs=1, snapshot="s", compression="lz4", lock_wait=0)
     assert "--lock-wait-timeout=1" in command
 

@@ -21,8 +21,8 @@ from pgops.postgres import Connection, DatabaseError, Target, connected, execute
 from pgops.runtime import watchdog
 from tests.support.frozen_server import frozen, postmaster, stopped
 
-QUICK = {"every": 0.1, "patience": 1.0, "grace": 0.5}
-LONG = {"every": 3600.0, "patience": 3600.0, "grace": 0.5}
+QUICK = {"every": 0.1, "timeout": 1.0, "grace": 0.5}
+LONG = {"every": 3600.0, "timeout": 3600.0, "grace": 0.5}
 GIVEN_UP = "has not answered for . s and was given up"
 
 
@@ -81,7 +81,7 @@ def test_a_server_that_lets_nobody_in_but_answers_is_slow_and_not_silent(databas
     with watchdog.watching(**QUICK), connected(database) as connection:
         known(connection)
         with stopped(server):
-            end = time.monotonic() + 3 * QUICK["patience"]
+            end = time.monotonic() + 3 * QUICK["timeout"]
             while time.monotonic() < end:
                 execute(connection, "SELECT pg_sleep(0.05)")
         watchdog.raise_if_lost(since=0)
@@ -135,7 +135,7 @@ def test_ctrl_c_is_heard_while_the_driver_waits(database: Target) -> None:
 
 def test_after_ctrl_c_a_server_has_to_answer_soon(database: Target) -> None:
     server = postmaster(database)
-    with watchdog.watching(every=0.2, patience=3600, grace=0.5), connected(database) as connection:
+    with watchdog.watching(every=0.2, timeout=3600, grace=0.5), connected(database) as connection:
         known(connection)
         with frozen(server), later(interrupt, 0.2):
             with pytest.raises(KeyboardInterrupt):
@@ -189,7 +189,7 @@ class Plain(socket.socket):
 
 
 def test_a_server_that_comes_later_is_looked_at_as_soon() -> None:
-    with watchdog.watching(every=3600, patience=3600, grace=0.5), contextlib.ExitStack() as stack:
+    with watchdog.watching(every=3600, timeout=3600, grace=0.5), contextlib.ExitStack() as stack:
         for _ in range(2):
             with socket.create_server(("127.0.0.1", 0)) as server:
                 server.settimeout(20)

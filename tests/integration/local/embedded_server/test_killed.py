@@ -87,7 +87,7 @@ def test_what_can_not_be_ended_is_named_and_nothing_is_started(
     spec: EmbeddedSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = embedded.up(spec)
-    monkeypatch.setattr(process, "_QUIT_PATIENCE", 0.1)
+    monkeypatch.setattr(process, "_QUIT_TIMEOUT", 0.1)
     # Another container's process on the same data looks like this: it holds the lock and can't be seen.
     with (home_of(spec) / "alive").open("rb") as held:
         assert state.pid is not None

@@ -64,7 +64,7 @@ def killed(
 
 def recovered(connection: Connection, *heads: str) -> list[Recovered]:
     return recover(
-        connection, own_run="another", history=chain("a", "b", "c"), read_heads=lambda: heads, patience=1.0
+        connection, own_run="another", history=chain("a", "b", "c"), read_heads=lambda: heads, timeout=1.0
     )
 
 
@@ -116,7 +116,7 @@ def test_an_index_whose_table_is_in_use_stays_on_record(
     with postgres.connected(database) as other:
         postgres.execute(other, "BEGIN; SELECT count(*) FROM t")
         with pytest.raises(LockedError, match=r"index i could not be removed in 0\.2 s"):
-            remove_leftovers(connection, ordinal, ["i"], patience=0.2)
+            remove_leftovers(connection, ordinal, ["i"], timeout=0.2)
     assert postgres.fetch_value(connection, "SELECT leftovers FROM pgops.revisions") == ["i"]
     assert postgres.fetch_value(connection, "SHOW lock_timeout") == "0"
 
