@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +60,13 @@ def find_alembic_config(root: Path, named: Path | None) -> AlembicConfig:
         if not file.is_file():
             raise ConfigurationError(f"{named} does not exist", untouched="nothing was written")
         return _read(file, root)
-    near = _nearest(root)
+    near = _nearest(root, _configuration_in) or _nearest(root, _under_another_name)
     if not near:
         raise ConfigurationError(
-            f"there is no Alembic configuration in {root}: no alembic.ini, no [tool.alembic] in pyproject.toml",
+            f"there is no Alembic configuration in {root}: no alembic.ini, no [tool.alembic] in pyproject.toml, no other "
+            "ini file with a script_location",
             untouched="nothing was written",
-            hint="run it in the project's directory, or make one: alembic init migrations",
+            hint="run it in the project's directory, name it: --alembic=<file>, or make one: alembic init migrations",
         )
     if len(near) > 1:
         shown = [str(each.relative_to(root)) for each in near]
@@ -79,7 +80,8 @@ def find_alembic_config(root: Path, named: Path | None) -> AlembicConfig:
 
 def _several(shown: Sequence[str]) -> str:
     """What to write for several configurations; which database each is for stands nowhere."""
-    names = [Path(each).parent.name or "main" for each in shown]
+    files = [Path(each) for each in shown]
+    names = [file.parent.name or "main" if file.name == "alembic.ini" else file.stem for file in files]
     histories = ", ".join(f"{name}: {{config: {file}}}" for name, file in zip(names, shown, strict=True))
     return (
         f"say which: pgops init --alembic={shown[0]}; then, with all in one database, put in the place of config: "
@@ -88,10 +90,10 @@ def _several(shown: Sequence[str]) -> str:
     )
 
 
-def _nearest(root: Path) -> list[Path]:
+def _nearest(root: Path, look: Callable[[Path], Iterator[Path]]) -> list[Path]:
     level = [root]
     for _ in range(_DEPTH + 1):
-        found = [file for directory in level for file in _configuration_in(directory)]
+        found = [file for directory in level for file in look(directory)]
         if found:
             return found
         level = [below for directory in level for below in _directories(directory)]
@@ -119,6 +121,17 @@ def _configuration_in(directory: Path) -> Iterator[Path]:
         yield ini
     elif in_toml:
         yield toml
+
+
+def _under_another_name(directory: Path) -> Iterator[Path]:
+    """``alembic -c`` takes any file: Pyramid's development.ini, setup.cfg, an ini for each stage."""
+    for file in sorted([*directory.glob("*.ini"), directory / "setup.cfg"]):
+        try:
+            if file.is_file() and _sections(file):
+                yield file
+        except ConfigurationError:
+            # Not one of Alembic's at all, as far as can be seen: many programs read ini files of their own.
+            continue
 
 
 def _tool_alembic(file: Path) -> dict[str, object]:

@@ -268,3 +268,21 @@ def test_several_configurations(tmp_path: Path) -> None:
         text.replace("alembic:\n  config: shop/alembic.ini", f"alembic: {histories}"), encoding="utf-8"
     )
     assert load(root=tmp_path, file=file).environment("dev").alembic.histories.keys() == {"billing", "shop"}
+
+
+def test_a_configuration_under_another_name(tmp_path: Path) -> None:
+    project = AlembicProject.make(tmp_path / "shop")
+    project.chain("one")
+    text = (project.path / "alembic.ini").read_text(encoding="utf-8")
+    (project.path / "alembic.ini").rename(project.path / "development.ini")
+    (project.path / "broken.ini").write_text("no section\n", encoding="utf-8")
+    (project.path / "tox.ini").write_text("[tox]\nenvlist = py311\n", encoding="utf-8")
+    written(project.path)
+    assert "  config: development.ini\n" in environments(project.path)
+
+    (project.path / "environments.yaml").unlink()
+    (project.path / "production.ini").write_text(text, encoding="utf-8")
+    ran = run(project.path, "init", "--yes")
+    assert ran.returncode == 2
+    assert "there are several Alembic configurations: development.ini, production.ini" in ran.stderr
+    assert "{development: {config: development.ini}, production: {config: production.ini}}" in ran.stderr

@@ -420,12 +420,13 @@ def test_runner_worker_thread(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, *BOOKS)
 
 
-def flask_db(adopted: Adopted, *arguments: str) -> None:
+def flask_db(adopted: Adopted, *arguments: str, **environ: str) -> None:
     """``flask db ARGUMENTS``."""
     subprocess.run(
         [sys.executable, "-m", "flask", "--app", "shop", "db", *arguments],
         cwd=adopted.directory.path,
         check=True,
+        env={**os.environ, **environ},
         capture_output=True,
     )
 
@@ -466,6 +467,32 @@ def test_flask_migrate_multidb(adopted: Adopted) -> None:
     settings.write_text(settings.read_text().replace("app: ", "runner: one:run\n  app: "))
     assert_goes_up_down_and_up(adopted, "books")
     assert adopted.value("SELECT count(*) FROM pg_class WHERE relname IN ('book', 'person')") == 1
+
+
+def test_application_writes_while_it_is_made(adopted: Adopted) -> None:
+    flask_db(adopted, "init", DATABASE_URL=url_of(adopted.database))
+    versions = adopted.directory.path / "versions"
+    shutil.copytree(versions, adopted.directory.path / "migrations" / "versions", dirs_exist_ok=True)
+    shutil.rmtree(versions)
+    adopted.answers("migrate", "--to=books", "--json", "--yes")
+
+    status, plan = adopted.answers("migrate.status", "--json", "migrate.plan", "--json")
+    assert status["environments"][0]["current"] == ["books"]
+    assert [each["revision"] for each in plan["pending"]] == ["pages", "title"]
+    # It found the row that it had made; a look leaves none.
+    assert adopted.value("SELECT count(*) FROM setting") == 0
+    adopted.answers("migrate", "--json", "--yes", "migrate.status", "--json")
+    assert adopted.value("SELECT version_num FROM alembic_version") == "title"
+
+
+def test_package_named_alembic(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+
+def test_locks_and_exits(adopted: Adopted) -> None:
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    assert adopted.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711") == 0
 
 
 def test_every_project_has_a_test_of_its_name() -> None:

@@ -15,6 +15,10 @@ from pgops.postgres import Target
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "tests" / "projects" / "real" / "adopt.py"
+REAL = [
+    *("ckan", "argilla", "airflow", "prefect", "dstack", "skypilot", "keystone", "galaxy", "fittrackee"),
+    *("privacyidea", "qcfractal", "phoenix", "neutron", "mwdb", "zou", "jupyterhub"),
+]
 WANTED = os.environ.get("PGOPS_TEST_PROJECTS", "").split(",")
 
 
@@ -22,16 +26,13 @@ def skip_unless_wanted(name: str) -> None:
     """Each of these takes minutes and downloads an application."""
     if name not in WANTED:
         pytest.skip(
-            "real projects from PyPI on request: PGOPS_TEST_PROJECTS="
-            "ckan,argilla,airflow,prefect,dstack,skypilot,keystone,galaxy,oldest,drivers"
+            f"real projects from PyPI on request: PGOPS_TEST_PROJECTS={','.join(REAL)},oldest,drivers"
         )
 
 
 @pytest.mark.projects
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    "name", ["ckan", "argilla", "airflow", "prefect", "dstack", "skypilot", "keystone", "galaxy"]
-)
+@pytest.mark.parametrize("name", REAL)
 def test_a_real_project_is_adopted_without_editing_its_env_py(name: str, database: Target) -> None:
     skip_unless_wanted(name)
     secret = database.secret()

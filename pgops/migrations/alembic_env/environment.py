@@ -22,7 +22,7 @@ from pgops.environments import Environment
 from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_env.command_line import Command, command_options
 from pgops.migrations.alembic_env.config import TargetConfig, build_config
-from pgops.migrations.alembic_env.failures import explain
+from pgops.migrations.alembic_env.failures import explain, what_it_lacks
 from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
 from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard, ask, begun_explicitly, has_written
 from pgops.migrations.alembic_env.one_database import refuse_several_databases
@@ -204,7 +204,11 @@ class AlembicEnvironment:
         self.output = output
         self.config = build_config(environment.alembic, location, target, command)
         self._runner = load_runner(environment)
-        self._app = FlaskApplication(environment, location, target) if environment.alembic.app else None
+        self._app = (
+            FlaskApplication(environment, location, target, looking=guard.looking)
+            if environment.alembic.app
+            else None
+        )
         self.running: GuardedContext | None = None
         self.version_tables: list[VersionTable] = []
         self._moved: tuple[Path, ...] = ()
@@ -314,6 +318,7 @@ class AlembicEnvironment:
             try:
                 self.project_code(self._run_env)
             finally:
+                self.guard.let_locks_go()
                 self.guard.raise_if_refused()
         if not self.running.ran:
             raise RefusedError(
@@ -325,7 +330,12 @@ class AlembicEnvironment:
     def _run_env(self) -> None:
         # Here: a runner may have chosen one.
         refuse_several_databases(self.config, self.location, self.environment)
-        self.script.run_env()
+        try:
+            self.script.run_env()
+        except SystemExit as ended:
+            # sys.exit() as its last line: for `alembic` that is the end of a good run.
+            if ended.code not in (None, 0):
+                raise
 
     def history(self) -> History:
         """The revisions: read from the files, or as Alembic reads them where those are not plain."""
@@ -349,6 +359,8 @@ class AlembicEnvironment:
         said = self.output.captured()
         if said and not found.hint:
             found.hint = "it said: " + " | ".join(said.splitlines()[-3:])
+        if not found.hint and what == "env.py" and self.running is not None and not self.running.ran:
+            found.hint = what_it_lacks(error, self.environment)
         return found
 
     def own_directories(self) -> tuple[Path, ...]:

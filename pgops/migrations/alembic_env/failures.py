@@ -11,6 +11,7 @@ from typing import Any
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UsageError
 from pgops.migrations.revisions import mistakes
 from pgops.runtime import watchdog
@@ -105,6 +106,21 @@ def _driver_hint(error: BaseException) -> str:
     return (
         f"install {error.name}, or name the driver that is there: {{url:psycopg2}} in the place of {{url}} "
         "(without a name SQLAlchemy takes psycopg2, from 2.1 on psycopg)"
+    )
+
+
+def what_it_lacks(error: BaseException, environment: Environment) -> str:
+    """What to write for an env.py that failed before it ran any migration, or ``""``."""
+    frames = _frames(error)
+    if isinstance(error, KeyError) and frames and frames[0].f_globals.get("__name__") == "os":
+        # What os.environ does not have.
+        named = f'alembic: {{environ: {{{error.args[0]}: "{{url}}"}}}} in environments.yaml'
+        return f"if that is where it looks for its database: {named}"
+    if isinstance(error, SyntaxError | ImportError | NameError) or environment.alembic.runner is not None:
+        return ""
+    return (
+        'if it needs something around it: alembic: {environ: {NAME: "value"}} or {runner: "module:function"} '
+        "in environments.yaml (docs/adopting.md)"
     )
 
 

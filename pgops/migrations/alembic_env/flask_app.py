@@ -15,7 +15,9 @@ from sqlalchemy.engine import Engine, make_url
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, RefusedError
 from pgops.migrations.alembic_env.config import TargetConfig, url_for
+from pgops.migrations.alembic_env.failures import READ_ONLY, sqlstate
 from pgops.migrations.alembic_env.runner import explained
+from pgops.migrations.alembic_env.uncommitted import nothing_is_committed
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.postgres import Target
 
@@ -31,10 +33,13 @@ class FlaskApplication:
     The engine that it made for its own database is led to the environment's.
     """
 
-    def __init__(self, environment: Environment, location: ScriptLocation, target: Target) -> None:
+    def __init__(
+        self, environment: Environment, location: ScriptLocation, target: Target, *, looking: bool
+    ) -> None:
         self._environment = environment
         self._location = location
         self._target = target
+        self._looking = looking
         self._made: Any = None
 
     def around(self, config: TargetConfig, act: Callable[[], T]) -> T:
@@ -65,7 +70,14 @@ class FlaskApplication:
             ) from error
         try:
             load_dotenv()
-            return ScriptInfo(app_import_path=name).load_app()
+            try:
+                return ScriptInfo(app_import_path=name).load_app()
+            except Exception as error:
+                if not self._looking or sqlstate(error) != READ_ONLY:
+                    raise
+            # It writes at each start: a first row of settings, the time at which it was seen.
+            with nothing_is_committed():
+                return ScriptInfo(app_import_path=name).load_app()
         except NoAppException as error:
             raise ConfigurationError(
                 f"{what}: {' '.join(str(error.message).split())}",

@@ -57,6 +57,7 @@ class ConnectionGuard:
     on_statement: Callable[[str, bool], None] = lambda _statement, _autocommit: None
     refused: PgopsError | None = None
     skipped: list[str] = field(default_factory=list)
+    _locking: dict[Any, Any] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[ConnectionGuard]:
@@ -65,6 +66,7 @@ class ConnectionGuard:
             (Engine, "do_connect", self._do_connect, {}),
             (Pool, "connect", self._connect, {}),
             (Pool, "checkout", self._checkout, {}),
+            (Pool, "checkin", self._checkin, {}),
             (Engine, "before_cursor_execute", self._before_execute, {"retval": True}),
             (Engine, "after_cursor_execute", self._after_execute, {}),
             (Engine, "begin", self._begin, {}),
@@ -104,6 +106,18 @@ class ConnectionGuard:
             raise exc.DisconnectionError("it has the settings of an earlier look")
         if token is None:
             self._prepare(connection, record)
+
+    def _checkin(self, connection: Any, record: Any) -> None:
+        if self._locking.pop(record, None) is not None and connection is not None:
+            ask(connection, "SELECT pg_catalog.pg_advisory_unlock_all()")
+
+    def let_locks_go(self) -> None:
+        """End what a finished env.py left locked: Alembic's process ends with it, and ours runs it again."""
+        for record, connection in list(self._locking.items()):
+            # An async connection belongs to an event loop that is gone, and goes with it.
+            if not hasattr(connection, "run_async"):
+                record.invalidate()
+        self._locking.clear()
 
     def _prepare(self, connection: Any, record: Any) -> None:
         if self.refused is not None:
@@ -145,7 +159,7 @@ class ConnectionGuard:
         self.refused = RefusedError(
             f"env.py connects to {where}, and {self.target.environment} is {self.target.place}",
             untouched="neither database was touched",
-            hint='hand it the URL where it looks for it: alembic: {environ: {ITS_VARIABLE: "{url}"}} or x: in environments.yaml',
+            hint='hand it the URL where it looks for it: alembic: {environ: {ITS_VARIABLE: "{url}"}}, x: or runner: in environments.yaml (docs/adopting.md)',
         )
         return self.refused
 
@@ -171,6 +185,9 @@ class ConnectionGuard:
     ) -> None:
         if changes_something(statement):
             connection.info[_WROTE] = True
+        if "pg_advisory" in statement or "pg_try_advisory" in statement:
+            fairy = connection.connection
+            self._locking[fairy._connection_record] = fairy.dbapi_connection
 
     def _begin(self, connection: Any) -> None:
         connection.info[_EXPLICIT] = not _autobegun(sys._getframe())

@@ -90,8 +90,22 @@ class OutputGuard:
             end = self._sink.fileno()
         os.dup2(end, 1)
         os.dup2(end, 2)
+        if self._relay is None:
+            # Nobody sees what is asked: no answer is waited for.
+            self._take_the_keyboard()
         # Whoever takes hold of sys.stdout now and writes later, even after us, must not reach the real one.
         sys.stdout = sys.stderr
+
+    def _take_the_keyboard(self) -> None:
+        try:
+            saved = os.dup(0)
+        except OSError:
+            # There is no standard input.
+            return
+        self._saved.append((0, saved))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
 
     def _release(self) -> None:
         _flush(sys.stdout, sys.stderr)

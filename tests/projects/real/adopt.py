@@ -35,6 +35,7 @@ from catalogue import PROJECTS, RealProject  # noqa: E402
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 
+
 class StepFailedError(Exception):
     """A step did not do what it should; the message says which and how."""
 
@@ -109,10 +110,23 @@ def config_of(project: RealProject, work: Path, programs: Path) -> Path:
 
 
 def filled(templates: Mapping[str, str], url: str) -> dict[str, str]:
-    """``{url}`` and ``{url:driver}`` as pgops fills them in."""
+    """``{url}``, ``{url:driver}`` and the parts of the address as pgops fills them in."""
     rest = url.split("://", 1)[1]
+    address = urllib.parse.urlsplit(url)
+    parts = {
+        "{host}": address.hostname or "",
+        "{port}": str(address.port or 5432),
+        "{user}": address.username or "",
+        "{password}": address.password or "",
+        "{dbname}": address.path.lstrip("/"),
+    }
+    templates = {key: parts.get(text, text) for key, text in templates.items()}
     return {
-        key: re.sub(r"\{url(?::(\w+))?\}", lambda found: f"postgresql{'+' * bool(found[1])}{found[1] or ''}://{rest}", text)
+        key: re.sub(
+            r"\{url(?::(\w+))?\}",
+            lambda found: f"postgresql{'+' * bool(found[1])}{found[1] or ''}://{rest}",
+            text,
+        )
         for key, text in templates.items()
     }
 
@@ -277,8 +291,21 @@ def plain_alembic(trial: Trial, url: str, *arguments: str, section: str = "alemb
     x = [part for key, value in filled(project.x, url).items() for part in ("-x", f"{key}={value}")]
     # A script_location without %(here)s is meant from the configuration's own directory.
     cwd = trial.work if project.ini or project.runner else config.parent
+    # Without it a package named alembic there hides Alembic, as it does not for the program itself.
+    alone = [] if project.runner else ["-P"]
     return run(
-        [str(trial.programs / "python"), "-c", code, str(config), section, plain, project.runner, *x, *arguments],
+        [
+            str(trial.programs / "python"),
+            *alone,
+            "-c",
+            code,
+            str(config),
+            section,
+            plain,
+            project.runner,
+            *x,
+            *arguments,
+        ],
         environ,
         cwd,
     )
@@ -325,7 +352,9 @@ def lead_elsewhere(name: str, url: str, cache: Path, programs: Path) -> None:
     trial = Trial(name, work, programs, environ)
     with another_database(trial, url, "right") as right, another_database(trial, url, "wrong") as wrong:
         if project.ini:
-            text = project.ini.replace("driver://nowhere", filled({"": "{url:psycopg2}"}, wrong)[""].replace("%", "%%"))
+            text = project.ini.replace(
+                "driver://nowhere", filled({"": "{url:psycopg2}"}, wrong)[""].replace("%", "%%")
+            )
             (work / "alembic.ini").write_text(text)
         if project.base:
             make_base(replace(trial, environ={**environ, **filled(project.alembic, right)}), right)
@@ -334,7 +363,12 @@ def lead_elsewhere(name: str, url: str, cache: Path, programs: Path) -> None:
         to = ["migrate.stamp", "--to=heads"] if project.base else ["migrate"]
         command = [str(programs / "invoke"), *to, "--confirm=trial", "--json"]
         done = subprocess.run(
-            command, cwd=work, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            command,
+            cwd=work,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         if done.returncode not in (0, 8):
             raise StepFailedError(f"the trap ended with {done.returncode}: {done.stderr[-1500:]}")

@@ -73,6 +73,18 @@ def run(config, call):
     config.set_main_option("version_locations", theirs.get_main_option("version_locations"))
     return call()
 """
+_OF_NEUTRON = """\
+from neutron.db.migration import cli
+
+
+def run(config, call):
+    cli.CONF(["current"], project="neutron", default_config_files=[], default_config_dirs=[])
+    cli.CONF.set_override("connection", config.get_main_option("sqlalchemy.url"), group="database")
+    theirs = cli.get_neutron_config()
+    config.set_main_option("version_locations", theirs.get_main_option("version_locations"))
+    config.neutron_config = cli.CONF
+    return call()
+"""
 _OF_GALAXY = """\
 def run(config, call):
     config.cmd_opts = None  # as its own programs call Alembic: the URL is then sqlalchemy.url
@@ -89,6 +101,47 @@ engine = create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgres
 Base.metadata.create_all(engine)
 Tools.metadata.create_all(engine)
 create_additional_database_objects(engine)
+"""
+_TABLES_OF_QCFRACTAL = """\
+import os
+from sqlalchemy import create_engine
+from qcfractal.components import register_all
+from qcfractal.db_socket import BaseORM
+
+BaseORM.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
+"""
+_NO_LOGGING = """\
+[loggers]
+keys = root
+[handlers]
+keys =
+[formatters]
+keys =
+[logger_root]
+handlers =
+"""
+_TABLES_OF_JUPYTERHUB = """\
+import os
+from sqlalchemy import create_engine
+from jupyterhub.orm import Base
+
+Base.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
+"""
+_SETTINGS_OF_PRIVACYIDEA = """\
+import os
+SQLALCHEMY_DATABASE_URI = os.environ["PI_DATABASE_URL"]
+SECRET_KEY = PI_PEPPER = "not secret, and long enough for it: 0123456789"
+PI_AUDIT_NO_SIGN = True
+PI_ENCFILE = "enckey"
+"""
+_TABLES_OF_PRIVACYIDEA = """\
+import os
+os.environ["PI_DATABASE_URL"] = os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")
+from privacyidea.app import create_app
+from privacyidea.models import db
+
+with create_app("production", os.path.abspath("pi.cfg"), True).app_context():
+    db.create_all()
 """
 
 PROJECTS = {
@@ -166,6 +219,103 @@ PROJECTS = {
         ops=_OF_GALAXY,
         base=_TABLES_OF_GALAXY,
         down="gxy@-1",
+        untested="its models differ",
+    ),
+    # The same, with an attribute on Alembic's Config; later releases have MySQL's SQL only.
+    "neutron": RealProject(
+        install=("neutron==26.0.0", "psycopg2-binary"),
+        revisions=139,
+        config="neutron/db/migration/alembic.ini",
+        runner="ops:run",
+        ops=_OF_NEUTRON,
+        no_way_down=True,
+        untested="its models differ",
+    ),
+    # Flask-Migrate. Releases since 1.0 want PostGIS.
+    "fittrackee": RealProject(
+        install=("fittrackee==0.8.12", "psycopg2-binary"),
+        revisions=41,
+        config="fittrackee/migrations/alembic.ini",
+        app="fittrackee:create_app",
+        alembic={"DATABASE_URL": "{url}"},
+        environ={
+            "APP_SETTINGS": "fittrackee.config.ProductionConfig",
+            "APP_SECRET_KEY": "not secret",
+            "UI_URL": "http://localhost",
+            "UPLOAD_FOLDER": "{work}/home",
+        },
+    ),
+    # Flask-Migrate; the application opens its database while it is made, and its tables are there before it is stamped.
+    "privacyidea": RealProject(
+        install=("privacyidea==3.14", "psycopg2-binary"),
+        revisions=110,
+        config="privacyidea/migrations/alembic.ini",
+        app="privacyidea.app:create_app('production', '{work}/pi.cfg', True)",
+        files={"pi.cfg": _SETTINGS_OF_PRIVACYIDEA},
+        alembic={"PI_DATABASE_URL": "{url:psycopg2}"},
+        base=_TABLES_OF_PRIVACYIDEA,
+        untested="its models differ",
+    ),
+    # env.py takes the address as an -x argument of its own, ignoring sqlalchemy.url; tables are there before it is stamped.
+    "qcfractal": RealProject(
+        install=("qcfractal==0.71", "psycopg2-binary"),
+        revisions=62,
+        config="qcfractal/alembic.ini",
+        x={"uri": "{url}"},
+        base=_TABLES_OF_QCFRACTAL,
+        untested="its models differ",
+    ),
+    # Asynchronous unless it is handed a connection; one transaction around everything.
+    "phoenix": RealProject(
+        install=("arize-phoenix==20.26.1", "psycopg2-binary"),
+        revisions=35,
+        config="phoenix/db/alembic.ini",
+        alembic={"PHOENIX_SQL_DATABASE_URL": "{url}"},
+        environ={"PHOENIX_WORKING_DIR": "{work}/home"},
+    ),
+    # Flask-Migrate on SQLAlchemy 1.4: env.py takes the URL from the application's settings, which know it as their own
+    # variable; the application is made by importing a module.
+    "mwdb": RealProject(
+        install=("mwdb-core==2.20.0", "psycopg2-binary"),
+        revisions=47,
+        config="mwdb/model/migrations/alembic.ini",
+        app="mwdb.app:app",
+        alembic={"MWDB_POSTGRES_URI": "{url}"},
+        environ={
+            "MWDB_SECRET_KEY": "not secret",
+            "MWDB_REDIS_URI": "redis://localhost:1",
+            "MWDB_BASE_URL": "http://localhost",
+            "MWDB_ENABLE_SSDEEP": "0",
+            "MWDB_UPLOADS_FOLDER": "{work}/home",
+        },
+        untested="its models differ",
+    ),
+    # Flask-Migrate; host, port, user and password apart; its pool commits what comes back to it.
+    "zou": RealProject(
+        install=("zou==1.0.97", "psycopg2-binary"),
+        revisions=231,
+        config="zou/migrations/alembic.ini",
+        app="zou.app:create_app",
+        alembic={
+            "DB_HOST": "{host}",
+            "DB_PORT": "{port}",
+            "DB_USERNAME": "{user}",
+            "DB_PASSWORD": "{password}",
+            "DB_DATABASE": "{dbname}",
+        },
+        environ={
+            "SECRET_KEY": "not the default, and long enough: 0123456789",
+            "PREVIEW_FOLDER": "{work}/home",
+        },
+        untested="its models differ",
+    ),
+    # Ships a template of an alembic.ini; its tables are there before it is stamped; a package named alembic.
+    "jupyterhub": RealProject(
+        install=("jupyterhub==6.1.1", "psycopg2-binary"),
+        revisions=19,
+        ini="[alembic]\nscript_location = jupyterhub:alembic\nsqlalchemy.url = driver://nowhere\n"
+        + _NO_LOGGING,
+        base=_TABLES_OF_JUPYTERHUB,
         untested="its models differ",
     ),
 }

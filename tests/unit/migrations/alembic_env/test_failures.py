@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.config import Config
@@ -12,7 +15,9 @@ from alembic.util.exc import CommandError
 from sqlalchemy.exc import OperationalError
 
 from pgops.errors import ConfigurationError, RefusedError, UsageError
-from pgops.migrations.alembic_env.failures import MigrationError, describe, explain, sqlstate
+from pgops.migrations.alembic_env.failures import MigrationError, describe, explain, sqlstate, what_it_lacks
+from pgops.postgres import Target
+from tests.support.projects import AlembicProject
 
 
 class DriverError(Exception):
@@ -151,3 +156,21 @@ def test_what_env_py_itself_lacks_is_not_a_revision_files_mistake(tmp_path: Path
 def test_alembics_word_for_a_cycle_gets_a_hint() -> None:
     found = explain(CommandError("Cycle is detected in revisions (a, b)"), [], what="")
     assert (found.exit_code, found.hint) == (2, "correct down_revision or depends_on")
+
+
+@pytest.mark.parametrize(
+    ("act", "hint"),
+    [
+        (lambda: os.environ["NO_SUCH_DATABASE_URL"], 'alembic: {environ: {NO_SUCH_DATABASE_URL: "{url}"}}'),
+        (lambda: {}["a key"], '{runner: "module:function"}'),
+        (lambda: importlib.import_module("no_such_module"), ""),
+    ],
+)
+def test_what_to_write_for_an_env_py_that_failed_early(
+    act: Callable[[], Any], hint: str, tmp_path: Path, database: Target
+) -> None:
+    with pytest.raises(Exception) as raised:
+        act()
+    found = what_it_lacks(raised.value, AlembicProject.make(tmp_path).environment(database))
+    assert hint in found
+    assert bool(hint) == bool(found)

@@ -73,3 +73,18 @@ def test_descriptors_are_back_after_a_failure() -> None:
         """
     )
     assert (out, err) == ("out\n", "err\n")
+
+
+def test_nobody_is_asked_while_looking() -> None:
+    program = (
+        "from pgops.migrations.alembic_env.output import OutputGuard\n"
+        "guard = OutputGuard(keep_stderr=False)\n"
+        "with guard:\n"
+        "    try:\n        input('Really? ')\n"
+        "    except EOFError:\n        said = guard.captured()\n"
+        "print(said, input())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input="an answer\n", capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "Really? an answer\n", done.stderr

@@ -1,0 +1,44 @@
+"""An application that notes its settings and its last start in its database while it is made."""
+
+import os
+
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import inspect, text
+
+db = SQLAlchemy()
+migrate = Migrate()
+
+
+class Book(db.Model):
+    id = db.Column(db.Integer, primary_key=True)
+
+
+class Setting(db.Model):
+    name = db.Column(db.Text, primary_key=True)
+    value = db.Column(db.Text)
+
+
+def set_up():
+    """As applications do it: what is not there yet is made; before the first migration there is no table."""
+    if not inspect(db.engine).has_table("setting"):
+        return
+    setting = db.session.get(Setting, "limit")
+    if setting is None:
+        setting = Setting(name="limit", value="10")
+        db.session.add(setting)
+        db.session.commit()
+    assert setting.value == "10"  # read again: a commit expires it
+    db.session.execute(text("UPDATE setting SET value = value"))
+    db.session.commit()
+
+
+def create_app(name="shop"):
+    app = Flask(name)
+    app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"]
+    db.init_app(app)
+    migrate.init_app(app, db)
+    with app.app_context():
+        set_up()
+    return app
