@@ -53,6 +53,12 @@ _KINDS: tuple[tuple[str, str], ...] = (
 )
 
 
+_UNHEARD = "-c client_min_messages=error"
+# What a pooler never says where options are what it refuses.
+_NOT_OF_OPTIONS = frozenset(["password", "starting", "full", "refused", "timeout", "dns", "database", "role"])
+_take_no_options: set[tuple[Any, Any]] = set()
+
+
 def classify(text: str) -> str:
     """One word for why a connection failed, from libpq's message; see :class:`UnreachableError`."""
     for needle, kind in _KINDS:
@@ -120,8 +126,7 @@ def connect(
     keywords.setdefault("tcp_user_timeout", 60_000)
     keywords["application_name"] = application_name
     try:
-        with connecting():
-            connection: Connection = psycopg2.connect("", connection_factory=Connection, **keywords)
+        connection = _opened(keywords)
     except (UnicodeDecodeError, psycopg2.Error) as error:
         # The cause is dropped on purpose: a driver's traceback shows the keywords, and they hold a password.
         if (tunnel := target.tunnel) is not None and (
@@ -139,6 +144,32 @@ def connect(
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _opened(keywords: dict[str, Any]) -> Connection:
+    """A connection at whose beginning the server's messages are not heard.
+
+    libpq prints those on stderr as they are, and a database's owner may put control characters into one:
+    ``ALTER DATABASE … SET default_tablespace``. Poolers refuse options at start-up; they also keep such messages
+    of their servers to themselves.
+    """
+    place = (keywords.get("host"), keywords.get("port"))
+    if place not in _take_no_options:
+        options = " ".join(filter(None, [keywords.get("options"), _UNHEARD]))
+        try:
+            return _open(keywords | {"options": options})
+        except psycopg2.Error as error:
+            if classify(str(error)) in _NOT_OF_OPTIONS:
+                raise
+    found = _open(keywords)
+    _take_no_options.add(place)
+    return found
+
+
+def _open(keywords: dict[str, Any]) -> Connection:
+    with connecting():
+        connection: Connection = psycopg2.connect("", connection_factory=Connection, **keywords)
     return connection
 
 

@@ -39,6 +39,19 @@ def settings_of(connection: Connection) -> dict[str, str]:
     return {name: fetch_value(connection, f"SHOW {name}") for name in SAFE}
 
 
+def test_nothing_that_the_server_says_at_the_beginning_reaches_the_terminal(
+    database: Target, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with connected(database) as connection:
+        named = identifier(database.dbname)
+        execute(connection, f"ALTER DATABASE {named} SET default_tablespace = E'\\x1b]0;owned\\x07'")
+        execute(connection, f"ALTER DATABASE {named} SET client_min_messages = debug5")
+    capfd.readouterr()
+    with connected(database) as connection:
+        assert fetch_value(connection, "SELECT 1") == 1
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("whose", ["DATABASE {database}", "ROLE {role} IN DATABASE {database}"])
 def test_no_setting_of_database_or_role_holds(database: Target, whose: str) -> None:
     subject = whose.format(database=identifier(database.dbname), role=identifier(database.user))
