@@ -15,6 +15,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from pgops.errors import DefectError, ExitCode, InterruptedRunError, PgopsError, UsageError
+from pgops.tasks._lost import of_the_server
 from pgops.units import SECONDS, seconds_of
 
 if TYPE_CHECKING:
@@ -185,6 +186,10 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
     except Exit:
         raise
     except BaseException as error:
+        if (told := of_the_server(error)) is not None:
+            logging.getLogger("invoke").debug("the failure's traceback", exc_info=error)
+            console.fail(told)
+            raise Exit(code=int(told.exit_code)) from error
         # A defect keeps its traceback, on stderr; who reads JSON gets an object all the same. What is no Exception
         # was raised by other people's code, and is told like one.
         if console.json_output:

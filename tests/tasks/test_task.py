@@ -51,7 +51,16 @@ def broken(context, console, *, json=False):
     """A defect."""
     raise ZeroDivisionError("a defect of ours")
 
-namespace = Collection(act, number, wait, root, broken)
+@task()
+def lost(context, console, *, code="", json=False):
+    """A server that goes away where nobody looked after it, or refuses."""
+    import psycopg2
+    from psycopg2 import errors
+    if code:
+        raise errors.lookup(code)("refused")
+    raise psycopg2.OperationalError("server closed the connection unexpectedly\\n\\tThis probably means")
+
+namespace = Collection(act, number, wait, root, broken, lost)
 '''
 
 EXITS = {
@@ -69,6 +78,22 @@ EXITS = {
     "VerificationError": ("verification", 9),
     "InterruptedRunError": ("interrupted", 130),
 }
+
+
+def test_a_server_that_goes_away_where_nobody_looked_after_it_is_no_defect(
+    directory: ProjectDirectory,
+) -> None:
+    ran = directory.run("lost")
+    assert ran.code == 3
+    assert ran.err.splitlines()[0] == (
+        "error: the connection was lost: server closed the connection unexpectedly This probably means"
+    )
+    assert "Traceback" not in ran.text
+    told = directory.run("lost", "--json")
+    assert (told.code, json.loads(told.out)["error"]["code"]) == (3, "unreachable")
+    # A statement of ours that is wrong stays a defect.
+    wrong = directory.run("lost", "--code=42601")
+    assert (wrong.code, "Traceback" in wrong.err) == (1, True)
 
 
 @pytest.fixture

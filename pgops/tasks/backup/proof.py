@@ -121,7 +121,7 @@ def _scratch(context: Context, found: Backup, on: str | None) -> Iterator[Target
 
 def _running_local(context: Context, found: Backup) -> Target | None:
     """The server of a local environment that answers and is not older than the backup's."""
-    from pgops.postgres import connected, server_facts
+    from pgops.postgres import DatabaseError, connected, server_facts
     from pgops.targets import target_for
 
     project = load_project(context)
@@ -131,7 +131,7 @@ def _running_local(context: Context, found: Backup) -> Target | None:
         try:
             with connected(target_for(environment)) as connection:
                 facts = server_facts(connection)
-        except UnreachableError:
+        except (UnreachableError, DatabaseError):
             continue  # it does not run: nothing is wrong with that
         if facts.major >= found.manifest.server_major and not facts.in_recovery:
             return server_for_proof(environment)
