@@ -14,8 +14,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
+from http.client import HTTPMessage
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
 from pgops import __version__
 from pgops.errors import PgopsError
@@ -95,14 +96,34 @@ def _said(found: str | Exception, timeout: float) -> str:
     raise found
 
 
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows to https and to another path. Elsewhere a page to log in would answer, and nobody was told."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        before, after = urlsplit(req.full_url), urlsplit(newurl)
+        if before.hostname != after.hostname or after.scheme not in {before.scheme, "https"}:
+            raise _UndeliveredError("it led elsewhere: a redirect to another host, or away from https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _ping(reference: SecretRef, setting: str) -> str:
     url = resolve(reference, what=setting).reveal()
     if not re.match("https?://", url, re.IGNORECASE):
         raise _UndeliveredError("it is no http or https URL")
     try:
         request = urllib.request.Request(url, headers={"User-Agent": f"pgops/{__version__}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.build_opener(_SameHost).open(request, timeout=10) as answer:
             answer.read(1024)
+    except _UndeliveredError:
+        raise
     except urllib.error.HTTPError as error:
         raise _UndeliveredError(f"it answered {error.code}") from None
     # Without their cause: what urllib, http.client and ssl say may quote the address.

@@ -28,6 +28,7 @@ def report(
     from pgops.errors import UsageError
     from pgops.overview.report import report as collect
     from pgops.pages.report import as_html
+    from pgops.pages.write import write_page
     from pgops.tasks.migrate.statuses import status_reader
     from pgops.units import counted
 
@@ -45,7 +46,7 @@ def report(
         now=dt.datetime.now(dt.UTC),
         timeout=_TIMEOUT,
     )
-    file.write_text(as_html(found), encoding="utf-8")
+    write_page(file, as_html(found))
     for each in found.environments:
         for problem in (*each.row.problems, *each.problems):
             console.warn(f"{each.name}: {problem}")

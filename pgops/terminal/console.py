@@ -113,7 +113,8 @@ class Console:
         full, brief = (
             layout.Grid(
                 [str(shown(head)) for head in headers],
-                [[clear(redact(_cell(shown(value)))) for value in row] for row in rows],
+                # A name that holds the end of a line would be read as a line of ours.
+                [[clear(redact(_cell(shown(value)))).replace("\n", "\\n") for value in row] for row in rows],
             )
             for shown in (_in_full, _in_brief)
         )

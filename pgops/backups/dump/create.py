@@ -34,6 +34,8 @@ from pgops.postgres import (
     Target,
     connected,
     fetch_value,
+    major_version,
+    no_session_timeouts,
     server_facts,
     set_settings,
     transaction_pooled,
@@ -125,6 +127,8 @@ def create(
         database_errors(target, untouched="the database was only read", hint=again),
         connected(target, application_name="pgops backup", settings=patient) as control,
     ):
+        # Tools may have to be fetched first, with nothing to do for this session.
+        set_settings(control, no_session_timeouts(major_version(control)))
         facts = _facts(control, target)
         choice = choose_for_dump(facts.major, tls=facts.tls, sources=sources)
         with _lock(control, environment, "backup", Mode.EXCLUSIVE, lock_wait, observer):

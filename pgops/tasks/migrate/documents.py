@@ -69,6 +69,7 @@ class Documents:
         """
         from pgops.pages.annotations import as_code_quality, as_workflow_commands
         from pgops.pages.sarif import as_sarif
+        from pgops.pages.write import write_page
 
         forms: dict[str, Callable[[], str]] = {
             "markdown": markdown,
@@ -79,7 +80,7 @@ class Documents:
         for name, given in self._given():
             if isinstance(given, str):
                 file = Path(given).absolute()
-                file.write_text(forms[name](), encoding="utf-8")
+                write_page(file, forms[name]())
                 if not self.on_stdout:
                     console.say(f"written: {file}")
             elif given:

@@ -304,9 +304,10 @@ class _Write:
 
     def __call__(self, rehearsal: Rehearsal) -> Path:
         from pgops.pages.rehearsal import as_html, as_markdown
+        from pgops.pages.write import write_page
 
         text = as_html(rehearsal) if self._form == "html" else as_markdown(rehearsal)
-        self._file.write_text(text, encoding="utf-8")
+        write_page(self._file, text)
         return self._file
 
 

@@ -87,6 +87,25 @@ def test_what_a_broken_receiver_answers_is_an_answer(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("location", "told"),
+    [("http://127.0.0.1:{port}/two", ""), ("http://localhost:{port}/two", "it led elsewhere"), ("/two", "")],
+)
+def test_a_ping_that_is_led_to_another_host_was_not_delivered(location: str, told: str) -> None:
+    asked: list[bytes] = []
+
+    def leads(connection: socketserver.BaseRequestHandler) -> None:
+        asked.append(connection.request.recv(65536).split(b" ")[1])
+        where = location.format(port=port).encode()
+        first = b"HTTP/1.1 302 x\r\nContent-Length: 0\r\nConnection: close\r\nLocation: %b\r\n\r\n" % where
+        connection.request.sendall(first if asked == [b"/one"] else b"HTTP/1.1 200 OK\r\n\r\n")
+
+    with server(leads) as port:
+        said = ping(literal(f"http://127.0.0.1:{port}/one"), setting="ping", timeout=20)
+    assert said.startswith(told) and bool(said) == bool(told)
+    assert asked == ([b"/one"] if told else [b"/one", b"/two"])
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "file:///etc/passwd",

@@ -96,6 +96,12 @@ def test_table_aligns_and_shows_what_is_missing() -> None:
     assert out.getvalue() == "name        heads\ndev         a, b\nproduction  -\n"
 
 
+def test_a_name_with_the_end_of_a_line_in_it_is_no_line_of_ours() -> None:
+    shown, out, _err = console()
+    shown.table(["table", "rows"], [["a\nproduction: everything is well", 1]])
+    assert out.getvalue().splitlines()[1:] == [r"a\nproduction: everything is well  1"]
+
+
 @pytest.mark.parametrize(("environment", "answer"), [(STAGING, Answer.YES), (PRODUCTION, Answer.NAME)])
 def test_without_a_terminal_it_refuses_and_says_what_is_left(environment, answer) -> None:  # type: ignore[no-untyped-def]
     shown, _out, _err = console()
