@@ -183,3 +183,45 @@ def test_a_way_that_does_not_exist(project: ProjectDirectory, alembic: AlembicPr
     refused = project.run("migrate.undo", "--by=magic")
     assert refused.code == 2
     assert "--by=magic is none of downgrade, backup" in refused.text
+
+
+def test_a_file_that_was_edited_since_is_told(
+    project: ProjectDirectory, database: Target, alembic: AlembicProject
+) -> None:
+    """Its downgrade() may undo something else than what was done; of one that is the same nothing is said."""
+    assert project.run("migrate", "--yes").code == 0
+    (file,) = (alembic.path / "migrations" / "versions").glob("*aa03*")
+    file.write_text(file.read_text(encoding="utf-8") + "# another thought\n", encoding="utf-8")
+    shown = " ".join(project.run("migrate.undo", "--dry-run").text.split())
+    assert "aa03 is not the file that was applied (run " in shown
+    assert "what runs is this checkout's migrations/versions/aa03_.py" in shown
+    assert "aa02 is not the file" not in shown
+
+
+def test_a_run_that_stops_on_the_way_says_how_to_go_on(
+    project: ProjectDirectory, database: Target, alembic: AlembicProject
+) -> None:
+    """Somebody dropped a table by hand; what is rolled back stays so, and the command that is told ends where this would."""
+    assert project.run("migrate", "--to=aa01", "--yes").code == 0
+    assert project.run("migrate", "--yes").code == 0
+    with connected(database) as connection:
+        execute(connection, "DROP TABLE public.t_aa02")
+    stopped = project.run("migrate.undo", "--confirm=staging")
+    assert stopped.code == 1
+    assert "aa03 was rolled back; aa02 was not" in stopped.err
+    assert "run it again: invoke migrate.down --env=staging --to=aa01" in stopped.err
+    with connected(database) as connection:
+        execute(connection, "CREATE TABLE public.t_aa02 ()")
+    assert project.run("migrate.down", "--to=aa01", "--confirm=staging").code == 0
+    assert heads(database) == {"aa01"}
+
+
+def test_what_was_adopted_is_no_run(
+    project: ProjectDirectory, database: Target, alembic: AlembicProject
+) -> None:
+    assert project.run("migrate.stamp", "--to=aa02", "--confirm=staging").code == 0
+    refused = project.run("migrate.undo", "--dry-run")
+    assert refused.code == 8
+    assert (
+        "has no run that could be undone; what stands there was adopted by migrate.stamp (run " in refused.err
+    )

@@ -336,3 +336,25 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
     assert heads(database) == {"aa04"}
     assert project.run("migrate.down", "--dry-run", environ={"TMPDIR": str(own)}).code == 0
     assert not [each for each in left if each.exists()]
+
+
+def test_a_revision_that_reads_a_file_beside_it_is_refused_in_words(
+    project: ProjectDirectory, database: Target, alembic: AlembicProject
+) -> None:
+    """The journal keeps revision files alone: it is known before anything is touched."""
+    alembic.revision(
+        "aa04",
+        "aa03",
+        "op.execute('CREATE TABLE t4 ()')",
+        "import pathlib\nop.execute((pathlib.Path(__file__).parent / 'down.sql').read_text())",
+    )
+    beside = alembic.path / "migrations" / "versions" / "down.sql"
+    beside.write_text("DROP TABLE t4", encoding="utf-8")
+    assert project.run("migrate", "--yes").code == 0
+    forget(alembic, "aa03", "aa04")
+    beside.unlink()
+    refused = project.run("migrate.down", "--to=aa02", "--confirm=staging")
+    assert refused.code != 0
+    assert "reads down.sql, which lay beside it and which the journal does not keep" in refused.err
+    assert "untouched: nothing was rolled back" in refused.err
+    assert heads(database) == {"aa04"}

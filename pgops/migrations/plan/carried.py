@@ -19,6 +19,7 @@ from pathlib import Path
 from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.migrations.journal import AppliedFile, applied_files, refuse_writers_of_everything
+from pgops.migrations.plan.plan import PlannedRevision
 from pgops.migrations.revisions.history import (
     History,
     NotPlainError,
@@ -53,6 +54,22 @@ class Carried:
                     error.message.replace(path, f"revision {revision} (from the journal, {file.file})"), file
                 )
         return None
+
+    def refuse_files_beside(self, pending: Iterable[PlannedRevision]) -> None:
+        """Refuse a revision that reads a file which lay beside it: the journal keeps revision files alone.
+
+        :raises NotCarriedError: it does, with the commit that has the file.
+        """
+        for each in pending:
+            if each.kept is None or "FileNotFoundError" not in (each.reads_data or ""):
+                continue
+            if str(self.directory) in (each.reads_data or ""):
+                missing = (each.reads_data or "").rpartition("/")[2].strip("'")
+                raise _not_carried(
+                    f"revision {each.revision} (from the journal, {each.kept.file}) reads {missing}, which lay beside it "
+                    "and which the journal does not keep",
+                    each.kept,
+                )
 
 
 class NotCarriedError(PgopsError):

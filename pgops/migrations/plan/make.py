@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,6 +85,8 @@ def make_plan(
             every=action == "downgrade" or to is not None,
         )
         plan = replace(plan, version_table=plan.version_table.seen_from(connection))
+        if action == "downgrade":
+            plan = replace(plan, notes=(*plan.notes, *_edited(plan, connection)))
         plan = replace(
             plan,
             empty=action == "upgrade"
@@ -97,6 +99,25 @@ def make_plan(
     if facts.in_recovery:
         notes.append(f"{target.place} is a replica in recovery: it takes no migrations")
     return replace(plan, notes=tuple(notes), in_recovery=facts.in_recovery)
+
+
+def _edited(plan: Plan, connection: Connection) -> Iterator[str]:
+    """The revisions of a way back whose file is not the one that was applied: its downgrade() may undo something else."""
+    ours = {each.revision: each for each in plan.pending if each.kept is None}
+    others = tuple(each for each in plan.history.revisions if each not in ours)
+    applied = journal.applied_files(
+        connection,
+        but=others,
+        trusted=plan.environment.trusted_owners,
+        history=plan.environment.alembic.history,
+    )
+    for revision, each in ours.items():
+        file = applied.get(revision)
+        if file is not None and file.hash != each.hash:
+            yield (
+                f"{revision} is not the file that was applied ({file.origin}): what runs is this checkout's "
+                f"{each.path(plan.environment.project)}"
+            )
 
 
 class _NotHereError(PgopsError):
@@ -121,7 +142,10 @@ def _with_kept_files(
     wanted: set[str] = set()
     while True:
         try:
-            return look(carried)
+            plan = look(carried)
+            if carried is not None:
+                carried.refuse_files_beside(plan.pending)
+            return plan
         except _NotHereError as missing:
             if not every or missing.revisions <= wanted:
                 raise missing.error from None

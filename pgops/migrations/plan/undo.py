@@ -34,10 +34,15 @@ def choose_run(runs: Sequence[RunRecord], wanted: str | None, environment: str) 
     applied = _still_applied(runs)
     undoable = [each for each in runs if applied.get(each.id)]
     if not undoable:
+        stamp = next((each for each in runs if each.action == "stamp"), None)
+        adopted = (
+            "" if stamp is None else f"; what stands there was adopted by migrate.stamp (run {stamp.id})"
+        )
         raise RefusedError(
-            f"the journal of {environment} has no run that could be undone",
+            f"the journal of {environment} has no run that could be undone{adopted}",
             untouched=f"{environment} was not touched",
-            hint=f"invoke migrate.log --env={environment}",
+            hint=f"invoke migrate.log --env={environment}; by downgrades alone: invoke migrate.down --env={environment} "
+            "--to=<revision>",
         )
     chosen = undoable[0]
     if wanted is not None:

@@ -170,11 +170,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """The way down and up again. ``tried`` is false where it was not, and ``problems`` say why or what was wrong."""
+    """The way down and up again. ``tried`` is false where it was not, and ``problems`` say why or what was wrong.
+
+    ``down_seconds`` is how long the downgrades took, ``None`` where they did not come to their end.
+    """
 
     tried: bool
     seconds: float
     problems: tuple[str, ...]
+    down_seconds: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -187,5 +191,6 @@ class RoundTrip:
             "tried": self.tried,
             "ok": self.ok,
             "seconds": round(self.seconds, 3),
+            "down_seconds": None if self.down_seconds is None else round(self.down_seconds, 3),
             "problems": list(self.problems),
         }

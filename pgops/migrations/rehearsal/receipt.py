@@ -27,7 +27,8 @@ class Receipt:
 
     ``files`` are the hashes of the revision files by revision, ``modules`` those of what env.py and the revisions import
     from the project, by path (or by name, outside of the project). ``stall`` is the longest wait, in seconds, and
-    ``stalled`` the table. ``seconds_of`` is how long each revision took.
+    ``stalled`` the table. ``seconds_of`` is how long each revision took. ``way_back`` says how many
+    ``seconds`` the way down took and what was the ``problem`` with the way back; ``None`` where it was not tried.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Receipt:
     stalled: str | None
     verdict: str
     failure: str | None
+    way_back: Mapping[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
@@ -67,6 +69,7 @@ class Receipt:
             "revisions": dict(self.seconds_of),
             "stall": self.stall,
             "stalled": self.stalled,
+            "way_back": self.way_back,
         }
 
 
@@ -141,9 +144,20 @@ def read(found: Mapping[str, Any]) -> Receipt | None:
             stalled=found["stalled"],
             verdict=str(found["verdict"]),
             failure=found["failure"],
+            way_back=_way_back(found.get("round_trip")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _way_back(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not found or not found["tried"]:
+        return None
+    seconds, problems = found.get("down_seconds"), found["problems"]
+    return {
+        "seconds": None if seconds is None else float(seconds),
+        "problem": str(problems[0]) if problems else None,
+    }
 
 
 def project_files(plan: Plan) -> dict[str, str]:

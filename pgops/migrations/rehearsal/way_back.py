@@ -86,11 +86,13 @@ def down_and_up_again(plan: Plan, superuser: Target, before: State, after: State
     :raises PgopsError: the copy itself failed, see :func:`pgops.migrations.rehearsal.lost.refuse_to_judge`.
     """
     began = time.monotonic()
+    down_seconds: float | None = None
 
     def told(*problems: str, tried: bool) -> RoundTrip:
         shown = problems[:_MOST]
         more = (f"and {len(problems) - _MOST} more",) if len(problems) > _MOST else ()
-        return RoundTrip(tried=tried, seconds=time.monotonic() - began, problems=(*shown, *more))
+        seconds = time.monotonic() - began
+        return RoundTrip(tried=tried, seconds=seconds, problems=(*shown, *more), down_seconds=down_seconds)
 
     if len(plan.current) > 1 or len(plan.to) > 1:
         return told("there are several heads, and no one revision to go down to", tried=False)
@@ -100,7 +102,9 @@ def down_and_up_again(plan: Plan, superuser: Target, before: State, after: State
         )
         if set(down.to) != set(plan.current):
             return told(f"the way down leads to {', '.join(down.to) or 'base'}", tried=False)
+        started = time.monotonic()
         _run(down)
+        down_seconds = time.monotonic() - started
     except InterruptedRunError:
         raise
     except PgopsError as error:

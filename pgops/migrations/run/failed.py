@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgops.errors import InterruptedRunError, PgopsError, UnreachableError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env.failures import QUERY_CANCELED, MigrationError, describe
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.run.attempt import Attempt
 from pgops.migrations.run.recovery import end_orphans
 from pgops.migrations.run.verification import invalid_indexes, tied
@@ -89,14 +90,22 @@ def _what_is_applied(attempt: Attempt, applied: list[str], broken: list[str]) ->
     return "; ".join(parts)
 
 
+def _again(plan: Plan) -> str:
+    """What goes on from where a run stopped; a ``migrate.down`` without a revision would go one step only."""
+    if plan.action == "upgrade":
+        return f"migrate --env={plan.environment.name}"
+    if len(plan.to) > 1:
+        return f"migrate.undo {plan.environment.flags}"
+    return f"migrate.down {plan.environment.flags} --to={''.join(plan.to) or 'base'}"
+
+
 def _next(attempt: Attempt, told: PgopsError, applied: list[str]) -> str:
     name = attempt.plan.environment.name
     parts = [told.hint] if told.hint else []
     if isinstance(told, MigrationError) and told.sqlstate == QUERY_CANCELED:
         parts.append(f"raise timeouts.statement of {name} if the statement may take that long")
     if not parts:
-        task = "migrate" if attempt.plan.action == "upgrade" else "migrate.down"
-        parts.append(f"correct it and run it again: invoke {task} --env={name}")
+        parts.append(f"correct it and run it again: invoke {_again(attempt.plan)}")
     if attempt.approval.restore_point:
         parts.append(f"or go back: invoke restore --env={name} --to-point={attempt.approval.restore_point}")
     elif attempt.approval.backup:

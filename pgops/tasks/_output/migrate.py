@@ -235,7 +235,13 @@ DEFINITIONS: Mapping[str, Schema] = {
             ),
             "stalls": or_null(many(ref("stall"))),
             "round_trip": object_of(
-                {"tried": FLAG, "ok": FLAG, "seconds": or_null(SECONDS), "problems": TEXTS}
+                {
+                    "tried": FLAG,
+                    "ok": FLAG,
+                    "seconds": or_null(SECONDS),
+                    "down_seconds": or_null(SECONDS),
+                    "problems": TEXTS,
+                }
             ),
             "predictions": many(
                 open_object({"rule": TEXT, "relation": or_null(TEXT), "verdict": TEXT, "evidence": TEXT})

@@ -10,6 +10,7 @@ from pgops.tasks.migrate.approve import check_signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from pgops.backups.restore.plan import RestorePlan
     from pgops.environments import Environment
@@ -25,15 +26,20 @@ _TABLES_NAMED = 10
 
 @dataclass(frozen=True)
 class _ByDowngrade:
-    """The run's own downgrades; ``why`` says what speaks against them."""
+    """The run's own downgrades; ``why`` says what speaks against them.
+
+    ``rehearsed`` is what the rehearsal of the run saw of the way down: ``at``, ``seconds``, ``problem``.
+    """
 
     plan: Plan | None
     why: str | None
+    rehearsed: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, object]:
         return {
             "possible": self.why is None,
             "why": self.why,
+            "rehearsed": self.rehearsed,
             "plan": None if self.plan is None else self.plan.as_dict(),
         }
 
@@ -175,7 +181,16 @@ def _downgrade(
     if plan.history.ancestors(plan.to) != plan.history.ancestors(found.run.from_heads):
         return _ByDowngrade(plan, f"it would end at {', '.join(plan.to) or 'base'}")
     stuck = [f"{each.revision}: {each.irreversible}" for each in plan.pending if each.irreversible]
-    return _ByDowngrade(plan, "; ".join(stuck) or None)
+    return _ByDowngrade(plan, "; ".join(stuck) or None, _rehearsed(found, plan))
+
+
+def _rehearsed(found: Undoing, plan: Plan) -> Mapping[str, Any] | None:
+    """What the run's rehearsal saw of the very same way down; ``None`` where it saw another, or there was none."""
+    rehearsal = found.run.rehearsal or {}
+    back = rehearsal.get("way_back")
+    if not back or {each.revision for each in plan.pending} != set(rehearsal.get("revisions", ())):
+        return None
+    return {"at": rehearsal["at"], **back}
 
 
 def _backup(
@@ -236,6 +251,8 @@ def _show(
     )
     if downgrade.plan is not None:
         show_plan(console, downgrade.plan, promotion=None, backup=False)
+        if downgrade.rehearsed is not None:
+            _show_rehearsed(console, downgrade.rehearsed)
     else:
         console.say(f"{console.emphasised(environment)}: {target}")
     if backup.restore is None:
@@ -261,6 +278,20 @@ def _show(
             console.warn(f"    {table}: {', '.join(f'{count:,} {verb}' for count, verb in told if count)}")
         if len(ordered) > _TABLES_NAMED:
             console.warn(f"    and {counted(len(ordered) - _TABLES_NAMED, 'more table')}")
+
+
+def _show_rehearsed(console: Console, rehearsed: Mapping[str, Any]) -> None:
+    import datetime as dt
+
+    from pgops.units import human_seconds, human_time
+
+    at = human_time(dt.datetime.fromisoformat(rehearsed["at"]))
+    if rehearsed["seconds"] is not None:
+        console.say(
+            f"  rehearsed on {at}: the way down took {human_seconds(rehearsed['seconds'])} on a copy of that day's rows"
+        )
+    if rehearsed["problem"] is not None:
+        console.warn(f"  rehearsed on {at}: {rehearsed['problem']}")
 
 
 def _choose(
