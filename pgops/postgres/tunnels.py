@@ -101,7 +101,10 @@ class _Open:
         self._tunnel = tunnel
         self._directory = Path(tempfile.mkdtemp(prefix="pgops-tunnel-"))
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self.port = _free_port()
+        self._held = _free_port()
+        self.port: int = self._held.getsockname()[1]
+        if tunnel.ssh is None or not _HOLDS:
+            self._held.close()
         if tunnel.ssh is not None:
             config = self._directory / "config"
             config.write_text(ssh_config(tunnel.config), encoding="utf-8")
@@ -179,14 +182,22 @@ class _Open:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._held.close()
         self._said.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCAL, 0))
-        return int(probe.getsockname()[1])
+# Linux lets a program listen where somebody else has bound and does not listen, if both said SO_REUSEADDR. ssh does;
+# of other programs nobody knows.
+_HOLDS = sys.platform == "linux"
+
+
+def _free_port() -> socket.socket:
+    """A socket on a free port: while it is open, nobody is given that port who asks for a free one."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((LOCAL, 0))
+    return held
 
 
 def _ask(port: int) -> str | None:

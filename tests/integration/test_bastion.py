@@ -325,3 +325,63 @@ def test_nothing_is_left_when_a_task_is_killed(
     finally:
         child.kill()
         child.communicate()
+
+
+WAYS_TO_END = ("interrupt", "kill", "bastion") if EVERY else ("bastion",)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_END)
+def test_no_ssh_is_left_whoever_ends(
+    project: ProjectDirectory, database: Target, tmp_path: Path, way: str
+) -> None:
+    """Ctrl-C, kill -9 of pgops, and a bastion that dies, in the middle of a migration."""
+    if not EVERY:
+        print("the bastion dies; PGOPS_TEST_ROUNDS=1 tries Ctrl-C and kill -9 too")
+    made = AlembicProject.make(project.path)
+    made.chain("aa01")
+    made.revision("aa02", "aa01", "op.execute('SELECT pg_sleep(60)')", "pass")
+    with bastion(tmp_path / "bastion") as last:
+        config = project.write("ssh_config", last.config())
+        tunnel = f"{{ssh: bastion, config: {config}}}"
+        more = ("protected: false", "hazards: {trace: never}")
+        target = dataclasses.replace(database, host="127.0.0.1")
+        project.write(
+            "environments.yaml", environments(target, tunnel, *more, password=database.password is not None)
+        )
+        # -N: the client's own, and not what sshd starts.
+        look = ["pgrep", "-f", f"ssh -N -T -F .* -L 127.0.0.1:[0-9]+:127.0.0.1:{database.port} "]
+        child = project.start("migrate", "--env=production", "--confirm=production", "--json")
+        try:
+            sleeping = (
+                "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active' "
+                "AND datname = current_database()"
+            )
+            with connected(database) as connection:
+                deadline = time.monotonic() + 60
+                while not fetch_value(connection, sleeping):
+                    assert time.monotonic() < deadline, child.poll()
+                    time.sleep(0.05)
+                assert subprocess.run(look, capture_output=True).returncode == 0
+                if way == "bastion":
+                    session = subprocess.run(
+                        ["pgrep", "-P", str(last.process.pid)], capture_output=True, text=True, check=True
+                    )
+                    for each in session.stdout.split():
+                        os.kill(int(each), signal.SIGKILL)
+                else:
+                    child.send_signal(signal.SIGINT if way == "interrupt" else signal.SIGKILL)
+                out, err = child.communicate(timeout=60)
+                while subprocess.run(look, capture_output=True).returncode == 0:
+                    assert time.monotonic() < deadline, "ssh is still there"
+                    time.sleep(0.05)
+        finally:
+            child.kill()
+            child.wait()
+    if way == "interrupt":
+        assert child.returncode == 130, (out, err)
+    if way == "bastion":
+        error = json.loads(out)["error"]
+        assert (child.returncode, error["code"]) == (3, "tunnel"), out
+        assert "broke: its program ended" in error["message"]
+        assert "does not open it again" in error["hint"]
+    assert heads(database) == {"aa01"}

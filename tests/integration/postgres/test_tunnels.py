@@ -236,3 +236,27 @@ def test_nothing_is_left_of_it(server: Target, who: str, number: signal.Signals,
         child.wait()
         assert child.stdout is not None
         child.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets two programs hold one port so")
+def test_the_port_of_a_tunnel_is_nobody_elses_from_the_start(
+    server: Target, way: Bastion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between choosing a port and ssh's listening on it, no other program gets it: another tunnel may lead to another database."""
+    chosen = tunnels._free_port()
+    port = int(chosen.getsockname()[1])
+    taken: list[int] = []
+    start = subprocess.Popen
+
+    def others_first(argv: list[str], **how: object) -> subprocess.Popen[bytes]:
+        with socket.socket() as other, contextlib.suppress(OSError):
+            other.bind(("127.0.0.1", port))
+            taken.append(port)
+        return start(argv, **how)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(tunnels, "_free_port", lambda: chosen)
+    monkeypatch.setattr(tunnels.subprocess, "Popen", others_first)
+    target = by_ssh(server, way, way.config())
+    with connected(target) as connection:
+        assert fetch_value(connection, "SELECT 1") == 1
+    assert (reached(target).local_port, taken) == (port, [])
