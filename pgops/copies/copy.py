@@ -116,7 +116,8 @@ def read_original(connection: Connection, surroundings: Surroundings) -> Origina
         bool(
             fetch_value(
                 connection,
-                "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')",
+                "SELECT pg_catalog.has_database_privilege(%s, pg_catalog.current_database(), 'CREATE')",
+                (surroundings.user,),
             )
         ),
         tuple((str(name), str(value)) for name, value in settings),
@@ -318,6 +319,8 @@ def _maintenance(scratch: Target, database: str) -> Target:
 def _as_over_there(admin: Connection, original: Original, manifest: Manifest) -> Iterator[str]:
     """Rights and settings of the original; yields what could not be had."""
     found = original.surroundings
+    if found.asker != found.user:
+        yield f"it ran as {found.user}, whose the journal is: {found.asker} may not migrate"
     database = identifier(manifest.database)
     execute(admin, f"ALTER DATABASE {database} CONNECTION LIMIT -1")
     if original.may_create and found.user != manifest.owner:

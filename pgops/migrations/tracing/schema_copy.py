@@ -20,6 +20,7 @@ from pgops.postgres import (
     execute,
     fetch_all,
     fetch_one,
+    fetch_value,
     identifier,
     literal,
     server_facts,
@@ -42,8 +43,17 @@ SELECT g.rolname, m.rolname FROM pg_catalog.pg_auth_members AS a
   JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
 """
 _TABLESPACES = """
-SELECT t.spcname::text, pg_catalog.has_tablespace_privilege(t.oid, 'CREATE')
+SELECT t.spcname::text, pg_catalog.has_tablespace_privilege(%s, t.oid, 'CREATE')
   FROM pg_catalog.pg_tablespace AS t WHERE t.spcname !~ '^pg_' ORDER BY 1
+"""
+# Who may not write the journal migrates nothing: what is tried is tried as the role that does, whose the journal is.
+_WHO_MIGRATES = """
+SELECT coalesce(
+    (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class AS c
+       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+      WHERE n.nspname = 'pgops' AND c.relname = 'runs' AND c.relkind = 'r'
+        AND NOT pg_catalog.has_table_privilege(c.oid, 'INSERT')),
+    current_user)::text
 """
 _SEARCH_PATHS = """
 SELECT coalesce(r.rolname, ''), s.setdatabase <> 0, c.setting
@@ -58,7 +68,7 @@ SELECT coalesce(r.rolname, ''), s.setdatabase <> 0, c.setting
 class Surroundings:
     """What of a server a schema refers to but does not hold.
 
-    ``tablespaces`` are their names, each with whether the role that migrates may create in it; ``tablespace`` is the
+    ``user`` is the role that migrates; ``asker`` who read this, which may be one that only plans. ``tablespaces`` are their names, each with whether the role that migrates may create in it; ``tablespace`` is the
     database's own.
     """
 
@@ -68,7 +78,7 @@ class Surroundings:
     owner: str
     encoding: str
     user: str
-    superuser: bool
+    asker: str
     extensions: tuple[str, ...]
     roles: tuple[tuple[str, ...], ...]
     members: tuple[tuple[str, str], ...]
@@ -90,6 +100,7 @@ def surroundings(connection: Connection) -> Surroundings:
         """,
     )
     assert row is not None, "the database that we are connected to exists"
+    user = str(fetch_value(connection, _WHO_MIGRATES))
     roles = []
     for name, *flags in fetch_all(connection, _ROLES):
         words = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "BYPASSRLS", "REPLICATION")
@@ -100,8 +111,8 @@ def surroundings(connection: Connection) -> Surroundings:
         database=row[0],
         owner=row[1],
         encoding=row[2],
-        user=row[3],
-        superuser=facts.superuser,
+        user=user,
+        asker=row[3],
         extensions=tuple(
             each[0]
             for each in fetch_all(
@@ -112,7 +123,7 @@ def surroundings(connection: Connection) -> Surroundings:
         roles=tuple(roles),
         members=tuple((each[0], each[1]) for each in fetch_all(connection, _MEMBERS)),
         search_paths=tuple((each[0], each[1], each[2]) for each in fetch_all(connection, _SEARCH_PATHS)),
-        tablespaces=tuple((each[0], each[1]) for each in fetch_all(connection, _TABLESPACES)),
+        tablespaces=tuple((each[0], each[1]) for each in fetch_all(connection, _TABLESPACES, (user,))),
         tablespace=row[4],
     )
 
