@@ -30,13 +30,20 @@ GLOBALS_NAME = "globals.sql"
 CONTENTS_NAME = "contents.dat"
 """The archive's table of contents (``dump/toc.dat``) once more: without it nothing of an archive can be read."""
 
-_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+_ID = re.compile(r"([0-9]{8}T[0-9]{6})Z-[0-9a-f]{6}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_id(text: str) -> bool:
-    """Whether ``text`` has the shape of a backup's id."""
-    return _ID.fullmatch(text) is not None
+    """Whether ``text`` has the shape of a backup's id, and begins with a time that there is."""
+    found = _ID.fullmatch(text)
+    if found is None:
+        return False
+    try:
+        dt.datetime.strptime(found[1], "%Y%m%dT%H%M%S")
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

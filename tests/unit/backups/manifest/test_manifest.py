@@ -69,10 +69,22 @@ def test_the_manifest_says_what_the_design_promises() -> None:
     assert (GOOD.bytes, GOOD.server_major, GOOD.tools.major) == (10, 17, 17)
 
 
-def test_what_is_no_id() -> None:
-    assert not any(
-        is_id(each) for each in ("", "latest", "20260314T123000Z-ABCDEF", "../20260314T123000Z-abcdef")
-    )
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "latest",
+        "20260314T123000Z-ABCDEF",
+        "../20260314T123000Z-abcdef",
+        "20260314T123000Z-abcdef\n",
+        "20261314T123000Z-abcdef",  # no such month
+        "20260230T123000Z-abcdef",  # nor day
+        "20260314T123099Z-abcdef",  # nor second
+        "２０２６0314T123000Z-abcdef",
+    ],
+)
+def test_what_is_no_id(text: str) -> None:
+    assert not is_id(text)
 
 
 @pytest.mark.parametrize(
