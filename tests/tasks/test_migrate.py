@@ -50,6 +50,19 @@ def three_environments(project: ProjectDirectory, make_database: Callable[[], Ta
     return targets
 
 
+def test_what_holds_nothing_is_not_warned_about_where_it_runs(
+    project: ProjectDirectory, alembic: AlembicProject
+) -> None:
+    alembic.revision("ix04", "aa03", "op.create_index('ix_t', 't_aa01', ['id'])")
+    shown = project.run("migrate.plan")
+    assert "note require-concurrent-index-creation" in shown.out, "what would hurt a database with rows"
+    ran = project.run("migrate", "--yes", "--to=aa01")
+    assert "  the database is empty: nothing in it can be hurt" in ran.out.splitlines()
+    ran = project.run("migrate", "--yes")
+    assert (ran.code, "the database is empty" in ran.out) == (0, False)
+    assert "require-concurrent-index-creation" in ran.out, "t_aa01 is there by now, if without rows"
+
+
 def test_the_whole_story(project: ProjectDirectory, database: Target, alembic: AlembicProject) -> None:
     first = project.run("migrate", "--yes")
     assert first.code == 0, first

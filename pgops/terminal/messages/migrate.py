@@ -76,6 +76,8 @@ def show_plan(
         console.say(f"  at {current}, nothing {'is pending' if plan.action == 'upgrade' else 'to roll back'}")
         return
     console.say(f"  {current} -> {', '.join(plan.to) or 'base'}")
+    # Whoever looks at the SQL looks for what it would do to rows; whoever runs it here has none.
+    hurts_nobody = plan.empty and not sql_lines
     for revision in plan.pending:
         sign = "+" if plan.action == "upgrade" else "-"
         console.say(
@@ -91,8 +93,12 @@ def show_plan(
             _show_reading(console, plan, revision)
         elif sql_lines:
             _show_sql(console, plan, revision, sql_lines)
-        show_hazards(console, revision.hazards, plan.action)
-    show_hazards(console, plan.hazards, plan.action)
+        if not hurts_nobody:
+            show_hazards(console, revision.hazards, plan.action)
+    if hurts_nobody:
+        console.say("  the database is empty: nothing in it can be hurt")
+    else:
+        show_hazards(console, plan.hazards, plan.action)
     if plan.trace is not None:
         count = len(plan.trace.statements)
         console.say(
