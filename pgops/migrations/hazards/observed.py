@@ -10,7 +10,8 @@ from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.lock_modes import strongest
 
 _GIVES_ROWS = re.compile(
-    r"\s*(?:SELECT|WITH|TABLE|--)|\s*(?:UPDATE|DELETE|MERGE)\b.*\bRETURNING\b", re.IGNORECASE | re.DOTALL
+    r"\s*(?:SELECT|WITH|TABLE|DECLARE|--)|\s*(?:UPDATE|DELETE|MERGE)\b.*\bRETURNING\b",
+    re.IGNORECASE | re.DOTALL,
 )
 
 Kind = Literal[
@@ -130,7 +131,12 @@ class Seen:
     @property
     def rows_read(self) -> tuple[str, ...]:
         """Tables whose rows it gives to the code that ran it."""
-        return self.reads if not self.within and _GIVES_ROWS.match(self.sql) else ()
+        return self.reads if not self.within and self.gives_rows else ()
+
+    @property
+    def gives_rows(self) -> bool:
+        """Whether it is a query, or a change that gives the rows it changed."""
+        return _GIVES_ROWS.match(self.sql) is not None
 
     @property
     def rewrites(self) -> tuple[str, ...]:

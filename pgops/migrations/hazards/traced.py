@@ -14,10 +14,12 @@ from pgops.migrations.hazards.observed import Seen, Trace
 from pgops.migrations.hazards.relations import of_relations
 from pgops.migrations.hazards.row_changes import of_writes
 from pgops.migrations.hazards.run_settings import of_session, restored_settings
-from pgops.migrations.hazards.sql import Statement
+from pgops.migrations.hazards.sql import Name, Statement
 from pgops.migrations.hazards.target_tables import qualified
 from pgops.migrations.hazards.traced_rules import hazard_of_state
 from pgops.postgres import Connection, fetch_all
+
+_NAME_GOES = frozenset(["renaming-table", "moving-table", "dropping-view"])
 
 
 def judge(
@@ -35,6 +37,7 @@ def judge(
     target = target_tables.read(connection, trace)
     lines = {revision: lines_of(text) for revision, text in sql_by_revision.items()}
     left, restored = left_so(trace), restored_settings(trace)
+    views = _views_made(trace)
     read: dict[str, dict[str, None]] = {revision: {} for revision in reads_data}
     told: set[Hazard] = set()
     for seen in trace.statements:
@@ -55,6 +58,12 @@ def judge(
             *of_session(seen, statement, restored),
             *of_access(connection, seen, statement, target, left),
         ):
+            if hazard.rule in _NAME_GOES and (seen.revision, _name(hazard.table)) in views:
+                hazard = replace(
+                    hazard,
+                    level="note",
+                    message=f"{hazard.message}; a view takes its place: whether it shows and lets do the same, nobody looked up",
+                )
             if before:
                 hazard = replace(hazard, message=f"if the rows of {before} say so: {hazard.message}")
             # A thousand rows at a time are one statement to who wrote it.
@@ -63,6 +72,22 @@ def judge(
                 yield hazard
         if seen.revision in read:
             read[seen.revision].update(dict.fromkeys(seen.rows_read))
+
+
+def _views_made(trace: Trace) -> frozenset[tuple[str, Name | None]]:
+    """(Revision, name) of each view that a plan makes."""
+    found = set()
+    for seen in trace.statements:
+        for statement in sql.statements(seen.revision, seen.sql):
+            at = statement.skip(1, "or", "replace")
+            if statement.starts("create") and statement.skip(at, "view") > at:
+                made, _ = statement.name_at(at + 1)
+                found.add((seen.revision, made and Name(made.name, made.schema or "public")))
+    return frozenset(found)
+
+
+def _name(table: str | None) -> Name | None:
+    return target_tables.name_of(qualified(table)) if table else None
 
 
 def wanted_locks(

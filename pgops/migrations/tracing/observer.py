@@ -292,7 +292,7 @@ class Observer:
                 for oid, count in scans.items()
                 if count and there[oid].kind in {"r", "m"} and (name := self.catalogue.name(oid)) is not None
             ),
-            reads=tuple(sorted(self._tables_read(there, scans))),
+            reads=tuple(sorted(self._tables_read(there, scans) | self._tables_queried(seen, there, taken))),
             changes=tuple(changes),
             writes=tuple(self._writes(seen.sql, planned, held, taken, there, scans, rows)),
             settings=tuple(session.changed_settings(found["settings"])),
@@ -365,6 +365,18 @@ class Observer:
     def _tables_read(self, there: dict[int, Relation], scans: dict[int, int]) -> set[str]:
         """Tables of the target that were read, by an index or from end to end."""
         tables = {there[oid].table or oid for oid, count in scans.items() if count}
+        return {name for oid in tables if (name := self.catalogue.name(oid)) is not None}
+
+    def _tables_queried(self, seen: Seen, there: dict[int, Relation], taken: dict[int, set[str]]) -> set[str]:
+        """Tables of the target that a query is about, though nothing of them was read until now: a cursor waits for whoever
+        fetches, and what is empty is joined with nothing."""
+        if not seen.gives_rows:
+            return set()
+        tables = [
+            oid
+            for oid, modes in taken.items()
+            if "AccessShareLock" in modes and (each := there.get(oid)) is not None and each.kind in {"r", "m"}
+        ]
         return {name for oid in tables if (name := self.catalogue.name(oid)) is not None}
 
     def _of_types(self, raw: Any, changes: list[Change], there: dict[int, Relation]) -> Iterator[Change]:

@@ -224,6 +224,34 @@ def test_what_rows_decide_is_told_so(tmp_path: Path, filled: Target) -> None:
     assert rules["unseen-sql"].startswith("it reads rows of log, of which the trace had none")
 
 
+def test_rows_that_a_cursor_brings_later_are_read_too(tmp_path: Path, filled: Target) -> None:
+    body = (
+        "rows = op.get_bind().execute(sa.text('SELECT id FROM people').execution_options(yield_per=100))\n"
+        "for (key,) in rows:\n"
+        "    op.get_bind().execute(sa.text('DELETE FROM log WHERE id = :key'), {'key': key})"
+    )
+
+    plan = plan_of(tmp_path, filled, body)
+
+    (found,) = plan.all_hazards
+    assert (found.rule, found.level) == ("unseen-sql", "note")
+    assert found.message.startswith("it reads rows of people, of which the trace had none")
+
+
+def test_a_view_under_the_old_name_of_a_table(tmp_path: Path, filled: Target) -> None:
+    """A rename that is made in steps: who runs now still finds a relation of that name."""
+    rename = "op.rename_table('log', 'logged')"
+
+    (alone,) = plan_of(tmp_path / "a", filled, rename).all_hazards
+    (both,) = plan_of(
+        tmp_path / "b", filled, f"{rename}\nop.execute('CREATE VIEW public.log AS SELECT * FROM logged')"
+    ).all_hazards
+
+    assert (alone.rule, both.rule) == ("renaming-table", "renaming-table")
+    assert (alone.level, both.level) == ("block", "note")
+    assert "a view takes its place" in both.message
+
+
 def test_a_value_that_can_t_be_shown_is_no_row_that_is_read(tmp_path: Path, filled: Target) -> None:
     plan = plan_of(
         tmp_path,
