@@ -42,6 +42,13 @@ BEYOND: dict[Revision, str] = {
     "ALTER INDEX ALL IN TABLESPACE pg_default SET TABLESPACE fast": "the indexes are written anew while who reads their tables waits for it",
     "REINDEX SCHEMA extra": "a table is read under SHARE, in a transaction of its own that nobody sees afterwards",
     "REVOKE SELECT (note) ON orders FROM oracle_clerk": "a role loses a right, and it is not one of those that look here",
+    "REVOKE EXECUTE ON FUNCTION twice(integer) FROM PUBLIC": "a role loses a right that no table shows",
+    "REVOKE USAGE ON TYPE mood FROM PUBLIC": "a role loses a right that no table shows",
+    "REVOKE CONNECT ON DATABASE app FROM PUBLIC": "a role loses a right, and is let in no more",
+    "REVOKE UPDATE ON people FROM oracle_app CASCADE": "a role loses a right that nobody tries here",
+    "ALTER DATABASE app SET search_path = extra": "sessions that begin later look elsewhere",
+    "ALTER ROLE oracle_app IN DATABASE app SET search_path = extra": "sessions that begin later look elsewhere",
+    "SET LOCAL idle_in_transaction_session_timeout = 0": "a run that hangs keeps its locks",
     "REVOKE USAGE ON SEQUENCE counter FROM oracle_app": "a role loses a right that no table shows",
     "REINDEX TABLE totals": "who reads the view waits for its indexes, which are locked for as long as it takes",
 }
@@ -66,6 +73,8 @@ UNKNOWABLE: dict[Revision, str] = {
         "GRANT ALL ON names TO oracle_app",
     ): "whether the new view is as good as the old one, nobody looked up; told as a note",
     "INSERT INTO quiet_one SELECT n FROM bare WHERE n < 3": "how many rows a range has, nobody looked up",
+    "DELETE FROM bare WHERE n IN (SELECT n FROM bare ORDER BY n LIMIT 10)": "how many rows share a value, nobody looked up",
+    "UPDATE people SET age = 1 WHERE id < 4 AND id > 2": "how many rows a range has, nobody looked up",
     "INSERT INTO owners SELECT id, 'n' FROM people ON CONFLICT DO NOTHING": "each row is there already",
     "MERGE INTO quiet_one USING bare ON bare.n = quiet_one.n WHEN NOT MATCHED THEN INSERT VALUES (bare.n)": "each row is there already",
 }

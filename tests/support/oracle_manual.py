@@ -239,7 +239,6 @@ OF_THE_MANUAL: tuple[Revision, ...] = (
     "DO $$ BEGIN EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE bigint', 'people', 'age'); END $$",
     "DO $$ DECLARE t text; BEGIN FOREACH t IN ARRAY ARRAY['bare', 'toys'] LOOP EXECUTE format('DELETE FROM %I', t); END LOOP; END $$",
     "DO $$ DECLARE t text; BEGIN FOR t IN SELECT relname FROM pg_class WHERE relname IN ('bare', 'quiet_one') LOOP EXECUTE 'TRUNCATE ' || t; END LOOP; END $$",
-    "DO $$ BEGIN BEGIN ALTER TABLE people ADD COLUMN name text; EXCEPTION WHEN duplicate_column THEN RAISE NOTICE 'there'; END; END $$",
     "DO $$ BEGIN ASSERT (SELECT count(*) FROM people WHERE age IS NULL) = 0; END $$",
     "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'k') THEN ALTER TABLE toys ADD CONSTRAINT k UNIQUE (pet); END IF; END $$",
     (
@@ -334,12 +333,12 @@ OF_TEAMS: tuple[Revision, ...] = (
         ),
     ),
     Python(
-        "with op.batch_alter_table('pets') as batch:\n"
-        "    batch.drop_constraint('pets_owner_fkey', type_='foreignkey')\n"
-        "    batch.create_foreign_key('pets_owner', 'owners', ['owner'], ['id'], ondelete='RESTRICT')",
+        "with op.batch_alter_table('toys') as batch:\n"
+        "    batch.drop_constraint('toys_pet_fkey', type_='foreignkey')\n"
+        "    batch.create_foreign_key('toys_pet', 'pets', ['pet'], ['id'], ondelete='CASCADE')",
         (
-            "ALTER TABLE pets DROP CONSTRAINT pets_owner_fkey",
-            "ALTER TABLE pets ADD CONSTRAINT pets_owner_2 FOREIGN KEY (owner) REFERENCES owners (id) ON DELETE RESTRICT",
+            "ALTER TABLE toys DROP CONSTRAINT toys_pet_fkey",
+            "ALTER TABLE toys ADD CONSTRAINT toys_pet FOREIGN KEY (pet) REFERENCES pets (id) ON DELETE CASCADE",
         ),
     ),
     Python(

@@ -16,7 +16,7 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -239,7 +239,19 @@ def stop(cluster: Cluster, timeout: float) -> None:
 
     :raises LockedError: it does not end, or it is not ours to end.
     """
-    for number, wait in ((signal.SIGINT, timeout), (signal.SIGQUIT, 2 * _QUIT_TIMEOUT)):
+    _end(cluster, ((signal.SIGINT, timeout), (signal.SIGQUIT, 2 * _QUIT_TIMEOUT)))
+
+
+def abandon(cluster: Cluster) -> None:
+    """End the server at once, without writing what it has in memory: for data that is removed next.
+
+    :raises LockedError: it does not end, or it is not ours to end.
+    """
+    _end(cluster, ((signal.SIGQUIT, 2 * _QUIT_TIMEOUT),))
+
+
+def _end(cluster: Cluster, ways: Sequence[tuple[signal.Signals, float]]) -> None:
+    for number, wait in ways:
         seen = observe(cluster)
         if seen.pid is not None:
             _signal([seen.pid], number)

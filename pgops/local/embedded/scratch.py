@@ -81,7 +81,7 @@ def scratch_server(
                 )
                 yield _start(cluster, password, {**_FAST, **settings}, timeout)
             finally:
-                process.stop(cluster, timeout=10)
+                process.abandon(cluster)
                 _remove(home)
     finally:
         os.close(owner)
