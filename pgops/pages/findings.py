@@ -18,6 +18,8 @@ from pgops.secrets.redaction import redact
 LEVELS: Mapping[str, str] = {"block": "blocks", "warning": "warning", "note": "note"}
 """A hazard's level, as a reader is told."""
 
+SETTINGS = "environments.yaml"
+
 _UPGRADE = re.compile(r"^def (upgrade|downgrade)\b", re.MULTILINE)
 
 
@@ -25,7 +27,8 @@ _UPGRADE = re.compile(r"^def (upgrade|downgrade)\b", re.MULTILINE)
 class Finding:
     """One hazard and where it is. ``file`` is below the checkout, ``None`` where it is not in it; lines count from 1.
 
-    ``fingerprint`` stays the same while other lines of the file come and go.
+    ``fingerprint`` stays the same while other lines of the file come and go. ``settings`` is the project's
+    environments.yaml below the checkout: what a form that wants a file of each finding is given where there is none.
     """
 
     rule: str
@@ -38,6 +41,7 @@ class Finding:
     first: int
     last: int
     fingerprint: str
+    settings: str = SETTINGS
 
 
 def findings_of_plans(plans: Sequence[Plan]) -> tuple[Finding, ...]:
@@ -64,7 +68,9 @@ def _of_revision(
     revision: PlannedRevision, hazards: Sequence[Hazard], project: Path, action: str
 ) -> Iterator[Finding]:
     # Only what the checkout has can be pointed at.
-    file = None if revision.kept else relative(revision.file, repository_of(project))
+    repository = repository_of(project)
+    file = None if revision.kept else relative(revision.file, repository)
+    settings = relative(project / SETTINGS, repository)
     seen: dict[str, int] = {}
     for hazard in hazards:
         place = revision.place(hazard.line)
@@ -82,6 +88,7 @@ def _of_revision(
             first=first,
             last=last,
             fingerprint=hashlib.sha256(f"{identity}\0{seen[identity]}".encode(errors="replace")).hexdigest(),
+            settings=SETTINGS if Path(settings).is_absolute() else Path(settings).as_posix(),
         )
 
 

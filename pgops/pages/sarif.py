@@ -31,10 +31,7 @@ def as_sarif(findings: Sequence[Finding], category: str) -> str:
                     "driver": {
                         "name": "pgops",
                         "version": __version__,
-                        "rules": [
-                            {"id": each, "shortDescription": {"text": each.replace("-", " ")}}
-                            for each in rules
-                        ],
+                        "rules": [_rule(each) for each in rules],
                     }
                 },
                 # A category ends with a slash: what may follow is an id of the run.
@@ -47,13 +44,33 @@ def as_sarif(findings: Sequence[Finding], category: str) -> str:
     return json.dumps(document, indent=2, ensure_ascii=True) + "\n"
 
 
+def _rule(rule: str) -> dict[str, object]:
+    # GitHub's code scanning wants a full description and a help of each rule.
+    return {
+        "id": rule,
+        "shortDescription": {"text": rule.replace("-", " ")},
+        "fullDescription": {
+            "text": f"A migration that may hurt a database in use: {rule.replace('-', ' ')}."
+        },
+        "help": {
+            "text": "Each result says what it does to the database and, where there is one, a safer way to write it. "
+            f"What is meant is accepted in the revision, with a reason: # pgops: accept {rule}: why"
+        },
+    }
+
+
 def _result(finding: Finding, rule: int) -> dict[str, object]:
-    location: dict[str, object] = {"logicalLocations": [{"name": finding.revision, "kind": "revision"}]}
-    if finding.file is not None:
-        location["physicalLocation"] = {
-            "artifactLocation": {"uri": quote(os.fsencode(finding.file)), "uriBaseId": "%SRCROOT%"},
-            "region": {"startLine": finding.first, "endLine": finding.last},
-        }
+    # A result without a file, of a revision that only the journal has, would make GitHub refuse all of them.
+    file, first, last = (
+        (finding.settings, 1, 1) if finding.file is None else (finding.file, finding.first, finding.last)
+    )
+    location: dict[str, object] = {
+        "logicalLocations": [{"name": finding.revision, "kind": "revision"}],
+        "physicalLocation": {
+            "artifactLocation": {"uri": quote(os.fsencode(file)), "uriBaseId": "%SRCROOT%"},
+            "region": {"startLine": first, "endLine": last},
+        },
+    }
     return {
         "ruleId": finding.rule,
         "ruleIndex": rule,

@@ -1,5 +1,9 @@
 """What SARIF 2.1.0 says of the objects that pgops writes, as a JSON Schema.
 
+Narrower where GitHub's code scanning is: it refuses the whole file for one result without a physical location, and
+wants a full description and a help of each rule
+(https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning).
+
 From https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/sarif-v2.1.0-os.html; the numbers are its sections. Narrower than
 the standard's own schema: what pgops has no use for is refused.
 """
@@ -31,15 +35,16 @@ _PLACE = _object(  # 3.29
     region=_object(["startLine"], startLine=_LINE, endLine=_LINE),  # 3.30
 )
 _RESULT = _object(  # 3.27
-    ["ruleId", "message"],
+    ["ruleId", "ruleIndex", "level", "message", "locations", "partialFingerprints"],
     ruleId=_TEXT,
     ruleIndex={"type": "integer", "minimum": -1},
     level={"enum": ["none", "note", "warning", "error"]},
     message=_MESSAGE,
     locations={
         "type": "array",
+        "minItems": 1,
         "items": _object(  # 3.28
-            [],
+            ["physicalLocation"],
             physicalLocation=_PLACE,
             logicalLocations={"type": "array", "items": _object([], name=_TEXT, kind=_TEXT)},  # 3.33
         ),
@@ -58,7 +63,13 @@ _RUN = _object(  # 3.14
             rules={
                 "type": "array",
                 "uniqueItems": True,
-                "items": _object(["id"], id=_TEXT, shortDescription=_MESSAGE),  # 3.49
+                "items": _object(  # 3.49
+                    ["id", "shortDescription", "fullDescription", "help"],
+                    id=_TEXT,
+                    shortDescription=_MESSAGE,
+                    fullDescription=_MESSAGE,
+                    help=_MESSAGE,
+                ),
             },
         ),
     ),

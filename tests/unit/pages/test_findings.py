@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,15 @@ def test_sarif_keeps_to_the_standard(checkout: Checkout) -> None:
     }
     assert run["automationDetails"]["id"] == "pgops/plan/production/"
     assert read_sarif(as_sarif((), "lint"))["results"] == []
+
+
+def test_a_finding_without_a_file_does_not_make_github_refuse_the_others(checkout: Checkout) -> None:
+    checkout.revision("two", "orders", "op.drop_table('orders')")
+    (found,) = findings(checkout)
+    run = read_sarif(as_sarif([replace(found, file=None), found], "plan/production"))
+    assert [
+        each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]
+    ] == ["shop/environments.yaml", "shop/migrations/versions/two.py"]
 
 
 def hostile(checkout: Checkout) -> None:
