@@ -286,7 +286,8 @@ def _command_text(reference: CommandSecret, what: str, fill: Mapping[str, str]) 
         ) from error
     if done.returncode != 0:
         # Its last words on stderr say why; stdout, where the secret would be, is never shown.
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200]
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = "; ".join(lines[-3:])[-300:] or "it said nothing"
         raise SecretError(
             f"{what}: command {argv[0]} ended with {done.returncode}: {said}", hint=_see_it(argv)
         )

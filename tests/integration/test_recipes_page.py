@@ -6,6 +6,9 @@ import dataclasses
 import json
 import os
 import re
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,16 @@ from pgops.targets import target_for
 from tests.support.roles import role
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
-NAMES = ("aws-rds", "google-cloud-sql", "azure-flexible-server", "vault", "one-password", "sops")
+NAMES = (
+    "aws-rds",
+    "google-cloud-sql",
+    "azure-flexible-server",
+    "vault",
+    "one-password",
+    "sops",
+    "age",
+    "pass",
+)
 
 
 @pytest.fixture
@@ -68,3 +80,56 @@ def test_what_the_program_prints_logs_in(
         assert given[given.index("--username") + 1] == somebody.user
         assert given[given.index("--port") + 1] == str(database.port)
     assert target.sslmode == "verify-full"
+
+
+def _age(directory: Path) -> dict[str, str]:
+    key = directory / "age.key"
+    subprocess.run(["age-keygen", "-o", key], check=True, capture_output=True)
+    public = re.search(r"age1\w+", key.read_text(encoding="utf-8"))
+    assert public is not None
+    subprocess.run(
+        ["age", "--encrypt", "--recipient", public[0], "--output", directory / "password.age"],
+        input=b"Role-test-4711\n",
+        check=True,
+    )
+    return {}
+
+
+def _pass(directory: Path) -> dict[str, str]:
+    home = directory / "gpg"
+    home.mkdir(mode=0o700)
+    environ = {"GNUPGHOME": str(home), "PASSWORD_STORE_DIR": str(directory / "store")}
+    whole = {**os.environ, **environ}
+    make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "somebody@example.test"]
+    subprocess.run(make, check=True, env=whole, capture_output=True)
+    subprocess.run(["pass", "init", "somebody@example.test"], check=True, env=whole, capture_output=True)
+    entry = ["pass", "insert", "--multiline", "production/app"]
+    subprocess.run(entry, input=b"Role-test-4711\nurl: more\n", check=True, env=whole, capture_output=True)
+    return environ
+
+
+@pytest.mark.parametrize(("name", "prepare"), [("age", _age), ("pass", _pass)])
+def test_with_the_program_itself(
+    file: Path,
+    name: str,
+    prepare: Callable[[Path], dict[str, str]],
+    database: Target,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed (Debian: {name})")
+    monkeypatch.chdir(file.parent)
+    try:
+        for variable, value in prepare(file.parent).items():
+            monkeypatch.setenv(variable, value)
+        text = file.read_text(encoding="utf-8").replace("/etc/app/age.key", str(file.parent / "age.key"))
+        file.write_text(text, encoding="utf-8")
+        connection = load(root=file.parent).environment(name).connection
+        assert isinstance(connection, HostConnection)
+        with role(database, "recipe") as somebody:
+            there = dataclasses.replace(somebody, environment=name, password=connection.password)
+            with connected(there) as session:
+                assert fetch_value(session, "SELECT current_user") == somebody.user
+    finally:
+        # pass leaves its agent running.
+        subprocess.run(["gpgconf", "--kill", "all"], check=False, capture_output=True)

@@ -206,7 +206,7 @@ def test_command_has_no_shell_and_no_stdin(program: Callable[[str], str]) -> Non
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("echo S3cr3t-Value; echo first >&2; echo no session >&2; exit 3", "ended with 3: no session"),
+        ("echo S3cr3t-Value; echo first >&2; echo no session >&2; exit 3", "ended with 3: first; no session"),
         ("echo S3cr3t-Value; exit 1", "ended with 1: it said nothing"),
         ("true", "printed nothing"),
         ("echo; echo S3cr3t-Value", "printed nothing"),
