@@ -236,3 +236,53 @@ def test_a_table_of_yesterday_comes_back_by_a_dump_out_of_a_recovery(
     assert cluster.sql(f"SELECT count(*) FROM {schemas[0]}.precious") == 100
     assert cluster.sql("SELECT count(*) FROM precious") == 3
     cluster.execute(f"DROP SCHEMA {schemas[0]} CASCADE", "DROP TABLE precious")
+
+
+@requested
+def test_a_backup_is_proven_on_its_own_timeline(physical: ProjectDirectory, cluster: Cluster) -> None:
+    """Another server left the timeline before the backup ended, and archived that: it is as good as before."""
+    made = answer(physical.run("backup", "--type=full", "--json"))["backup"]
+    history = f"{REPOSITORY}/archive/{STANZA}/{ARCHIVE}/00000002.history"
+    cluster.shell(f"printf '1\\t0/2000000\\tno recovery target specified\\n' > {history}")
+    try:
+        proof = answer(physical.run("backup.verify", f"--backup={made['id']}", "--restore", "--json"))
+        assert proof["problems"] == []
+        ran = physical.run("restore", "--promote", "--dry-run")
+        assert ran.code == 9, ran.text
+        ran = physical.run("restore", "--promote", "--timeline=1", "--dry-run")
+        assert ran.code == 0, ran.text
+    finally:
+        cluster.shell(f"rm {history}")
+
+
+@requested
+def test_a_backup_is_taken_while_a_recovery_runs(physical: ProjectDirectory, cluster: Cluster) -> None:
+    before = containers()
+    with physical.start("restore", "--promote", "--yes", "--json") as process:
+        while containers() == before:
+            assert process.poll() is None
+            time.sleep(0.05)
+        made = answer(physical.run("backup", "--json"))["backup"]
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    recovery = json.loads(out)["restore"]["recovery"]
+    assert physical.run("restore.discard", f"--recovery={recovery['id']}", "--yes").code == 0
+    assert answer(physical.run("backup.verify", f"--backup={made['id']}", "--json"))["problems"] == []
+
+
+def test_a_moment_that_could_be_several_is_none(physical: ProjectDirectory) -> None:
+    """Words of a zone, an hour that a change of clocks has twice, the future: refused before anything is looked at."""
+    for moment, said in {
+        "2026-10-25 02:30:00": "has no time zone",
+        "2026-10-25 02:30:00 Europe/Berlin": "is no time",
+        "2999-01-01 00:00:00+00": "lies in the future",
+        "yesterday": "is no time",
+    }.items():
+        ran = physical.run("restore", f"--at={moment}", "--yes")
+        assert ran.code == 2, ran.text
+        assert said in ran.err
+    twice = [
+        physical.run("restore", f"--at=2026-10-25 02:30:00{offset}", "--yes", "--json")
+        for offset in ("+02", "+01")
+    ]
+    assert ["2026-10-25T00:30:00Z" in twice[0].text, "2026-10-25T01:30:00Z" in twice[1].text] == [True, True]
