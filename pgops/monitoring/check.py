@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 
 from pgops.backups.pgbackrest import PhysicalBackup
+from pgops.backups.pgbackrest.backup import flaws
 from pgops.backups.repository import Repository, load, newest_first, open_repository
 from pgops.backups.repository.origin import Origin, origin_at, origin_of
 from pgops.environments import Environment
@@ -142,13 +143,12 @@ def _taken_by_pgbackrest(
         notes.append(
             f"{len(others)} of the stanza's backups are of another cluster (the newest: {others[-1].id}) and do not count"
         )
+    flawed = flaws(ours)
     for each in reversed(ours):
-        proof = each.proof
-        flawed = each.page_errors or (proof is not None and not proof.ok)
         yield Taken(
             each.id,
             each.started_at,
-            each.verification if flawed else "",
+            flawed.get((each.repository, each.id), ""),
             tuple(Restore(found.at, found.seconds, found.ok) for found in each.restores),
         )
 

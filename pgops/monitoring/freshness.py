@@ -67,7 +67,7 @@ class Freshness:
     """How an environment stands to its limits.
 
     ``backup`` is its newest success and ``restore`` the newest proof that succeeded, of the backup ``restored``.
-    ``problems`` say what is beyond the limits; ``notes`` what else is to be known. ``unknown`` says why nobody can
+    ``refuted``: a later attempt to prove one found it damaged. ``problems`` say what is beyond the limits; ``notes`` what else is to be known. ``unknown`` says why nobody can
     tell, with the exit code of that; empty where it could be told.
     """
 
@@ -77,6 +77,7 @@ class Freshness:
     backup: Taken | None = None
     restore: Restore | None = None
     restored: str | None = None
+    refuted: bool = False
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unknown: str = ""
@@ -133,6 +134,11 @@ class _Seen:
     flawed: list[str] = field(default_factory=list)
     future: list[str] = field(default_factory=list)
 
+    @property
+    def is_refuted(self) -> bool:
+        """Whether the newest attempt to prove one failed."""
+        return self.failed is not None and (self.restore is None or self.failed.at > self.restore.at)
+
     def add(self, each: Taken, border: dt.datetime) -> None:
         if each.at > border:
             self.future.append(each.id)
@@ -173,6 +179,7 @@ def freshness(environment: str, limits: Limits, newest_first: Iterable[Taken], n
         seen.backup,
         seen.restore,
         seen.restored,
+        seen.is_refuted,
         tuple(_problems(seen, limits, now)),
         tuple(notes),
     )
@@ -207,7 +214,7 @@ def _problems(seen: _Seen, limits: Limits, now: dt.datetime) -> Iterable[str]:
             yield f"none of its backups was ever proven by restoring it, and prove_every is {most}"
         elif (age := _age(seen.restore.at, now)) > limits.prove_every:
             yield f"the last proof by restoring, of {seen.restored}, is {human_seconds(age)} old; prove_every is {most}"
-        if seen.failed is not None and (seen.restore is None or seen.failed.at > seen.restore.at):
+        if seen.is_refuted:
             yield f"the last attempt to prove one by restoring, of {seen.failed_of}, found it damaged"
 
 

@@ -12,6 +12,8 @@ import pytest
 from pgops import postgres
 from tests.conftest import ProjectDirectory, Ran
 from tests.support.pgbackrest import (
+    REPOSITORY,
+    STANZA,
     Cluster,
     backed_up_by,
     on_database,
@@ -124,3 +126,26 @@ def test_backups_of_another_cluster_are_no_success(
         ran = project.run("restore", "--promote", "--dry-run")
         assert ran.code == 0, ran.text
         assert "made anew since, or the stanza is another's" in ran.err
+
+
+@requested
+def test_what_rests_on_a_damaged_backup_is_no_success_and_the_next_run_takes_a_full_one_and_proves_it(
+    physical: ProjectDirectory, cluster: Cluster
+) -> None:
+    limited(physical)
+    made = answer(physical.run("backup", "--type=full", "--json"))["backup"]
+    assert answer(physical.run("backup.verify", "--restore", "--json"))["backup"] == made["id"]
+    file = cluster.shell(
+        f"find {REPOSITORY}/backup/{STANZA}/{made['id']}/pg_data/base -type f -size +1k -name '[0-9]*' | sort | head -n 1"
+    ).strip()
+    cluster.shell(f"printf XX | dd of={file} bs=1 seek=99 conv=notrunc status=none")
+    resting = answer(physical.run("backup", "--type=incr", "--json"))["backup"]
+    ran = physical.run("backup.verify", f"--backup={made['id']}", "--restore")
+    assert ran.code == 9, ran.text
+    (check,) = answer(physical.run("backup.check", "--json"), 9)["checks"]
+    assert f"{resting['id']} (RESTS ON {made['id']}, FOUND DAMAGED on " in check["problems"][-2]
+    assert f"RESTS ON {made['id']}" in physical.run("backup.list").out
+    run = answer(physical.run("backup.unattended", "--json"))
+    assert (run["backup"]["type"], run["proof"]["backup"]) == ("full", run["backup"]["id"])
+    (check,) = answer(physical.run("backup.check", "--json"))["checks"]
+    assert (check["state"], check["problems"]) == ("fresh", [])

@@ -188,6 +188,29 @@ class PhysicalBackup:
         }
 
 
+def flaws(backups: Iterable[PhysicalBackup]) -> dict[tuple[int, str], str]:
+    """Why backups are no success, by repository and label: damaged, with broken pages, or resting on one that is damaged.
+
+    What was verified after the one it rests on was found damaged is judged by that: it was read together with it.
+
+    :param backups: of a stanza, oldest first.
+    """
+    found: dict[tuple[int, str], str] = {}
+    damaged: dict[tuple[int, str], tuple[str, dt.datetime]] = {}
+    for each in backups:
+        key, proof = (each.repository, each.id), each.proof
+        base = damaged.get((each.repository, each.prior)) if each.prior else None
+        if proof is not None and not proof.ok:
+            damaged[key] = each.id, proof.at
+            found[key] = each.verification
+        elif base is not None and (proof is None or proof.at < base[1]):
+            damaged[key] = base
+            found[key] = f"RESTS ON {base[0]}, FOUND DAMAGED on {base[1]:%Y-%m-%d}"
+        elif each.page_errors:
+            found[key] = each.verification
+    return found
+
+
 def physical_history(backups: Iterable[PhysicalBackup]) -> list[RestoreTime]:
     """Every restore that is known of a stanza, oldest first, the newest of them."""
     return sorted({restore for each in backups for restore in each.known_restores})[-MOST_RESTORES:]

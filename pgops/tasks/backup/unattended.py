@@ -121,13 +121,18 @@ def _run(
 
 
 def _take_physical(console: Console, environment: Environment, done: _Done) -> None:
-    """pgBackRest decides about the type, and keeps and removes by its own retention."""
+    """pgBackRest decides about the type, unless the newest is damaged; it keeps and removes by its own retention."""
+    from pgops.backups.pgbackrest.backup import flaws
     from pgops.targets import stanza_for
     from pgops.tasks.backup import physical
 
     stanza = stanza_for(environment)
     console.say(f"{environment.name}: {stanza.url}")
-    made = physical.take(console, environment, stanza, None)
+    backups = stanza.info().backups
+    newest_is_damaged = bool(backups) and (backups[-1].repository, backups[-1].id) in flaws(backups)
+    if newest_is_damaged:
+        console.warn(f"{backups[-1].id} is no good ground for another: a full backup is taken")
+    made = physical.take(console, environment, stanza, "full" if newest_is_damaged else None)
     done.id, done.json = made.id, made.as_json(environment.name)
 
 
@@ -182,12 +187,12 @@ def _last_success(environment: Environment, now: dt.datetime) -> Freshness:
 
 
 def _proof_is_due(environment: Environment, last: Freshness) -> bool:
-    """Whether the last proof would be too old before the next run could renew it."""
+    """Whether the last proof would be too old before the next run could renew it, or a later one failed."""
     most = environment.backups.prove_every
     if most is None:
         return False
     until_the_next = min(environment.backups.max_age or _DAY, most / 2)
-    return last.restore_age is None or last.restore_age + until_the_next > most
+    return last.refuted or last.restore_age is None or last.restore_age + until_the_next > most
 
 
 def _say_killed(console: Console, memory: MemoryFile) -> None:

@@ -50,11 +50,13 @@ def made(console: Console, backup: PhysicalBackup, warnings: Sequence[str]) -> N
 
 def listed(console: Console, environment: Environment, stanza: Stanza, info: StanzaInfo) -> None:
     """Backups, oldest first, and what WAL there is."""
+    from pgops.backups.pgbackrest.backup import flaws
     from pgops.terminal.layout import Shortened
     from pgops.terminal.messages.cells import without_day
     from pgops.units import human_bytes, human_seconds
 
     now = dt.datetime.now(dt.UTC)
+    flawed = flaws(info.backups)
     if not info.backups:
         console.say(f"{environment.name} has no backup in {stanza.url}")
     else:
@@ -67,10 +69,11 @@ def listed(console: Console, environment: Environment, stanza: Stanza, info: Sta
                     human_bytes(each.bytes),
                     human_bytes(each.added_bytes),
                     list(each.heads),
-                    Shortened(each.verification, without_day(each.verification)),
+                    Shortened(verification, without_day(verification)),
                     str(each.repository),
                 ]
                 for each in info.backups
+                for verification in (flawed.get((each.repository, each.id), each.verification),)
             ],
         )
     for archive in info.archives:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from dataclasses import replace
 
 import pytest
 
-from pgops.backups.pgbackrest.backup import PhysicalProof, read_info
+from pgops.backups.pgbackrest.backup import PhysicalProof, flaws, read_info
 from pgops.backups.pgbackrest.errors import PgBackRestError, failure, warnings_of
 from pgops.backups.pgbackrest.stanza import verify_problems
 from pgops.errors import ConfigurationError, LockedError, UnreachableError, VerificationError
@@ -143,3 +145,31 @@ def test_a_message_with_line_breaks_in_it_is_read() -> None:
     said[0]["repo"][0]["status"] = state
     text = json.dumps(said).replace("\\n", "\n")
     assert read_info(text, stanza="app", place="here").problems == ("repo1: [CryptoError] unable to load",)
+
+
+def test_what_rests_on_a_damaged_one_is_damaged_until_it_is_verified_itself() -> None:
+    (full,) = read_info(info(), stanza="app", place="here").backups
+    bad = PhysicalProof("read", MOMENT, 1.0, ("backup x: 1 checksum invalid",)).to_text()
+    full = replace(full, annotations={"pgops-proof": bad})
+    incr = replace(full, id="a_b", prior=full.id, annotations={})
+    next_one = replace(incr, id="a_c", prior="a_b")
+    other = replace(full, id="z", annotations={})
+    found = flaws([full, incr, next_one, other])
+    assert found == {
+        (1, full.id): "FOUND DAMAGED on 2026-03-14",
+        (1, "a_b"): f"RESTS ON {full.id}, FOUND DAMAGED on 2026-03-14",
+        (1, "a_c"): f"RESTS ON {full.id}, FOUND DAMAGED on 2026-03-14",
+    }
+    # Read since, with all that it rests on, and found whole: its WAL was missing, or the disk was mended.
+    good = PhysicalProof("restore", MOMENT + dt.timedelta(hours=1), 1.0).to_text()
+    found = flaws([full, replace(incr, annotations={"pgops-proof": good}), next_one])
+    assert set(found) == {(1, full.id)}
+
+
+def test_thousands_of_broken_pages_fit_into_an_annotation() -> None:
+    proof = PhysicalProof("restore", MOMENT, 1.0, tuple(f"page {each}" * 200 for each in range(5000)))
+    text = proof.to_text()
+    assert len(text) < 20_000
+    (found,) = read_info(info(annotation={"pgops-proof": text}), stanza="app", place="here").backups
+    assert found.proof is not None
+    assert found.proof.problems[-1] == "and 4980 more"

@@ -93,6 +93,8 @@ def test_a_proof_that_failed_since_the_last_good_one_is_told() -> None:
         "the last proof by restoring, of b30, is 1 d 4 h old; prove_every is 1 d 0 h",
         "the last attempt to prove one by restoring, of b3, found it damaged",
     )
+    assert found.refuted
+    assert not judged(old, taken(40, proven=[(39, False)]), prove_every=DAY).refuted
 
 
 def test_without_limits_nothing_is_judged() -> None:
