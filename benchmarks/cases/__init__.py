@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.cases import backups, blocks, local, memory, migrations, real, rehearsal, startup
+from benchmarks.cases import backups, blocks, local, memory, migrations, physical, real, rehearsal, startup
 from benchmarks.measure import Measure
 from benchmarks.workbench import Workbench
 
@@ -39,6 +39,8 @@ CASES: Mapping[str, Case] = {
     "backup-500": Case(backups.small_tables, rounds=5),
     "backup-huge": Case(backups.huge_table, rounds=3),
     "blocks": Case(blocks.of_backups, rounds=2),
+    "physical-backup": Case(physical.backup, rounds=5),
+    "physical-recovery": Case(physical.recovery, rounds=5),
     "memory": Case(memory.peak, rounds=2),
     "rehearse": Case(rehearsal.watching, rounds=5),
 }

@@ -133,6 +133,8 @@ def unit_names(job: Job) -> list[str]:
     return [f"{job.name}-{what}.{kind}" for what in ("backup", "check") for kind in ("timer", "service")]
 
 
+_SERVERS = "postgresql.service docker.service"
+
 # Failed runs are tried again until one succeeds, but for what only a person can mend: usage, a gate, a refusal.
 _RETRY = "Restart=on-failure\nRestartSec=15min\nRestartPreventExitStatus=2 7 8\n"
 
@@ -148,7 +150,9 @@ def _unit(
         "[Unit]\n"
         f"Description=pgops: {what}\n"
         "Wants=network-online.target\n"
-        "After=network-online.target\n"
+        # What was missed is run at the start of the machine: a server on it has to be up. Units that are not there
+        # are waited for by nobody.
+        f"After=network-online.target {_SERVERS}\n"
         # Runs that are tried again are no loop that has to be stopped.
         "StartLimitIntervalSec=0\n"
         "\n"
