@@ -39,6 +39,14 @@ def limited(physical: ProjectDirectory, *, max_age: str = "26h", prove_every: st
     )
 
 
+def forget_proofs(physical: ProjectDirectory, cluster: Cluster) -> None:
+    """As if no backup of the cluster, which the tests share, had ever been proven."""
+    for each in answer(physical.run("backup.list", "--json"))["backups"]:
+        cluster.pgbackrest(
+            "annotate", f"--set={each['id']}", "--annotation=pgops-restores=", "--annotation=pgops-proof="
+        )
+
+
 def recoveries() -> set[str]:
     with contextlib.closing(docker.from_env()) as client:
         return {each.name for each in client.containers.list(all=True, filters={"label": "pgops.recovery"})}
@@ -51,6 +59,7 @@ def test_a_scheduled_run_backs_up_and_proves_in_its_turn(
     before = recoveries()
     limited(physical)
     answer(physical.run("backup", "--json"))
+    forget_proofs(physical, cluster)
     stale = physical.run("backup.check")
     assert stale.code == 9, stale.text
     first = answer(physical.run("backup.unattended", "--json"))
