@@ -84,6 +84,12 @@ def read(words: Sequence[str], known: Known, required: Callable[[str], Iterable[
         # A copy, for one task may stand there twice: each time with flags of its own.
         context = copy.deepcopy(known.context_of(word))
         if context is not None:
+            typed_before = words[len(words) - len(rest) - 1] if tasks else ""
+            if typed_before == before and f"{before}.{word}" in known.names:
+                raise UsageError(
+                    f"{before} {word} could be two tasks or {before}.{word}; which is meant? Two tasks, one after the "
+                    "other, are two commands here"
+                )
             reading = _Task(word, context, known)
             rest, wants_help = reading.take(rest[1:])
             if wants_help:

@@ -82,6 +82,7 @@ REFUSED = {
     "migrat": "there is no task 'migrat'; did you mean migrate or migrate.log?",
     "migrate plan": "there is no task 'plan'; did you mean migrate.plan?",
     "migrate.plann": "there is no task 'migrate.plann'; did you mean migrate.plan or migrate.lint?",
+    "migrate status": "migrate status could be two tasks or migrate.status; which is meant? Two tasks, one after the other, are two commands here",
     "db up": "'db' alone is no task; did you mean db.up?",
     "env": "'env' alone is no task; there are env.list, env.show, env.check",
     "env:list": "there is no task 'env:list'; did you mean env.list?",

@@ -55,7 +55,7 @@ def rehearse(
     json: bool = False,
 ) -> None:
     """Try the pending plan on a restored backup of the target: locks, waits, times, the way back; keep a receipt."""
-    from pgops.backups.repository import open_repository
+    from pgops.backups.repository import find, open_repository
     from pgops.backups.repository.receipts import write_receipt
     from pgops.migrations.rehearsal.receipt import document
     from pgops.migrations.rehearsal.rehearsal import RehearsalFailedError
@@ -70,10 +70,12 @@ def rehearse(
     files = _writable(html, markdown)
     (plan,) = traced_plans((environment,), target, to=to)
     show_plan(console, plan, promotion=None, backup=False)
+    repository = open_repository(environment)
     if not plan.pending:
+        if backup != "latest":
+            find(repository, backup)
         console.result({"rehearsal": None})
         return
-    repository = open_repository(environment)
     chosen = _choose(console, environment, target, plan, repository, backup, lock_wait)
     found = _rehearsed(
         context,
