@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _COMMAND = re.compile(r"(?:\./inv|\binv|\binvoke|\bpgops|\balembic|\bpip|\bapt|\bDROP|\bCREATE) [^;,)]*")
+_UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d|B|kB|MB|GB|TB|%)(?!\w))")
 _STUCK = "\x00"  # a space that no line ends at
 _GAP = 2
 _MOST_LINES = 4
@@ -45,6 +46,7 @@ def _fold(line: str, width: int) -> list[str]:
     indent = len(line) - len(line.lstrip(" "))
     hanging = " " * min(indent + 2, width // 3)
     whole = _COMMAND.sub(lambda found: found[0].rstrip().replace(" ", _STUCK) + _trailing(found[0]), line)
+    whole = _UNIT.sub(_STUCK, whole)
     lines = [" " * indent]
     empty = True
     for word in re.split(" (?=[^ ])", whole[indent:]):

@@ -33,6 +33,11 @@ def test_a_word_is_never_broken() -> None:
     assert f"  {path}" in folded(f"wrote {path}", 30).split("\n")
 
 
+def test_a_number_stays_with_its_unit() -> None:
+    assert folded("traced: 2 statements in 7.8 s", 28) == "traced: 2 statements in\n  7.8 s"
+    assert folded("it held 2 sessions for 20 ms", 26) == "it held 2 sessions for\n  20 ms"
+
+
 def test_styles_take_no_room() -> None:
     assert folded("\x1b[1mbold\x1b[0m " * 4, 24) == "\x1b[1mbold\x1b[0m " * 4
     assert shown_length("\x1b[1;97;41mx\x1b[0m") == 1
