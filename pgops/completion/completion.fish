@@ -47,18 +47,27 @@ function __pgops_complete
         set flag $words[-1]
     end
     set -l candidates
+    set -l files yes
     switch "$flag"
         case --env -e --from --on --confirm --backup --to --since --sizes-of --fail-on --base-revision --accept-hazard --table --schema --database --shell --server
+            set files no
             set candidates ($program[1] -P -m pgops.completion.values $flag $start $words[2..-1] 2>/dev/null)
     end
     if test (count $candidates) -gt 0
         printf "$head%s\n" $candidates
     else if test -z "$head"
         $program --complete -- (string replace -r '.*/' '' -- $program[2])" $words[2..-1] $current" 2>/dev/null
+        # What stands behind a flag without names of its own may be a file.
+        test $files = yes
+        and string match -q -- '--*' "$flag"
+        and __fish_complete_path "$current"
+    else if test $files = yes
+        set -l value (string split -m1 -- = $current)[2]
+        printf "$head%s\n" (__fish_complete_path "$value")
     end
 end
 
 for program in inv invoke pgops
     complete --command $program --erase
-    complete --command $program --keep-order --arguments '(__pgops_complete)'
+    complete --command $program --no-files --keep-order --arguments '(__pgops_complete)'
 end
