@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from pgops.local.engine.client import connect
-from pgops.postgres import Target, connected, execute, fetch_value, wait_until_ready
+from pgops.migrations.alembic_env.config import url_for
+from pgops.migrations.alembic_env.guard import ConnectionGuard
+from pgops.postgres import Target, connected, execute, fetch_value, identity, wait_until_ready
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
 from tests.support.bastion import bastion, free_port
@@ -385,3 +388,29 @@ def test_no_ssh_is_left_whoever_ends(
         assert "broke: its program ended" in error["message"]
         assert "does not open it again" in error["hint"]
     assert heads(database) == {"aa01"}
+
+
+@pytest.mark.docker
+def test_pg8000_speaks_tls_as_sslmode_says(proven: tuple[Target, Path]) -> None:
+    """env.py with pg8000, which knows neither sslmode nor sslrootcert."""
+    server, pem = proven
+    with connected(server) as connection:
+        here = identity(connection)
+
+    def spoken(sslmode: str, root: Path | None = None) -> object:
+        target = dataclasses.replace(server, sslmode=sslmode, sslrootcert=root)
+        engine = sqlalchemy.create_engine(url_for(target, "pg8000"), poolclass=sqlalchemy.pool.NullPool)
+        with (
+            ConnectionGuard(target=target, identity=here, settings={}, looking=True).installed(),
+            engine.connect() as connection,
+        ):
+            return connection.exec_driver_sql(
+                "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            ).scalar()
+
+    assert spoken("disable") is False
+    assert spoken("require") is True
+    assert spoken("verify-ca", pem) is True
+    for sslmode, root in (("verify-full", pem), ("verify-ca", None), ("require", pem.with_suffix(".key"))):
+        with pytest.raises(Exception, match=r"(?i)certificate|hostname"):
+            spoken(sslmode, root)

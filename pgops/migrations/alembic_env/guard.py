@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
 from pgops.errors import PgopsError, RefusedError
+from pgops.migrations.alembic_env import pg8000
 from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
 from pgops.runtime import watchdog
 
@@ -90,6 +91,8 @@ class ConnectionGuard:
             raise self._refuse(f"a {dialect.name} database")
         if self.identity == NOWHERE:
             raise self._refuse("a database, where only files are read")
+        if dialect.driver == pg8000.NAME:
+            pg8000.put_tls_and_socket(self.target, keywords)
         # Only a name for a message: where a connection really leads is asked of the server.
         host = keywords.get("host") or keywords.get("dsn") or ""
         name = keywords.get("dbname") or keywords.get("database") or keywords.get("db") or ""

@@ -20,7 +20,10 @@ _SAVEPOINT = "pgops_uncommitted"
 def nothing_is_committed() -> Iterator[None]:
     """Transactions that SQLAlchemy begins in the block may write; all of them are rolled back."""
     opened: dict[int, Any] = {}
-    replaced = _Transactions(opened).methods()
+    dialects: Any = DefaultDialect
+    methods = _Transactions(opened).methods()
+    # 1.4 sets the level by each dialect's own method.
+    replaced = {name: method for name, method in methods.items() if hasattr(dialects, name)}
     original = {name: getattr(DefaultDialect, name) for name in replaced}
     for name, method in replaced.items():
         setattr(DefaultDialect, name, method)
@@ -41,6 +44,8 @@ class _Transactions:
         """What takes the place of the dialect's own, which get (dialect, connection)."""
         dialects: Any = DefaultDialect  # 1.4 has no types
         commit, rollback, close = dialects.do_commit, dialects.do_rollback, dialects.do_close
+        set_level = getattr(dialects, "_assert_and_set_isolation_level", None)
+        reset_level = dialects.reset_isolation_level
 
         def do_begin(_dialect: Any, connection: Any) -> None:
             raw = _raw(connection)
@@ -69,7 +74,18 @@ class _Transactions:
             self._opened.pop(id(_raw(connection)), None)
             close(dialect, connection)
 
+        def assert_and_set_isolation_level(dialect: Any, connection: Any, level: Any) -> None:
+            # The driver would refuse: the transaction that is open there stays open.
+            if id(_raw(connection)) not in self._opened and set_level is not None:
+                set_level(dialect, connection, level)
+
+        def reset_isolation_level(dialect: Any, connection: Any) -> None:
+            if id(_raw(connection)) not in self._opened:
+                reset_level(dialect, connection)
+
         return {
+            "_assert_and_set_isolation_level": assert_and_set_isolation_level,
+            "reset_isolation_level": reset_isolation_level,
             "do_begin": do_begin,
             "do_commit": do_commit,
             "do_rollback": do_rollback,

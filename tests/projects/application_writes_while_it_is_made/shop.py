@@ -30,8 +30,9 @@ def set_up():
         db.session.add(setting)
         db.session.commit()
     assert setting.value == "10"  # read again: a commit expires it
-    db.session.execute(text("UPDATE setting SET value = value"))
-    db.session.commit()
+    with db.engine.connect().execution_options(isolation_level="SERIALIZABLE") as connection:
+        connection.execute(text("UPDATE setting SET value = value"))
+        connection.commit()
 
 
 def create_app(name="shop"):
