@@ -126,10 +126,16 @@ class _Relay:
         self._from, self.end = os.pipe()
         self._mark = secrets.token_hex(16).encode()
         self._drained = threading.Event()
+        self._working = threading.Lock()
+        self._left = b""
         threading.Thread(target=self._work, name="pgops-output", daemon=True).start()
 
     def drain(self) -> None:
         """Return when all that was written so far has been shown."""
+        with self._working:
+            if not self._left and not self._has_more(0):
+                # Nothing was written, as with most revisions: nobody needs to be woken for it.
+                return
         self._drained.clear()
         os.write(self.end, self._mark)
         self._drained.wait(_DRAINED)
@@ -139,26 +145,36 @@ class _Relay:
         os.close(self.end)
 
     def _work(self) -> None:
-        left = b""
         try:
-            while True:
-                if left and not select.select([self._from], [], [], _PROMPT)[0]:
-                    self._show(left)
-                    left = b""
-                chunk = os.read(self._from, _CHUNK)
-                if not chunk:
-                    self._show(left)
-                    return
-                left += chunk
-                while self._mark in left:
-                    before, left = left.split(self._mark, 1)
-                    self._show(before)
-                    self._drained.set()
-                whole, newline, left = left.rpartition(b"\n")
-                self._show(whole + newline)
+            while self._forward():
+                pass
         finally:
             os.close(self._from)
             os.close(self._real)
+
+    def _forward(self) -> bool:
+        """Wait for output and show it; whether there may be more."""
+        more = self._has_more(_PROMPT if self._left else None)
+        with self._working:
+            if not more:
+                self._show(self._left)
+                self._left = b""
+                return True
+            chunk = os.read(self._from, _CHUNK)
+            if not chunk:
+                self._show(self._left)
+                return False
+            left = self._left + chunk
+            while self._mark in left:
+                before, left = left.split(self._mark, 1)
+                self._show(before)
+                self._drained.set()
+            whole, newline, self._left = left.rpartition(b"\n")
+            self._show(whole + newline)
+            return True
+
+    def _has_more(self, seconds: float | None) -> bool:
+        return bool(select.select([self._from], [], [], seconds)[0])
 
     def _show(self, raw: bytes) -> None:
         # What env.py prints may come from the database: it is read on a terminal, and must not work there.

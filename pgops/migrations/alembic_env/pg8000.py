@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgops.postgres import Target
+
+if TYPE_CHECKING:
+    import ssl
 
 NAME = "pg8000"
 
@@ -26,6 +28,8 @@ def put_tls_and_socket(target: Target, keywords: dict[str, Any]) -> None:
 def _context(target: Target) -> ssl.SSLContext | bool:
     if target.sslmode == "disable":
         return False
+    import ssl  # takes a while, and pg8000 has it loaded already
+
     root = target.sslrootcert
     own = root is not None and str(root) != "system"
     context = ssl.create_default_context(cafile=str(root) if own else None)
