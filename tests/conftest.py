@@ -27,6 +27,7 @@ from pgops import postgres
 from pgops.postgres import Connection, Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.json_output import hold_to_schema
+from tests.support.preloaded import INVOKE, Preloaded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TESTS = str(Path(__file__).resolve().parent)
@@ -197,6 +198,9 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
         process.wait()
 
 
+preloaded = Preloaded()
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a command ended."""
@@ -254,22 +258,26 @@ class ProjectDirectory:
         timeout: float = 120,
     ) -> Ran:
         """Run ``invoke ARGUMENTS`` here as a real process without a terminal."""
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("invoke")), *arguments],
-            cwd=self.path,
-            env={**os.environ, **(environ or {})},
-            input=stdin if stdin is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        whole = {**os.environ, **(environ or {})}
+        if preloaded.serves(whole):
+            done = preloaded.run(arguments, cwd=self.path, environ=whole, stdin=stdin or "", timeout=timeout)
+        else:
+            done = subprocess.run(
+                [str(INVOKE), *arguments],
+                cwd=self.path,
+                env=whole,
+                input=stdin or "",
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
         hold_to_schema(arguments, done.stdout)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin ``invoke ARGUMENTS`` here, in a process group of its own: to be looked at and disturbed."""
         return subprocess.Popen(
-            [str(Path(sys.executable).with_name("invoke")), *arguments],
+            [str(INVOKE), *arguments],
             cwd=self.path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -291,6 +299,7 @@ def project(tmp_path: Path, server: Target, monkeypatch: pytest.MonkeyPatch) -> 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """What was skipped and why is the last thing a run prints, after pytest's own closing line."""
+    preloaded.close()
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if not isinstance(reporter, pytest.TerminalReporter) or hasattr(config, "workerinput"):
         return

@@ -18,6 +18,8 @@ from pgops.environments import (
     Store,
     Timeouts,
 )
+from pgops.migrations import journal
+from pgops.migrations.journal import RunRecord
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.run.attempt import Approval
@@ -259,6 +261,12 @@ def tables(target: Target) -> set[str]:
             row[0]
             for row in fetch_all(connection, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         }
+
+
+def recorded_runs(target: Target) -> list[RunRecord]:
+    """The journal's runs, the newest first."""
+    with connected(target) as connection:
+        return journal.runs(connection)
 
 
 def heads(target: Target) -> set[str]:
