@@ -23,10 +23,12 @@ from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.autogenerate import drift
 from pgops.migrations.revisions.history import History, Revision, known_revision
+from pgops.migrations.round_trip.carried import CarriedFiles
 from pgops.migrations.round_trip.data import MigrationData, count_rows, lost
 from pgops.migrations.round_trip.schema import Schema, differences, read_schema
 from pgops.migrations.run.watch import Watcher
 from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identity
+from pgops.runtime import temporary
 
 _LOCK_TIMEOUT = "10s"
 
@@ -68,7 +70,8 @@ class RoundTrip:
     """The result of a whole round trip.
 
     ``strays`` are heads that somebody forgot to merge, ``differences`` those between the models and
-    what the migrations made, in words; ``remarks`` say what was not looked at and why.
+    what the migrations made, in words; ``remarks`` say what was not looked at and why. ``not_carried`` are revisions that
+    an older checkout could not undo with the files of a journal, and why.
     """
 
     heads: tuple[str, ...]
@@ -76,6 +79,7 @@ class RoundTrip:
     steps: tuple[Step, ...]
     differences: tuple[str, ...]
     remarks: tuple[str, ...]
+    not_carried: tuple[str, ...] = ()
 
     @classmethod
     def together(cls, found: Mapping[str, RoundTrip]) -> RoundTrip:
@@ -86,6 +90,7 @@ class RoundTrip:
             tuple(replace(step, history=name) for name, each in found.items() for step in each.steps),
             tuple(f"history {name}: {line}" for name, each in found.items() for line in each.differences),
             tuple(f"history {name}: {line}" for name, each in found.items() for line in each.remarks),
+            tuple(f"history {name}: {line}" for name, each in found.items() for line in each.not_carried),
         )
 
     @property
@@ -115,6 +120,7 @@ class RoundTrip:
             "revisions": [step.as_dict() for step in self.steps],
             "problems": self.all_problems(),
             "remarks": list(self.remarks),
+            "not_carried": list(self.not_carried),
         }
 
 
@@ -181,6 +187,7 @@ def run_round_trip(
             "statement_timeout": f"{round(environment.timeouts.statement * 1000)}ms",
         }
         with (
+            temporary.directory_below(temporary.own_directory("revisions")) as room,
             watcher.watching(),
             alembic_environment(
                 environment,
@@ -199,7 +206,8 @@ def run_round_trip(
                     hint="invoke migrate.revision -m '…' writes the first; is script_location the right directory?",
                 )
             rows.check_names({*history.revisions, *named})
-            run = _Run(alembic, history, scratch, look, rows, watcher)
+            carried = CarriedFiles(room)
+            run = _Run(alembic, history, scratch, look, rows, watcher, carried)
             run.begin(base.revision if base else None)
             steps = list(run.walk(_only_up(history, up_and_down=up_and_down, since=since), on_step))
             lines, remark = _models(alembic, theirs, complete=run.complete)
@@ -207,7 +215,14 @@ def run_round_trip(
     # still there; Alembic keeps the module, and whatever it holds, under this name.
     sys.modules.pop("env_py", None)
     gc.collect()
-    return RoundTrip(history.heads, history.unintended_heads(), tuple(steps), lines, (*run.remarks, *remark))
+    return RoundTrip(
+        history.heads,
+        history.unintended_heads(),
+        tuple(steps),
+        lines,
+        (*run.remarks, *remark),
+        tuple(carried.lacking),
+    )
 
 
 def _only_up(history: History, *, up_and_down: bool, since: str | None) -> Collection[str]:
@@ -245,6 +260,7 @@ class _Run:
     look: Connection
     rows: MigrationData
     watcher: Watcher
+    carried: CarriedFiles
     complete: bool = True
     remarks: list[str] = field(default_factory=list)
     _start: tuple[str, ...] = ()
@@ -317,7 +333,7 @@ class _Run:
         after = self._there(revision, before, problems)
         counted = self._counts()
         try:
-            self._apply(revision, "downgrade", problems)
+            self._down(revision, after, problems)
         except _StopError:
             if differences(after, self._schema()):
                 problems.append("the failed downgrade left the database half done")
@@ -332,6 +348,23 @@ class _Run:
             f"after the second upgrade, {each.as_fault()}" for each in differences(after, self._schema())
         ]
         return after
+
+    def _down(self, revision: Revision, after: Schema, problems: list[str]) -> None:
+        """By the file alone, as an older checkout would; where that fails and leaves no trace, by the one in its place."""
+        script = self.alembic.script.get_revision(revision.id)
+        found: list[str] = []
+        with self.carried.standing_for(revision, script) as loaded:
+            if loaded:
+                try:
+                    self._apply(revision, "downgrade", found)
+                except _StopError as error:
+                    self.carried.note(revision, error.__cause__)
+                    if differences(after, self._schema()):
+                        problems += found
+                        raise
+                else:
+                    return
+        self._apply(revision, "downgrade", problems)
 
     def _apply(self, revision: Revision, way: str, problems: list[str], *, again: str = "") -> None:
         script = self.alembic.script.get_revision(revision.id)

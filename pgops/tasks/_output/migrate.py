@@ -338,6 +338,7 @@ TASKS: Mapping[str, Schema] = {
                     ),
                     "problems": TEXTS,
                     "remarks": TEXTS,
+                    "not_carried": TEXTS,
                 }
             )
         }

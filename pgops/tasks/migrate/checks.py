@@ -91,7 +91,7 @@ def test(
         on_step=lambda step: _show(console, step),
         on_server=lambda target: console.say(f"scratch database: {target}"),
     )
-    for remark in result.remarks:
+    for remark in (*result.remarks, *result.not_carried):
         console.warn(remark)
     for problem in result.problems:
         console.say(f"  {console.style('fails', 'red')}  {problem}")

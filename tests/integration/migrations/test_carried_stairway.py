@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pgops.migrations.plan.make import make_plan
 from pgops.postgres import Target
+from tests.conftest import ProjectDirectory
 from tests.integration.test_two_checkouts import looks_like
 from tests.support.projects import AlembicProject, carry_out, heads, migrate
 
@@ -41,3 +43,35 @@ def test_each_step_down_leads_to_what_was_there_before_the_step_up(tmp_path: Pat
         assert [each.kept is not None for each in plan.pending] == [True], step
         carry_out(plan)
         assert (heads(database), looks_like(database)) == (at, looked), step
+
+
+def test_migrate_test_goes_down_by_lone_files(project: ProjectDirectory, database: Target) -> None:
+    """What a revision reads beside itself an older checkout lacks: told, and the way down is tried all the same."""
+    project.environment_yaml(staging=database)
+    alembic = AlembicProject.make(project.path)
+    alembic.chain("aa01")
+    versions = project.path / "migrations" / "versions"
+    for way, statement in (("up", "CREATE TABLE t2 (id integer)"), ("down", "DROP TABLE t2")):
+        (versions / f"{way}.sql").write_text(statement, encoding="utf-8")
+    reads = "import pathlib\nop.execute((pathlib.Path(__file__).parent / '{}.sql').read_text())"
+    alembic.revision("aa02", "aa01", reads.format("up"), reads.format("down"))
+    alembic.revision(
+        "aa03",
+        "aa02",
+        "op.execute('CREATE TABLE t3 (id integer)')",
+        "import pathlib\nassert pathlib.Path(__file__).parent.name != 'versions'\nop.execute('DROP TABLE t3')",
+    )
+    ran = project.run("migrate.test", "--json")
+    assert ran.code == 0, ran.text
+    found = json.loads(ran.out)["test"]
+    assert [(each["revision"], each["problems"]) for each in found["revisions"]] == [
+        ("aa01", []),
+        ("aa02", []),
+        ("aa03", []),
+    ]
+    (lacking,) = found["not_carried"]
+    assert lacking.startswith(
+        "aa02: an older checkout can't undo it by the journal's file: FileNotFoundError"
+    )
+    assert "'down.sql'" in lacking
+    assert "an older checkout can't undo it" in project.run("migrate.test").err
