@@ -7,13 +7,12 @@ older checkout lacks.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-from alembic.util import load_python_file
 
 from pgops.migrations.alembic_env.failures import describe
 from pgops.migrations.revisions.history import Revision
@@ -54,10 +53,15 @@ class CarriedFiles:
             return None
         directory = self.directory / revision.hash[:16]
         directory.mkdir(mode=0o700, exist_ok=True)
-        (directory / revision.file.name).write_bytes(revision.file.read_bytes().replace(b"\r\n", b"\n"))
+        lone, text = directory / revision.file.name, revision.file.read_bytes().replace(b"\r\n", b"\n")
+        lone.write_bytes(text)
+        module = ModuleType(re.sub(r"\W", "_", lone.name))
+        module.__file__ = str(lone)
         try:
-            return load_python_file(directory, revision.file.name)
+            # What fails in it is told with the line of the project's own file.
+            exec(compile(text, str(revision.file), "exec"), module.__dict__)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code raises anything
             # What else it fails at comes of being loaded a second time, which no older checkout does.
             self.note(revision, error)
             return None
+        return module

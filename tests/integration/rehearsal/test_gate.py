@@ -57,12 +57,13 @@ def test_a_rehearsed_plan_runs_and_the_journal_has_both(gated: Release) -> None:
     assert run["duration"] is not None
     assert re.search(r"rehearsed: .* s, actual: .* s", gated.run("migrate.log").out)
     # The way back was rehearsed too: whoever undoes the run is told how long it took.
-    undo = gated.run("migrate.undo", "--dry-run", "--json")
+    undo = gated.run(
+        "migrate.undo", "--dry-run", "--accept-hazard=ban-drop-column", "--reason=a look", "--json"
+    )
+    assert undo.code == 0, undo.text
     seen = json.loads(undo.out)["undo"]["downgrade"]["rehearsed"]
     assert (seen["problem"], seen["seconds"]) == (None, found["round_trip"]["down_seconds"]), seen
-    assert re.search(
-        r"rehearsed on .*: the way down took .* s on a copy", gated.run("migrate.undo", "--dry-run").out
-    )
+    assert re.search(r"rehearsed on .*: the way down took .* s on a copy", undo.text), undo.text
     gated.add("aa03", "aa02", "op.execute('SELECT 1')")
     gated.backup()
     assert len(gated.rehearse()["previous"]) == 1
