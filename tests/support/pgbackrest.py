@@ -90,6 +90,12 @@ class Cluster:
             assert time.monotonic() < deadline, f"{segment} was not archived"
             time.sleep(0.05)
 
+    def recoveries(self) -> set[str]:
+        """Names of the containers with clusters that were recovered beside this one."""
+        with contextlib.closing(docker.from_env()) as client:
+            labels = {"label": f"pgops.recovery.of={self.name}"}
+            return {str(each.name) for each in client.containers.list(all=True, filters=labels)}
+
     def put(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Write a file in the container."""
         put_file(self.container, path, text, mode=mode)

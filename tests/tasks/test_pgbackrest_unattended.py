@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import Any
 
-import docker
 import pytest
 
 from pgops import postgres
@@ -47,16 +45,11 @@ def forget_proofs(physical: ProjectDirectory, cluster: Cluster) -> None:
         )
 
 
-def recoveries() -> set[str]:
-    with contextlib.closing(docker.from_env()) as client:
-        return {each.name for each in client.containers.list(all=True, filters={"label": "pgops.recovery"})}
-
-
 def test_a_scheduled_run_backs_up_and_proves_in_its_turn(
     physical: ProjectDirectory, cluster: Cluster
 ) -> None:
     """No proof yet: stale. The run takes one and proves it; the next finds none due; a reading forgets no restore."""
-    before = recoveries()
+    before = cluster.recoveries()
     limited(physical)
     answer(physical.run("backup", "--json"))
     forget_proofs(physical, cluster)
@@ -64,7 +57,7 @@ def test_a_scheduled_run_backs_up_and_proves_in_its_turn(
     assert stale.code == 9, stale.text
     first = answer(physical.run("backup.unattended", "--json"))
     assert first["proof"]["backup"] == first["backup"]["id"]
-    assert recoveries() == before
+    assert cluster.recoveries() == before
     assert answer(physical.run("backup.unattended", "--json"))["proof"] is None
     answer(physical.run("backup.verify", f"--backup={first['backup']['id']}", "--json"))
     (check,) = answer(physical.run("backup.check", "--json"))["checks"]

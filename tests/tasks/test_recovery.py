@@ -31,11 +31,6 @@ def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
     return found
 
 
-def containers() -> set[str]:
-    with contextlib.closing(docker.from_env()) as client:
-        return {each.name for each in client.containers.list(all=True, filters={"label": "pgops.recovery"})}
-
-
 def asked(recovery: dict[str, Any], sql: str, dbname: str = "app") -> str:
     """What a recovered cluster answers, by the command that pgops printed for people."""
     command = recovery["psql"].split()
@@ -75,7 +70,7 @@ def test_rows_until_a_moment_and_until_a_named_point_and_none_after(
 ) -> None:
     """Rows every 10 ms; PGOPS_TEST_ROUNDS random moments (1 by default), and a named point: exactly the rows until then."""
     rounds = int(os.environ.get("PGOPS_TEST_ROUNDS", "1"))
-    before = containers()
+    before = cluster.recoveries()
     with writing(cluster):
         began = dt.datetime.now(dt.UTC)
         time.sleep(1.5)
@@ -108,7 +103,7 @@ def test_rows_until_a_moment_and_until_a_named_point_and_none_after(
     assert [each["id"] for each in status["recoveries"]] == [recovery["id"]]
     ran = physical.run("restore.discard", f"--recovery={recovery['id']}", "--yes")
     assert ran.code == 0, ran.text
-    assert containers() == before
+    assert cluster.recoveries() == before
     # The running cluster went on as if nothing had happened.
     assert cluster.sql("SELECT timeline_id FROM pg_control_checkpoint()") == 1
     cluster.execute("DROP TABLE ticks")
@@ -116,7 +111,7 @@ def test_rows_until_a_moment_and_until_a_named_point_and_none_after(
 
 @requested
 def test_what_leads_nowhere_is_told_before(physical: ProjectDirectory, cluster: Cluster) -> None:
-    before = containers()
+    before = cluster.recoveries()
 
     def refused(*flags: str, code: int = 9) -> str:
         ran = physical.run("restore", *flags, "--yes")
@@ -130,17 +125,17 @@ def test_what_leads_nowhere_is_told_before(physical: ProjectDirectory, cluster: 
     now = dt.datetime.now(dt.UTC).isoformat(sep=" ")
     time.sleep(1.1)
     assert "lies behind the last WAL in the archive" in refused(f"--at={now}")
-    assert containers() == before
+    assert cluster.recoveries() == before
 
 
 @requested
 def test_a_point_that_is_nowhere_leaves_nothing_behind(physical: ProjectDirectory, cluster: Cluster) -> None:
-    before = containers()
+    before = cluster.recoveries()
     ran = physical.run("restore", "--to-point=never made", "--yes")
     assert ran.code == 9, ran.text
     assert "did not reach it: the WAL in the archive ends before it" in ran.err
     assert "the running cluster was not touched; what was recovered is removed" in ran.err
-    assert containers() == before
+    assert cluster.recoveries() == before
 
 
 @requested
@@ -220,12 +215,12 @@ def test_a_run_that_failed_says_the_command_back_and_it_leads_there(
 def test_a_table_of_yesterday_comes_back_by_a_dump_out_of_a_recovery(
     physical: ProjectDirectory, cluster: Cluster
 ) -> None:
-    before = containers()
+    before = cluster.recoveries()
     cluster.execute("CREATE TABLE precious AS SELECT generate_series(1, 100) AS g")
     cluster.execute("SELECT pg_create_restore_point('all there')", "DELETE FROM precious WHERE g > 3")
     cluster.archived()
     done = answer(physical.run("restore", "--to-point=all there", "--dump", "--yes", "--json"))["restore"]
-    assert containers() == before
+    assert cluster.recoveries() == before
     identifier = done["dump"]["id"]
     ran = physical.run("restore", f"--backup={identifier}", "--table=precious", "--yes", "--json")
     assert answer(ran)["ok"]
@@ -257,9 +252,9 @@ def test_a_backup_is_proven_on_its_own_timeline(physical: ProjectDirectory, clus
 
 @requested
 def test_a_backup_is_taken_while_a_recovery_runs(physical: ProjectDirectory, cluster: Cluster) -> None:
-    before = containers()
+    before = cluster.recoveries()
     with physical.start("restore", "--promote", "--yes", "--json") as process:
-        while containers() == before:
+        while cluster.recoveries() == before:
             assert process.poll() is None
             time.sleep(0.05)
         made = answer(physical.run("backup", "--json"))["backup"]
