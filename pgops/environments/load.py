@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pgops.errors import ConfigurationError
 
 FILE_NAME = "environments.yaml"
 VARIABLE = "PGOPS_ENVIRONMENTS"
+_LARGEST = 4 << 20
 
 
 def load(
@@ -30,7 +32,11 @@ def load(
     root = (root or Path.cwd()).absolute()
     path = (file or located(root, environ)).absolute()
     try:
-        raw = path.read_bytes()
+        # It may be a pipe, from a program that decrypts it; it need not end.
+        with path.open("rb") as stream:
+            raw = stream.read(_LARGEST + 1)
+        if len(raw) > _LARGEST:
+            raise OSError(errno.EFBIG, f"it is larger than {_LARGEST >> 20} MiB", str(path))
     except (OSError, ValueError) as error:
         raise _unreadable(path, error, environ) from error
     return read(raw, path, root)

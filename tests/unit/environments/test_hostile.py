@@ -107,3 +107,8 @@ def test_structures(file: Path, environments: Any, defaults: Any, rest: dict[str
     document = {"version": 1, "defaults": defaults, "environments": environments, **rest}
     # JSON is YAML as far as this goes; what JSON alone writes (NaN, surrogates) is hostile enough to keep.
     survives(file, json.dumps(document).encode("utf-8", "surrogatepass"))
+
+
+def test_a_file_without_an_end_is_not_read_to_it() -> None:
+    with pytest.raises(ConfigurationError, match="it is larger than 4 MiB"):
+        load(Path("/dev/zero"))
