@@ -383,3 +383,31 @@ def test_no_script_of_a_workflow_has_an_expression_in_it() -> None:
                 assert "${{" not in step.get("run", "")
                 if step.get("uses", "").startswith("actions/checkout"):
                     assert step["with"]["persist-credentials"] is False
+
+
+def test_a_pull_request_from_a_fork(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No password, and a token that reads: the lint is in the summary, nothing is written, and what is missing is said."""
+    environments = trial.checkout.path / "environments.yaml"
+    text = environments.read_text(encoding="utf-8")
+    environments.write_text(
+        text.replace("{env: TEST_PASSWORD}", "{env: PRODUCTION_PASSWORD}"), encoding="utf-8"
+    )
+    trial.forge.read_only = True
+    monkeypatch.delenv("TEST_PASSWORD", raising=False)
+    lint = trial.action("look", kind="lint", since="main", output=str(trial.home / "review"))
+    assert lint.code == 7
+    assert lint.summary.startswith("## Lint of 2 revisions")
+    commented = trial.action("comment", kind="lint", file=str(trial.home / "review/lint.md"), token=TOKEN)
+    assert (commented.code, trial.forge.comments) == (0, [])
+    assert "the comment was not written, the token may not" in commented.log
+    # The workflow does not plan then; who uses the action by itself is told what is missing.
+    plan = trial.action(
+        "look",
+        kind="plan",
+        env="production",
+        output=str(trial.home / "review"),
+        secret_name="PRODUCTION_PASSWORD",
+        secret="",
+    )
+    assert (plan.code, plan.outputs["hash"]) == (2, "")
+    assert "environment variable PRODUCTION_PASSWORD is empty" in plan.summary

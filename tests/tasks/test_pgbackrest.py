@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import ARCHIVE, DATA, REPOSITORY, STANZA, Cluster, requested, running_cluster
+from tests.support.pgbackrest import (
+    ARCHIVE,
+    DATA,
+    REPOSITORY,
+    STANZA,
+    Cluster,
+    environments_yaml,
+    requested,
+    running_cluster,
+)
 
+PROXY = Path(__file__).parents[1] / "support" / "tcp_proxy.py"
 pytestmark = pytest.mark.docker
 
 
@@ -170,3 +182,18 @@ def test_a_broken_page_is_named_by_the_backup_and_by_its_recovery(
     finally:
         cluster.execute("DROP TABLE pages", "CHECKPOINT")
     assert answer(physical.run("backup", "--type=full", "--json"))["ok"]
+
+
+@requested
+def test_through_a_tunnel(physical: ProjectDirectory, cluster: Cluster) -> None:
+    """The sessions go through it; pgBackRest itself is reached in its own way, and is of the same server."""
+    words = [sys.executable, str(PROXY), "{local_port}", "127.0.0.1", str(cluster.target.port)]
+    text = environments_yaml(cluster, more=f"    tunnel: {{command: {json.dumps(words)}}}\n")
+    physical.write("environments.yaml", text.replace(f"host: {cluster.target.host}", "host: db.example.test"))
+    point = cluster.sql("SELECT pg_catalog.now()::text")
+    for task in (
+        ("backup", "--type=incr", "backup.list", "backup.show", "backup.verify", "--restore"),
+        ("status", "restore", f"--at={point}", "--dry-run"),
+    ):
+        ran = physical.run(*task)
+        assert ran.code == 0, (task, ran)
