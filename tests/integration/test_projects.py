@@ -476,7 +476,11 @@ def test_application_writes_while_it_is_made(adopted: Adopted) -> None:
     shutil.rmtree(versions)
     adopted.answers("migrate", "--to=books", "--json", "--yes")
 
-    status, plan = adopted.answers("migrate.status", "--json", "migrate.plan", "--json")
+    # It opens its database where only the files are wanted too.
+    history, status, plan = adopted.answers(
+        "migrate.history", "--json", "migrate.status", "--json", "migrate.plan", "--json"
+    )
+    assert history["heads"] == ["title"]
     assert status["environments"][0]["current"] == ["books"]
     assert [each["revision"] for each in plan["pending"]] == ["pages", "title"]
     # It found the row that it had made; a look leaves none.

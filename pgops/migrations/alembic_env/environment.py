@@ -28,6 +28,7 @@ from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard, ask, be
 from pgops.migrations.alembic_env.one_database import refuse_several_databases
 from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.alembic_env.runner import Call, explained, import_path, load_runner
+from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
 from pgops.migrations.revisions.history import (
     History,
@@ -38,7 +39,17 @@ from pgops.migrations.revisions.history import (
     read_files,
 )
 from pgops.migrations.revisions.location import ScriptLocation, locate
-from pgops.postgres import Connection, Identity, Target, fetch_all_on_search_path, identifier, literal
+from pgops.postgres import (
+    READ_ONLY,
+    Connection,
+    Identity,
+    Target,
+    connected,
+    fetch_all_on_search_path,
+    identifier,
+    identity,
+    literal,
+)
 
 T = TypeVar("T")
 Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
@@ -379,6 +390,7 @@ def alembic_environment(
     command: Command,
     scripts: Scripts | None = None,
     carried: Path | None = None,
+    find: Callable[[], Identity] | None = None,
 ) -> Iterator[AlembicEnvironment]:
     """An environment's Alembic with everything around it for the block: output, variables, listeners.
 
@@ -388,10 +400,11 @@ def alembic_environment(
     :param command: the ``alembic`` command that this stands for, as ``config.cmd_opts``.
     :param scripts: what an earlier look loaded: the run carries out the very code that was planned.
     :param carried: a directory of revision files that stand beside the project's own.
+    :param find: as of :class:`ConnectionGuard`.
     :raises RefusedError: later, from ``run``, when it reaches another database.
     """
     location = locate(environment.alembic, environment.project)
-    guard = ConnectionGuard(target=target, identity=identity, settings=settings, looking=looking)
+    guard = ConnectionGuard(target=target, identity=identity, settings=settings, looking=looking, find=find)
     path = list(sys.path)
     output = OutputGuard(keep_stderr=not looking)
     with contextlib.ExitStack() as stack:
@@ -412,9 +425,24 @@ def alembic_environment(
 
 @contextlib.contextmanager
 def reading(environment: Environment, target: Target, command: Command) -> Iterator[AlembicEnvironment]:
-    """:func:`alembic_environment` for what needs the revision files only: any connection is refused."""
+    """:func:`alembic_environment` for what needs the revision files only: any connection is refused.
+
+    What stands around env.py may open its database all the same, as an application does while it is made: that reads.
+    """
+
+    def find() -> Identity:
+        with connected(target, application_name="pgops look", settings=READ_ONLY) as connection:
+            return identity(connection)
+
+    surrounded = environment.alembic.app is not None or environment.alembic.runner is not None
     with alembic_environment(
-        environment, target, NOWHERE, settings={}, looking=True, command=command
+        environment,
+        target,
+        NOWHERE,
+        settings=look_settings(environment),
+        looking=True,
+        command=command,
+        find=find if surrounded else None,
     ) as alembic:
         yield alembic
 

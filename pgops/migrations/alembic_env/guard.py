@@ -46,6 +46,8 @@ class ConnectionGuard:
     :param settings: server settings put on every connection.
     :param looking: a look must leave no trace: DDL that env.py runs by itself (CREATE SCHEMA IF NOT
         EXISTS …) is passed over and remembered in ``skipped``.
+    :param find: what finds the database where the identity is ``NOWHERE`` and a connection is made all the same;
+        ``None``: that is refused.
     :param on_index: called before a CREATE INDEX CONCURRENTLY runs, with the index's quoted name.
     :param on_statement: called before each statement, with whether it commits by itself.
     """
@@ -54,6 +56,7 @@ class ConnectionGuard:
     identity: Identity
     settings: Mapping[str, str]
     looking: bool
+    find: Callable[[], Identity] | None = None
     on_index: Callable[[str], None] = lambda _name: None
     on_statement: Callable[[str, bool], None] = lambda _statement, _autocommit: None
     refused: PgopsError | None = None
@@ -90,7 +93,9 @@ class ConnectionGuard:
             # Before it connects: SQLite makes the file that it is to open.
             raise self._refuse(f"a {dialect.name} database")
         if self.identity == NOWHERE:
-            raise self._refuse("a database, where only files are read")
+            if self.find is None:
+                raise self._refuse("a database, where only files are read")
+            self.identity = self.find()
         if dialect.driver == pg8000.NAME:
             pg8000.put_tls_and_socket(self.target, keywords)
         # Only a name for a message: where a connection really leads is asked of the server.

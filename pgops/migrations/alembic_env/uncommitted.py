@@ -46,6 +46,7 @@ class _Transactions:
         commit, rollback, close = dialects.do_commit, dialects.do_rollback, dialects.do_close
         set_level = getattr(dialects, "_assert_and_set_isolation_level", None)
         reset_level = dialects.reset_isolation_level
+        ping = getattr(dialects, "_do_ping_w_event", lambda _dialect, _connection: True)
 
         def do_begin(_dialect: Any, connection: Any) -> None:
             raw = _raw(connection)
@@ -83,7 +84,12 @@ class _Transactions:
             if id(_raw(connection)) not in self._opened:
                 reset_level(dialect, connection)
 
+        def do_ping_w_event(dialect: Any, connection: Any) -> bool:
+            # pool_pre_ping: a ping of psycopg's switches to autocommit for it.
+            return id(_raw(connection)) in self._opened or bool(ping(dialect, connection))
+
         return {
+            "_do_ping_w_event": do_ping_w_event,
             "_assert_and_set_isolation_level": assert_and_set_isolation_level,
             "reset_isolation_level": reset_isolation_level,
             "do_begin": do_begin,

@@ -38,6 +38,7 @@ def set_up():
 def create_app(name="shop"):
     app = Flask(name)
     app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"]
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True}
     db.init_app(app)
     migrate.init_app(app, db)
     with app.app_context():

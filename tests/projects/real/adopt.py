@@ -287,7 +287,7 @@ def plain_alembic(trial: Trial, url: str, *arguments: str, section: str = "alemb
         "call = lambda: line.run_cmd(config, options)\n"
         "importlib.import_module('ops').run(config, call) if runner else call()"
     )
-    plain = filled({"url": "{url:psycopg2}"}, url)["url"]
+    plain = filled({"url": f"{{url:{project.driver}}}"}, url)["url"]
     x = [part for key, value in filled(project.x, url).items() for part in ("-x", f"{key}={value}")]
     # A script_location without %(here)s is meant from the configuration's own directory.
     cwd = trial.work if project.ini or project.runner else config.parent

@@ -24,7 +24,8 @@ class RealProject:
     variables by which plain Alembic is told the database, where they are not those of ``alembic``.
 
     ``base`` is a program that makes the tables where the history does not begin with an empty database; it is then
-    stamped at its heads. ``down`` is the step down that is tried. ``untested`` says why migrate.test can't be content with it; ``no_way_down``: the newest revision has no
+    stamped at its heads. ``down`` is the step down that is tried, ``driver`` the one in plain Alembic's
+    ``sqlalchemy.url``. ``untested`` says why migrate.test can't be content with it; ``no_way_down``: the newest revision has no
     downgrade.
     """
 
@@ -46,6 +47,7 @@ class RealProject:
     untested: str = ""
     no_way_down: bool = False
     down: str = "-1"
+    driver: str = "psycopg2"
 
 
 _IN_A_WORKER_THREAD = """\
@@ -109,23 +111,6 @@ from qcfractal.components import register_all
 from qcfractal.db_socket import BaseORM
 
 BaseORM.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
-"""
-_NO_LOGGING = """\
-[loggers]
-keys = root
-[handlers]
-keys =
-[formatters]
-keys =
-[logger_root]
-handlers =
-"""
-_TABLES_OF_JUPYTERHUB = """\
-import os
-from sqlalchemy import create_engine
-from jupyterhub.orm import Base
-
-Base.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
 """
 _SETTINGS_OF_PRIVACYIDEA = """\
 import os
@@ -272,12 +257,13 @@ PROJECTS = {
         config="phoenix/db/alembic.ini",
         alembic={"PHOENIX_SQL_DATABASE_URL": "{url}"},
         environ={"PHOENIX_WORKING_DIR": "{work}/home"},
+        driver="asyncpg",
     ),
     # Flask-Migrate on SQLAlchemy 1.4: env.py takes the URL from the application's settings, which know it as their own
     # variable; the application is made by importing a module.
     "mwdb": RealProject(
         install=("mwdb-core==2.20.0", "psycopg2-binary"),
-        revisions=47,
+        revisions=49,
         config="mwdb/model/migrations/alembic.ini",
         app="mwdb.app:app",
         alembic={"MWDB_POSTGRES_URI": "{url}"},
@@ -288,34 +274,6 @@ PROJECTS = {
             "MWDB_ENABLE_SSDEEP": "0",
             "MWDB_UPLOADS_FOLDER": "{work}/home",
         },
-        untested="its models differ",
-    ),
-    # Flask-Migrate; host, port, user and password apart; its pool commits what comes back to it.
-    "zou": RealProject(
-        install=("zou==1.0.97", "psycopg2-binary"),
-        revisions=231,
-        config="zou/migrations/alembic.ini",
-        app="zou.app:create_app",
-        alembic={
-            "DB_HOST": "{host}",
-            "DB_PORT": "{port}",
-            "DB_USERNAME": "{user}",
-            "DB_PASSWORD": "{password}",
-            "DB_DATABASE": "{dbname}",
-        },
-        environ={
-            "SECRET_KEY": "not the default, and long enough: 0123456789",
-            "PREVIEW_FOLDER": "{work}/home",
-        },
-        untested="its models differ",
-    ),
-    # Ships a template of an alembic.ini; its tables are there before it is stamped; a package named alembic.
-    "jupyterhub": RealProject(
-        install=("jupyterhub==6.1.1", "psycopg2-binary"),
-        revisions=19,
-        ini="[alembic]\nscript_location = jupyterhub:alembic\nsqlalchemy.url = driver://nowhere\n"
-        + _NO_LOGGING,
-        base=_TABLES_OF_JUPYTERHUB,
         untested="its models differ",
     ),
 }
