@@ -37,7 +37,7 @@ def locked(tmp_path: Path, database: Target) -> Iterator[tuple[AlembicProject, E
 
 def test_the_schema_comes_from_the_backup(locked: tuple[AlembicProject, Environment, Target]) -> None:
     project, environment, database = locked
-    project.revision("aa02", "aa01", "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
+    project.revision("aa02", "aa01", "op.execute('ALTER TABLE orders ALTER total TYPE smallint')")
 
     (plan,) = traced_plans([environment], database)
 
