@@ -252,7 +252,7 @@ PROJECTS = {
     ),
     # Asynchronous unless it is handed a connection; one transaction around everything.
     "phoenix": RealProject(
-        install=("arize-phoenix==20.26.1", "psycopg2-binary"),
+        install=("arize-phoenix==20.26.1", "psycopg2-binary", "asyncpg"),
         revisions=35,
         config="phoenix/db/alembic.ini",
         alembic={"PHOENIX_SQL_DATABASE_URL": "{url}"},
