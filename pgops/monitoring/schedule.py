@@ -366,8 +366,8 @@ jobs:
     timeout-minutes: 350
 {environ}\
     steps:
-      - uses: actions/checkout@v4
-      - uses: actions/setup-python@v5
+      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683  # v4.2.2
+      - uses: actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065  # v5.6.0
         with: {{python-version: "3.12"}}
       # pgops with the extras that environments.yaml needs, and client programs of the server's major.
       - run: pip install --requirement requirements.txt

@@ -163,6 +163,9 @@ def test_the_way_back_is_signed_too(release: Release) -> None:
     release.sign("alice", "bob")
     # A way back is no way forward.
     assert release.run().code == 8
+    # What is typed beside the file is not passed over.
+    less = release.project.run(*down, "--plan=plan.json", "--to=-1")
+    assert (less.code, error(less)["code"]) == (8, "signature"), less
     assert release.project.run(*down, "--plan=plan.json").code == 0
     assert heads(release.database) == set()
     # The database is as it was when the first plan was signed, and that is used up all the same.

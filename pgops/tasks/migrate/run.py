@@ -146,7 +146,7 @@ def _check_rules(environment: Environment, given: list[str] | None) -> None:
 @task(
     help={
         **_HELP,
-        "to": "how far back: -1 (the last revision), -2, a revision to end at, or base",
+        "to": "how far back: -1 (the last revision) when not given, -2, a revision to end at, or base",
         "plan": "the file that --out wrote: roll back only what it says",
         "out": "write the plan to this file, to be signed, and change nothing",
     },
@@ -158,7 +158,7 @@ def down(
     *,
     env: str | None = None,
     history: str | None = None,
-    to: str = "-1",
+    to: str | None = None,
     out: str | None = None,
     plan: str | None = None,
     signature: list[str] | None = None,
@@ -179,14 +179,12 @@ def down(
 
     whole = load_environment(context, env)
     document = given_plan(plan)
-    history, _ = planned(document, whole, history, to)
+    history, to = planned(document, whole, history, to)
     environment = one_history(whole, history, "a downgrade")
     _check_rules(environment, accept_hazard)
     target = target_for(environment)
-    if document is not None:
-        to = document.to or to
     with as_planned(document, environment):
-        (found,) = traced_plans((environment,), target, to=to, action="downgrade")
+        (found,) = traced_plans((environment,), target, to="-1" if to is None else to, action="downgrade")
     show_plan(console, found, promotion=None, backup=gates.backup_required(environment))
     _same_as_approved((found,), plan if document is None else None)
     if out is not None:

@@ -17,6 +17,7 @@ from pgops.monitoring.slots import slots
 from pgops.postgres import Target
 from tests.support.backups import environment_for
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 ODD = """50% of $HOME "x" 'y' & ;#é"""
 DAILY = slots("03:00", 86400)
 
@@ -185,3 +186,8 @@ def test_github_gets_a_workflow(tmp_path: Path) -> None:
         "if": "always()",
         "run": "pgops backup.check --env=production --notify",
     }
+    reviewed = (REPOSITORY / ".github/workflows/review.yml").read_text(encoding="utf-8")
+    for step in backup["steps"][:2]:
+        assert f"uses: {step['uses']}  # v" in reviewed, (
+            "by commit, and the one that the project's own workflows use"
+        )
