@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from catalogue import PROJECTS, RealProject  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
+_NEWEST = 3
 
 
 class StepFailedError(Exception):
@@ -227,6 +228,9 @@ def rehearse(name: str, url: str, cache: Path) -> None:
     else:
         down_and_up(trial, url, top)
     schema = trial.schema(url)
+    if not project.base and not project.no_way_down:
+        undo_by_an_older_checkout(trial, url, plan["pending"], top)
+        expect("schema after an older checkout's undo", differing(schema, trial.schema(url)), [])
 
     if project.models_match:
         expect("drift", trial.task("migrate.check")["drift"]["differences"], [])
@@ -268,6 +272,40 @@ def down_and_up(trial: Trial, url: str, top: dict[str, Any]) -> None:
     compare_status(trial, url, below)
     trial.task("migrate", "--confirm=trial")
     expect("standing after down and up", trial.standing()["current"], top["current"])
+
+
+def undo_by_an_older_checkout(
+    trial: Trial, url: str, applied: Sequence[Mapping[str, Any]], top: Mapping[str, Any]
+) -> None:
+    """Without the files of the newest revisions, as in the image of the day before: back to before them, and up again."""
+    newest, before = applied[-_NEWEST:], applied[: -_NEWEST]
+    if len(top["current"]) != 1 or not before:
+        print(f"{trial.name}: no older checkout: it has several heads, or too few revisions", flush=True)
+        return
+    aside = trial.work / "newer"
+    aside.mkdir()
+    files = [trial.work / each["file"] for each in newest]
+    for file in files:
+        shutil.move(file, aside / file.name)
+    try:
+        said = subprocess.run(
+            [str(trial.programs / "invoke"), "migrate.status"],
+            cwd=trial.work,
+            env={**os.environ, **trial.environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        expect("unknown revisions that are named", [each["revision"] in said.stdout for each in newest], [True] * _NEWEST)
+        trial.task("migrate.down", f"--to={before[-1]['revision']}", "--confirm=trial")
+    finally:
+        for file in files:
+            shutil.move(aside / file.name, file)
+    below = trial.standing()
+    expect("an older checkout's undo", below["pending"], [each["revision"] for each in newest])
+    compare_status(trial, url, below)
+    trial.task("migrate", "--confirm=trial")
+    expect("standing after it and up", trial.standing()["current"], top["current"])
 
 
 def plain_alembic(trial: Trial, url: str, *arguments: str, section: str = "alembic") -> str:
