@@ -11,6 +11,7 @@ import ast
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -199,7 +200,9 @@ def read_files(location: ScriptLocation) -> History:
     for file in location.revision_files():
         if not _REVISION_FILE.match(file.rpartition(os.sep)[2]):
             continue
-        with FileIO(file) as stream:
+        with FileIO(file, opener=_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise mistakes.no_file(file)
             content = stream.readall()
         try:
             revision = read_revision(file, content)
@@ -213,6 +216,11 @@ def read_files(location: ScriptLocation) -> History:
     if doubt is not None:
         raise doubt
     return History(resolve_dependencies(found))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe among the revisions would let whoever opens it wait for good."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_revision(file: str, content: bytes) -> Revision:

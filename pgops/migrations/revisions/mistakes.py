@@ -135,6 +135,11 @@ def check_python(path: str) -> None:
             raise not_python(path, content, error) from error
 
 
+def no_file(path: str) -> ConfigurationError:
+    """The error for a pipe, a device or a directory where a revision's file should be."""
+    return unloadable(shown(path), "it is no file")
+
+
 def not_python(
     path: str, content: bytes, error: SyntaxError | ValueError | RecursionError
 ) -> ConfigurationError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import textwrap
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,18 @@ def test_a_literal_that_is_no_name(text: str, told: str) -> None:
 def test_bytes_that_are_no_text_are_left_to_alembic() -> None:
     with pytest.raises(NotPlainError):
         read_revision("x.py", b"revision = '\xff'\ndown_revision = None\n")
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"]
+)
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    location = alembic_project(tmp_path, {"a1": 'revision = "a1"\ndown_revision = None\n'})
+    make(tmp_path / "migrations" / "versions" / "b2.py")
+    with pytest.raises(
+        ConfigurationError, match=r"b2\.py: this revision file can't be loaded: it is no file"
+    ):
+        read_history(location)
 
 
 def test_a_hash_does_not_depend_on_line_ends() -> None:
