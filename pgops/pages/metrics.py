@@ -63,8 +63,8 @@ def _values(found: EnvironmentReport, memory: Memory, now: dt.datetime) -> Itera
     if found.size is not None:
         yield "pgops_database_size_bytes", found.size
     status = found.row.status
-    if status is not None and status.reachable and not status.problem:
-        yield "pgops_migrations_pending", len(status.pending)
+    if status is not None and status.reachable and not status.problem and status.pending_count is not None:
+        yield "pgops_migrations_pending", status.pending_count
     if found.runs:
         run = found.runs[0]
         yield "pgops_migration_last_run_timestamp_seconds", run.started_at.timestamp()

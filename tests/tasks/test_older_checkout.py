@@ -70,6 +70,16 @@ def test_each_text_is_kept_once_by_its_hash(
 
 
 @pytest.mark.usefixtures("older")
+def test_what_is_pending_is_not_known_where_the_database_is_ahead(project: ProjectDirectory) -> None:
+    """aa01 is applied, and this checkout can't see that aa03 builds on it."""
+    for task in ("migrate.status", "status"):
+        shown = project.run(task)
+        (row,) = [line for line in shown.out.splitlines() if line.startswith("staging ")]
+        assert "  ?  " in row, shown
+        assert "ahead of this code: aa03" in shown.out
+
+
+@pytest.mark.usefixtures("older")
 def test_down_with_the_files_of_the_journal(project: ProjectDirectory, database: Target) -> None:
     shown = project.run("migrate.down", "--to=aa01", "--dry-run")
     assert shown.code == 0, shown

@@ -89,6 +89,11 @@ class Status:
     histories: tuple[Status, ...] = ()
 
     @property
+    def pending_count(self) -> int | None:
+        """How many are pending; ``None`` where it stands at a revision that this code lacks, which may build on them."""
+        return None if self.unknown else len(self.pending)
+
+    @property
     def up_to_date(self) -> bool:
         """Nothing pending and nothing unknown."""
         return self.reachable and not self.pending and not self.unknown and self.problem is None

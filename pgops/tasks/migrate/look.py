@@ -230,7 +230,7 @@ def _row(found: Status) -> list[object]:
         name,
         found.place,
         ", ".join(found.current) or "base",
-        str(len(found.pending)),
+        "?" if found.pending_count is None else str(found.pending_count),
         last and run_cell(last.started_at, last.outcome),
     ]
 
