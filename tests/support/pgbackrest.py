@@ -94,7 +94,10 @@ class Cluster:
         """Names of the containers with clusters that were recovered beside this one."""
         with contextlib.closing(docker.from_env()) as client:
             labels = {"label": f"pgops.recovery.of={self.name}"}
-            return {str(each.name) for each in client.containers.list(all=True, filters=labels)}
+            return {
+                str(each.name)
+                for each in client.containers.list(all=True, ignore_removed=True, filters=labels)
+            }
 
     def put(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Write a file in the container."""

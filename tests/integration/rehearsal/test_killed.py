@@ -109,7 +109,9 @@ def test_kill_9_with_the_rows_in_a_container(docker_engine: str) -> None:
         process.communicate()
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            there = any(each.id == container.id for each in engine.containers.list(all=True))
+            there = any(
+                each.id == container.id for each in engine.containers.list(all=True, ignore_removed=True)
+            )
             kept = any(each.name == volume for each in engine.volumes.list())
             if not there and not kept:
                 break
@@ -147,7 +149,7 @@ def test_a_container_that_was_never_started_goes_with_the_next(
         try:
             time.sleep(1.1)  # the engine tells whole seconds
             scratch._remove_unstarted(engine.api)
-            left = engine.containers.list(all=True, filters={"label": label})
+            left = engine.containers.list(all=True, ignore_removed=True, filters={"label": label})
         finally:
             with contextlib.suppress(docker.errors.NotFound):
                 made.remove(v=True, force=True)

@@ -31,8 +31,10 @@ def test_a_rewrite_is_measured_and_leaves_a_receipt(release: Release) -> None:
         "tried": True,
         "ok": True,
         "seconds": found["round_trip"]["seconds"],
+        "down_seconds": found["round_trip"]["down_seconds"],
         "problems": [],
     }
+    assert 0 < found["round_trip"]["down_seconds"] < found["round_trip"]["seconds"]
     assert ("changing-column-type", "people", "confirmed") in [
         (each["rule"], each["relation"], each["verdict"]) for each in found["predictions"]
     ] or found["predictions"]
