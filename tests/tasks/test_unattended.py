@@ -21,7 +21,7 @@ from pgops.environments import load
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.support.projects import AlembicProject
-from tests.support.restores import small_data
+from tests.support.restores import run_sql, small_data
 from tests.tasks.test_backup_check import backup_of, environment, limits
 
 
@@ -305,7 +305,10 @@ def test_two_at_once_and_one_that_is_killed(staging: ProjectDirectory, database:
     assert memory(staging)["run"]["outcome"] == "succeeded"
 
 
-def test_metrics_are_what_a_collector_reads(staging: ProjectDirectory, tmp_path: Path) -> None:
+def test_metrics_are_what_a_collector_reads(
+    staging: ProjectDirectory, database: Target, tmp_path: Path
+) -> None:
+    run_sql(database, "DELETE FROM alembic_version")
     directory = tmp_path / "textfiles"
     directory.mkdir()
     limits(

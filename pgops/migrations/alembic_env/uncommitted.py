@@ -2,7 +2,8 @@
 
 A look's sessions are read-only, and an application may not come up in one. Here its transactions may write, and what it
 commits is a savepoint of one transaction for each connection, which is rolled back at the end: it finds its own rows
-until then. What commits each statement by itself, and what goes past SQLAlchemy, stays read-only.
+until then. What commits each statement by itself, and what goes past SQLAlchemy, stays read-only. On SQLAlchemy 1.4 the driver
+refuses an isolation level that the application sets meanwhile, and ``pool_pre_ping``.
 """
 
 from __future__ import annotations
