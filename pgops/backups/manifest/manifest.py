@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pgops.backups.manifest.json_reader import MalformedError, Reader, load_object
+from pgops.backups.manifest.order import time_of
 from pgops.backups.manifest.seal import NO_KEYS, Keys, Origin, open_sealed, seal
 from pgops.errors import VerificationError
 
@@ -30,7 +31,7 @@ GLOBALS_NAME = "globals.sql"
 CONTENTS_NAME = "contents.dat"
 """The archive's table of contents (``dump/toc.dat``) once more: without it nothing of an archive can be read."""
 
-_ID = re.compile(r"([0-9]{8}T[0-9]{6})Z-[0-9a-f]{6}")
+_ID = re.compile(r"([0-9]{8}T[0-9]{6}Z)-[0-9a-f]{6}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,7 +41,7 @@ def is_id(text: str) -> bool:
     if found is None:
         return False
     try:
-        dt.datetime.strptime(found[1], "%Y%m%dT%H%M%S")
+        time_of(found[1])
     except ValueError:
         return False
     return True

@@ -26,6 +26,14 @@ def stamp(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).strftime(_STAMP)
 
 
+def time_of(second: str) -> dt.datetime:
+    """The time that an id begins with, of what :func:`stamp` makes of it.
+
+    :raises ValueError: there is no such time.
+    """
+    return dt.datetime.strptime(second, f"{_STAMP[:-1]}%z")
+
+
 def next_id(now: dt.datetime, there: Iterable[str] = ()) -> tuple[str, dt.datetime]:
     """An id like ``20261122T171500Z-ab12cd`` that sorts after those that are ``there``, and the time it stands for.
 
@@ -38,7 +46,7 @@ def next_id(now: dt.datetime, there: Iterable[str] = ()) -> tuple[str, dt.dateti
     second, _, end = newest.partition("-")
     if second < stamp(now):
         return _named(now, secrets.randbelow(_FIRST)), now
-    moment = max(now, dt.datetime.strptime(second, f"{_STAMP[:-1]}%z"))
+    moment = max(now, time_of(second))
     following = int(end, 16) + 1 + secrets.randbelow(_STEP)
     if following < _ENDS:
         return _named(moment, following), moment
