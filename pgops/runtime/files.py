@@ -28,15 +28,25 @@ def put_in_place(file: Path, content: bytes, *, mode: int) -> None:
         raise
 
 
+def open_regular(file: Path | str) -> int:
+    """A descriptor of a file, to read from, following links; something else (a pipe, a device) is not waited for.
+
+    :raises OSError: it can't be opened; with EINVAL, it is no file.
+    """
+    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        return opened
+    os.close(opened)
+    raise OSError(errno.EINVAL, "it is no file", str(file))
+
+
 def read_regular(file: Path, limit: int) -> bytes:
-    """What is in a file, following links; something else than a file (a pipe, a device) is not waited for.
+    """What is in a file, opened by :func:`open_regular`.
 
     :param limit: how many bytes at most; a larger file is refused, not cut.
     :raises OSError: it can't be read, is no file, or is larger.
     """
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
-        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no file", str(file))
+    with os.fdopen(open_regular(file), "rb") as opened:
         found = opened.read(limit + 1)
     if len(found) > limit:
         raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(file))

@@ -8,10 +8,10 @@ plain beyond doubt is left to Alembic (:class:`NotPlainError`), which runs the f
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -21,6 +21,7 @@ from pgops.errors import UsageError
 from pgops.migrations.revisions import mistakes
 from pgops.migrations.revisions.location import SURROUNDED, ScriptLocation
 from pgops.migrations.revisions.mistakes import duplicate as duplicate
+from pgops.runtime.files import open_regular
 from pgops.units import counted
 
 _NAMES = "down_revision|revision|branch_labels|depends_on"
@@ -200,9 +201,7 @@ def read_files(location: ScriptLocation) -> History:
     for file in location.revision_files():
         if not _REVISION_FILE.match(file.rpartition(os.sep)[2]):
             continue
-        with FileIO(file, opener=_without_waiting) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise mistakes.no_file(file)
+        with FileIO(_opened(file)) as stream:
             content = stream.readall()
         try:
             revision = read_revision(file, content)
@@ -218,9 +217,13 @@ def read_files(location: ScriptLocation) -> History:
     return History(resolve_dependencies(found))
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe among the revisions would let whoever opens it wait for good."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def _opened(file: str) -> int:
+    try:
+        return open_regular(file)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise mistakes.no_file(file) from error
 
 
 def read_revision(file: str, content: bytes) -> Revision:
