@@ -89,7 +89,7 @@ def _end_by_freshness(
 
 def _line(row: Row, now: dt.datetime) -> list[object]:
     from pgops.terminal.layout import Shortened
-    from pgops.terminal.messages.cells import run_cell, unless_good
+    from pgops.terminal.messages.cells import pending_cell, run_cell, unless_good
     from pgops.units import human_age
 
     backup = None
@@ -106,7 +106,7 @@ def _line(row: Row, now: dt.datetime) -> list[object]:
         row.environment,
         Shortened(row.server, row.server.removeprefix("PostgreSQL ")),
         (", ".join(status.current) or "base") if known else None,
-        ("?" if status.pending_count is None else str(status.pending_count)) if known else None,
+        pending_cell(status) if known else None,
         Shortened(row.drift, "" if row.drift == "not checked" else row.drift),
         last and run_cell(last.started_at, last.outcome),
         backup,

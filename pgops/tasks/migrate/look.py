@@ -220,7 +220,7 @@ def _ahead(environment: Environment, found: Status) -> list[AppliedFile]:
 
 
 def _row(found: Status) -> list[object]:
-    from pgops.terminal.messages.cells import run_cell
+    from pgops.terminal.messages.cells import pending_cell, run_cell
 
     name = _name(found)
     if not found.reachable:
@@ -230,7 +230,7 @@ def _row(found: Status) -> list[object]:
         name,
         found.place,
         ", ".join(found.current) or "base",
-        "?" if found.pending_count is None else str(found.pending_count),
+        pending_cell(found),
         last and run_cell(last.started_at, last.outcome),
     ]
 

@@ -11,6 +11,7 @@ from pgops.units import human_time
 if TYPE_CHECKING:
     from pgops.backups.pgbackrest.backup import PhysicalBackup
     from pgops.backups.repository import Backup
+    from pgops.migrations.status.status import Status
 
 
 def run_cell(started_at: dt.datetime, outcome: str) -> Shortened:
@@ -29,3 +30,8 @@ def without_day(verification: str) -> str:
 def unless_good(backup: Backup | PhysicalBackup) -> str:
     """What is wrong with how a backup stands, with a comma before it; nothing where nothing is."""
     return "" if backup.verified else f", {without_day(backup.verification)}"
+
+
+def pending_cell(found: Status) -> str:
+    """How many revisions are pending; ``?`` where that is not known."""
+    return "?" if found.pending_count is None else str(found.pending_count)
