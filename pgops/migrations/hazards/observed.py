@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from pgops.migrations.hazards.fit.demand import Demand
@@ -46,6 +46,11 @@ Kind = Literal[
     "disable-trigger",
     "enable-trigger",
 ]
+
+_WORK = frozenset(
+    ["rewrite", "refresh", "build-index", "rebuild-index", "constraint", "not-null", "retype", "attach"]
+)
+"""Changes that take time by themselves, whether they are kept or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ class Seen:
     read from end to end, ``reads`` also those looked up by an index. ``alone``: it ran outside of a transaction.
     ``failed`` is PostgreSQL's message; ``demands`` is what every row has to fulfil.
 
+    ``undone``: a savepoint took it back, so nothing of it is left.
+
     A statement that did not run, since there were no rows, has ``within``, the statement of the revision that it is
     a part of, and ``given``, what it takes (``trigger t, for each row of orders``).
     """
@@ -123,6 +130,18 @@ class Seen:
     within: str = ""
     given: str = ""
     demands: tuple[Demand, ...] = ()
+    undone: bool = False
+
+    def taken_back(self) -> Seen:
+        """The same after its transaction went back to a savepoint: the work was done, others waited for it, nothing is left."""
+        return replace(
+            self,
+            undone=True,
+            held=(),
+            changes=tuple(each for each in self.changes if each.kind in _WORK),
+            settings=(),
+            demands=(),
+        )
 
     def mode_on(self, table: str) -> str:
         """The strongest lock that its transaction holds on a table by then."""
@@ -168,6 +187,7 @@ class Seen:
             "settings": [asdict(each) for each in self.settings],
             "failed": self.failed,
             "given": self.given or None,
+            "undone": self.undone,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from pgops.migrations.hazards import live, sql
@@ -49,6 +50,8 @@ _CONFLICTS = {
 }
 DUMPS = ("pg_dump", "pgops dump ")
 """How the application_name of a dump begins: the stock tool's, and that of our own backups."""
+_CATCHES_ALL = re.compile(r"\bWHEN\s+OTHERS\b", re.IGNORECASE)
+_SKIPS_WHAT_TIMES_OUT = "; it catches every error (WHEN OTHERS): what the lock timeout ends is skipped, and the revision counts as applied"
 _LAG_BYTES = 64 * 1024 * 1024
 _LAG_SECONDS = 10.0
 _WRITES_A_LOT = 64 * 1024 * 1024
@@ -118,6 +121,7 @@ def _of_session(
         if rule is None:
             return None
         age = "of unknown age" if session.age is None else f"open for {human_seconds(session.age)}"
+        skipped = _SKIPS_WHAT_TIMES_OUT if _CATCHES_ALL.search(statement.text) else ""
         who = f"pid {session.pid} ({session.user}, {session.application or 'no application name'}, {age})"
         return Hazard(
             rule,
@@ -125,7 +129,7 @@ def _of_session(
             session.table,
             statement.revision,
             statement.line,
-            f"{who} {why} {session.table} ({', '.join(sorted(held))}), and this statement wants {lock}",
+            f"{who} {why} {session.table} ({', '.join(sorted(held))}), and this statement wants {lock}{skipped}",
             fix,
             lock=lock,
         )

@@ -43,6 +43,8 @@ def judge(
     for seen in trace.statements:
         statement = statement_of(seen, lines)
         if seen.failed is not None:
+            if _is_caught(trace, seen):
+                continue
             yield hazard_of_state(
                 "failing-statement",
                 statement,
@@ -72,6 +74,14 @@ def judge(
                 yield hazard
         if seen.revision in read:
             read[seen.revision].update(dict.fromkeys(seen.rows_read))
+
+
+def _is_caught(trace: Trace, failed: Seen) -> bool:
+    """Whether a revision goes on after a statement that failed."""
+    behind = trace.statements[trace.statements.index(failed) + 1 :]
+    return failed.revision in trace.revisions or any(
+        each.revision == failed.revision and not each.undone for each in behind
+    )
 
 
 def _views_made(trace: Trace) -> frozenset[tuple[str, Name | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -10,13 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from pgops.migrations.hazards.observed import Lock, Seen, Write
+from pgops.migrations.tracing.lock_sampler import BEFORE_WRITERS, LockSampler
 from pgops.migrations.tracing.observer import SESSION, Observer
+from pgops.migrations.tracing.savepoints import Failure
 from pgops.migrations.tracing.session import Session, ask, counts, explain, say
 from pgops.migrations.tracing.unreached import Reader, Unreached
 from pgops.migrations.tracing.writes import explained
 from pgops.postgres import Connection, Target
 
 _LOOKED_AT = 10
+_ROUNDS = 8
 _OF_ROWS = re.compile(r"\s*(?:SELECT|UPDATE|DELETE|INSERT|MERGE|WITH|VALUES)\b", re.IGNORECASE)
 _CHANGES_ROWS = re.compile(r"\s*(?:UPDATE|DELETE|INSERT|MERGE|WITH)\b", re.IGNORECASE)
 
@@ -28,8 +31,15 @@ class BareSchemaObserver(Observer):
     brings along are inserted one by one, by the thousand.
     """
 
-    def __init__(self, target: Target, connection: Connection, *, on_seen: Callable[[Seen], None]) -> None:
-        super().__init__(target, connection, on_seen=on_seen)
+    def __init__(
+        self,
+        target: Target,
+        connection: Connection,
+        *,
+        on_seen: Callable[[Seen], None],
+        on_undone: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        super().__init__(target, connection, on_seen=on_seen, on_undone=on_undone)
         self._times: Counter[tuple[str, str]] = Counter()
 
     def _watched(self, context: Any, statement: str, act: Callable[[], Any], parameters: Any) -> bool:
@@ -41,7 +51,11 @@ class BareSchemaObserver(Observer):
         if session.open and _OF_ROWS.match(statement) and self._times[self.revision, statement] > _LOOKED_AT:
             session.unlooked = statement.strip()
             with self._failing(Seen(self.revision, session.unlooked)):
-                act()
+                try:
+                    act()
+                except Exception:
+                    session.unlooked = ""  # nothing can be asked in a transaction that has failed
+                    raise
             return True
         self._settle(connection)
         return super()._watched(context, statement, act, parameters)
@@ -56,7 +70,7 @@ class BareSchemaObserver(Observer):
         if session is not None and session.unlooked and self.revision is not None:
             seen = Seen(self.revision, session.unlooked)
             session.unlooked = ""
-            self._on_seen(self._look(connection.connection, session, seen, []))
+            self._tell(self._look(connection.connection, session, seen, []))
 
     def _planned(self, raw: Any, statement: str, parameters: Any) -> list[Write]:
         """The writes that PostgreSQL plans for a statement that changes rows."""
@@ -68,14 +82,51 @@ class BareSchemaObserver(Observer):
     def _after(self, raw: Any, session: Session, seen: Seen, planned: list[Write]) -> None:
         """Tell what a statement did, and what it would do if there were rows."""
         result = self._look(raw, session, seen, planned)
-        self._on_seen(result)
         reader = Reader(lambda question: ask(raw, question), self._unique)
+        if reader.catches(seen.sql):
+            let_go = self._let_go(raw, session, seen.sql, None)
+            result = replace(result, locks=(*result.locks, *self._named(let_go)))
+        self._tell(result)
         known = {each.table for each in result.writes if not each.bounded}
         reads = [each for each in result.reads if each not in known]
         for unreached in reader.of(seen.sql, planned, reads):
             found = self._reached(raw, session, seen, unreached)
             if found is not None:
-                self._on_seen(found)
+                self._tell(found)
+
+    def _caught(self, raw: Any, session: Session, failure: Failure) -> None:
+        """Tell what it waits for, wherever it runs."""
+        locks = self._named(self._let_go(raw, session, failure.statement, failure.parameters))
+        if locks:
+            self._tell(replace(failure.seen, locks=tuple(locks), undone=True))
+
+    def _let_go(self, raw: Any, session: Session, statement: str, parameters: Any) -> dict[int, set[str]]:
+        """The locks that a statement takes and that an error which is caught gives back, as ``pg_locks`` names them.
+
+        Nobody sees them afterwards. So it runs again, behind a session that is in its way, as often as it waits for
+        another table.
+        """
+        pid = int(ask(raw, "SELECT pg_catalog.pg_backend_pid()"))
+        held = {oid for oid, modes in session.held.items() if modes & BEFORE_WRITERS}
+        found: dict[int, set[str]] = {}
+        for _ in range(_ROUNDS):
+            with LockSampler(self._target, pid, "ROW EXCLUSIVE", but={*held, *found}) as sampler:
+                say(raw, "SAVEPOINT pgops_again")
+                ask(raw, "SELECT pg_catalog.set_config('lock_timeout', '10s', true)")
+                with contextlib.suppress(Exception):  # the error that the revision catches
+                    say(raw, statement, parameters)
+                say(raw, "ROLLBACK TO SAVEPOINT pgops_again")
+                say(raw, "RELEASE SAVEPOINT pgops_again")
+            more = {
+                oid: modes - session.held.get(oid, set())
+                for oid, modes in sampler.modes.items()
+                if oid not in found
+            }
+            found.update({oid: modes for oid, modes in more.items() if modes})
+            if not sampler.waited:
+                break
+        session.counts = counts(raw)
+        return found
 
     def _reached(self, raw: Any, session: Session, seen: Seen, unreached: Unreached) -> Seen | None:
         """What a statement would do that rows kept from running; ``None`` where that is nothing."""
@@ -95,9 +146,7 @@ class BareSchemaObserver(Observer):
 
     def _undone(self, raw: Any, session: Session, seen: Seen) -> Seen | None:
         """Carry a statement out, look, and take it back."""
-        before = replace(session, held=dict(session.held), changed=dict(session.changed))
-        now, names, schemas = dict(self.catalogue.now), self._names, self._schemas
-        grants = copy.copy(self._grants)
+        before = self._known(session)
         say(raw, "SAVEPOINT pgops_unreached")
         try:
             say(raw, seen.sql)
@@ -107,8 +156,6 @@ class BareSchemaObserver(Observer):
             return None
         result = self._look(raw, session, seen, [])
         say(raw, "ROLLBACK TO SAVEPOINT pgops_unreached")
-        session.held, session.changed, session.settings = before.held, before.changed, before.settings
-        session.counts = counts(raw)
-        self.catalogue.now, self._names, self._schemas, self._grants = now, names, schemas, grants
+        self._back_to(raw, session, before)
         took = any(each.mode != "ACCESS SHARE" for each in result.locks)
         return result if took or result.changes or result.writes or result.settings else None

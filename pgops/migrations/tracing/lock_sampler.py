@@ -1,8 +1,9 @@
-"""The locks of a statement that can run in no transaction, seen from a second session."""
+"""The locks of a statement that are gone when it has ended, seen from a second session."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 from pgops.migrations.tracing.catalog import FIRST_USER_OID
 from pgops.postgres import Target, connected, execute, fetch_all, fetch_value
@@ -10,17 +11,31 @@ from pgops.postgres import Target, connected, execute, fetch_all, fetch_value
 _FIRST_LOOK, _SLOWEST_LOOK = 0.001, 0.05
 
 
-class LockSampler:
-    """Watches the locks of a backend from a session that stands in its way until it is seen to wait."""
+BEFORE_WRITERS = frozenset(["ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"])
+"""What waits for who writes, as ``pg_locks`` names it."""
 
-    def __init__(self, target: Target, pid: int) -> None:
+
+class LockSampler:
+    """Watches the locks of a backend from a session that stands in its way until it is seen to wait.
+
+    :param mode: what the session in the way holds of every table.
+    :param but: oids of tables that it leaves alone.
+    """
+
+    def __init__(
+        self, target: Target, pid: int, mode: str = "ACCESS SHARE", *, but: Collection[int] = ()
+    ) -> None:
         self._target = target
         self._pid = pid
+        self._mode = mode
+        self._but = list(but)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="pgops-locks", daemon=True)
         self._ready = threading.Event()
         self.modes: dict[int, set[str]] = {}
         """Oid of a relation -> modes as ``pg_locks`` names them."""
+        self.waited = False
+        """Whether it was seen to wait."""
 
     def __enter__(self) -> LockSampler:
         self._thread.start()
@@ -40,11 +55,13 @@ class LockSampler:
                 inway,
                 "SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ONLY ') FROM pg_catalog.pg_class AS c"
                 " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-                f" WHERE c.relkind IN ('r', 'p') AND c.oid >= {FIRST_USER_OID} AND n.nspname <> 'pgops'",
+                f" WHERE c.relkind IN ('r', 'p') AND c.oid >= {FIRST_USER_OID} AND n.nspname <> 'pgops'"
+                " AND c.oid::int8 <> ALL (%s::int8[])",
+                (self._but,),
             )
             execute(inway, "BEGIN ISOLATION LEVEL REPEATABLE READ")
             if tables:
-                execute(inway, f"LOCK TABLE ONLY {tables} IN ACCESS SHARE MODE")
+                execute(inway, f"LOCK TABLE ONLY {tables} IN {self._mode} MODE")
             fetch_value(inway, "SELECT 1")
             self._ready.set()
             in_the_way = True
@@ -60,6 +77,7 @@ class LockSampler:
                     waits = waits or not granted
                     if oid is not None and oid >= FIRST_USER_OID:
                         self.modes.setdefault(oid, set()).add(mode)
+                self.waited = self.waited or waits
                 if waits and in_the_way:
                     execute(inway, "ROLLBACK")
                     in_the_way = False

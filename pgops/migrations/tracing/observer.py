@@ -9,6 +9,7 @@ run in none is watched from a second session, which stands in its way for a mome
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
 from collections import Counter
@@ -35,6 +36,7 @@ from pgops.migrations.tracing.catalog import (
 from pgops.migrations.tracing.demands import Demands, demanding
 from pgops.migrations.tracing.grants import GRANTS, Grants
 from pgops.migrations.tracing.lock_sampler import LockSampler
+from pgops.migrations.tracing.savepoints import Failure, Known, Savepoint, marked
 from pgops.migrations.tracing.session import Session, ask, counts, say
 from pgops.postgres import Connection, Target, fetch_all, fetch_value
 
@@ -81,12 +83,22 @@ class Observer:
     """Notes what each statement of a revision does; see the module. ``revision`` says whose statements they are.
 
     :param target: the database that migrates, as a role that may read everything.
+    :param on_undone: told how many of the last statements a savepoint took back.
     """
 
-    def __init__(self, target: Target, connection: Connection, *, on_seen: Callable[[Seen], None]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        connection: Connection,
+        *,
+        on_seen: Callable[[Seen], None],
+        on_undone: Callable[[int], None] = lambda count: None,
+    ) -> None:
         self._target = target
         self._connection = connection
         self._on_seen = on_seen
+        self._on_undone = on_undone
+        self._count = 0
         self.revision: str | None = None
         self.catalogue = Catalogue(read_all(fetch_value(connection, ALL_RELATIONS)))
         self._schemas: list[Any] | None = None
@@ -136,11 +148,13 @@ class Observer:
     def _watched(self, context: Any, statement: str, act: Callable[[], Any], parameters: Any) -> bool:
         """Carry a statement out and note what it did; ``True`` tells SQLAlchemy that it is done."""
         connection = context.root_connection
-        if self.revision is None or _TRANSACTION.match(statement) or _is_alembics(statement):
+        if self.revision is None or _is_alembics(statement):
             return False
         raw = connection.connection
         session: Session = connection.info.setdefault(SESSION, Session())
         alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+        if _TRANSACTION.match(statement):
+            return not alone and self._savepoint(raw, session, statement, act)
         text = statement
         if parameters is not None and context.dialect.paramstyle in {"format", "pyformat"}:
             text = statement.replace("%%", "%")
@@ -152,10 +166,63 @@ class Observer:
         else:
             self._begin(raw, session)
             writes = self._planned(raw, statement, parameters)
+            session.failure = Failure(seen, statement, parameters)
             with self._failing(seen):
                 act()
+            session.failure = None
             self._after(raw, session, seen, writes)
         return True
+
+    def _savepoint(self, raw: Any, session: Session, statement: str, act: Callable[[], Any]) -> bool:
+        """A savepoint is made, gone back to or let go; ``True``: the statement is done."""
+        verb, name = marked(statement)
+        if verb == "make":
+            self._begin(raw, session)
+            session.savepoints.append(Savepoint(name, self._count, self._known(session)))
+            return False
+        made = [place for place, each in enumerate(session.savepoints) if each.name == name]
+        if not made:
+            return False
+        savepoint = session.savepoints[made[-1]]
+        del session.savepoints[made[-1] + (verb == "back") :]
+        if verb == "back":
+            act()
+            self._back_to(raw, session, savepoint.known)
+            self._on_undone(self._count - savepoint.told)
+            if session.failure is not None:
+                self._caught(raw, session, session.failure)
+                session.failure = None
+        return verb == "back"
+
+    def _caught(self, raw: Any, session: Session, failure: Failure) -> None:
+        """A statement that failed was taken back, and the revision goes on."""
+
+    def _known(self, session: Session) -> Known:
+        return Known(
+            dict(session.held),
+            dict(session.changed),
+            session.settings,
+            dict(self.catalogue.now),
+            set(self.catalogue.left),
+            self._names,
+            self._schemas,
+            copy.copy(self._grants),
+        )
+
+    def _back_to(self, raw: Any, session: Session, known: Known) -> None:
+        """What was seen since then is taken back."""
+        session.held, session.changed, session.settings = (
+            dict(known.held),
+            dict(known.changed),
+            known.settings,
+        )
+        session.counts = counts(raw)
+        self.catalogue.now, self.catalogue.left = dict(known.now), set(known.left)
+        self._names, self._schemas, self._grants = known.names, known.schemas, copy.copy(known.grants)
+
+    def _tell(self, seen: Seen) -> None:
+        self._count += 1
+        self._on_seen(seen)
 
     def _alone(self, raw: Any, session: Session, seen: Seen, act: Callable[[], Any], parameters: Any) -> None:
         """A statement that commits by itself: in a transaction of ours where it can be."""
@@ -168,7 +235,10 @@ class Observer:
             say(raw, "ROLLBACK")
             session.ended()
             if sqlstate(error) not in _ONLY_ALONE:
-                self._on_seen(replace(seen, failed=describe(error)))
+                self._tell(replace(seen, failed=describe(error)))
+                say(raw, "BEGIN")
+                self._caught(raw, session, Failure(seen, seen.sql, parameters))
+                say(raw, "ROLLBACK")
                 raise
             with self._failing(seen):
                 self._beside(raw, seen, act)
@@ -211,14 +281,14 @@ class Observer:
                 changes, seen.sql
             )
         )
-        self._on_seen(replace(seen, locks=locks, held=locks, changes=tuple(changes), demands=demands))
+        self._tell(replace(seen, locks=locks, held=locks, changes=tuple(changes), demands=demands))
 
     @contextlib.contextmanager
     def _failing(self, seen: Seen) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            self._on_seen(replace(seen, failed=describe(error)))
+            self._tell(replace(seen, failed=describe(error)))
             raise
 
     def _begin(self, raw: Any, session: Session) -> None:
@@ -240,7 +310,7 @@ class Observer:
 
     def _after(self, raw: Any, session: Session, seen: Seen, planned: list[Write]) -> None:
         """Tell what a statement did."""
-        self._on_seen(self._look(raw, session, seen, planned))
+        self._tell(self._look(raw, session, seen, planned))
 
     def _look(self, raw: Any, session: Session, seen: Seen, planned: list[Write]) -> Seen:
         """Ask what the transaction holds now and what is different."""
@@ -422,7 +492,7 @@ class Observer:
             # What went over the driver's own cursors is seen here at the latest.
             seen = self._look(connection.connection, session, Seen(self.revision, PAST_SQLALCHEMY), [])
             if seen.changes or seen.writes or seen.settings:
-                self._on_seen(seen)
+                self._tell(seen)
         session.ended()
 
     def _rollback(self, connection: Any) -> None:

@@ -6,6 +6,7 @@ its text alone. https://www.postgresql.org/docs/current/plpgsql-control-structur
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,12 @@ def body_of(statement: str) -> str | None:
     if tokens[:1] != [Token("word", "do")]:
         return None
     return next((_unquoted(token.value) for token in tokens if token.kind == "string"), None)
+
+
+def catches_errors(body: str) -> bool:
+    """Whether a body of PL/pgSQL has an ``EXCEPTION WHEN …``."""
+    words = (token for token, _, _ in sql.scan(body))
+    return (Token("word", "exception"), Token("word", "when")) in itertools.pairwise(words)
 
 
 def embedded(body: str) -> Iterator[Embedded]:

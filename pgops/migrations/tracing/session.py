@@ -9,6 +9,7 @@ from typing import Any
 
 from pgops.migrations.hazards.observed import Setting
 from pgops.migrations.tracing.catalog import FIRST_USER_OID, SETTINGS
+from pgops.migrations.tracing.savepoints import Failure, Savepoint
 
 _BASE = f"""
 SELECT pg_catalog.json_agg(pg_catalog.json_build_array(c.oid::int8,
@@ -27,7 +28,7 @@ class Session:
 
     ``held`` are the locks of its transaction (oid -> modes as ``pg_locks`` names them), ``counts`` what it had read and
     written of each relation before the statement, ``open`` whether a transaction was looked at that has not ended.
-    ``unlooked`` is a statement that ran since anybody looked.
+    ``unlooked`` is a statement that ran since anybody looked, ``failure`` one that failed and may have been caught.
     """
 
     settings: list[str] | None = None
@@ -36,10 +37,13 @@ class Session:
     counts: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     open: bool = False
     unlooked: str = ""
+    savepoints: list[Savepoint] = field(default_factory=list)
+    failure: Failure | None = None
 
     def ended(self) -> None:
         """Its transaction is over."""
         self.held, self.open, self.unlooked = {}, False, ""
+        self.savepoints, self.failure = [], None
 
     def changed_settings(self, now: list[str]) -> Iterator[Setting]:
         """The settings that are no longer what the run made them, each value once, and those that are again."""
@@ -72,11 +76,14 @@ def ask(raw: Any, question: str) -> Any:
         cursor.close()
 
 
-def say(raw: Any, statement: str) -> None:
-    """Run a statement over the connection that migrates."""
+def say(raw: Any, statement: str, parameters: Any = None) -> None:
+    """Run a statement over the connection that migrates.
+
+    :param parameters: as the driver takes them.
+    """
     cursor = raw.cursor()
     try:
-        cursor.execute(statement)
+        cursor.execute(statement) if parameters is None else cursor.execute(statement, parameters)
     finally:
         cursor.close()
 

@@ -218,6 +218,12 @@ def _schema(
             raise PgopsError(f"{error.message}; {other.message}") from error
 
 
+def _take_back(statements: list[Seen], count: int) -> None:
+    """The last ``count`` statements are as if they had not been."""
+    first = len(statements) - count
+    statements[first:] = [each.taken_back() for each in statements[first:]]
+
+
 def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen], list[str], str]:
     """Run the plan as a run does; what was seen, the revisions that went through, and why it ended early."""
     statements: list[Seen] = []
@@ -234,7 +240,12 @@ def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen
     pending = tuple(dataclasses.replace(each, sql_hash=None) for each in plan.pending)
     copy = dataclasses.replace(plan, target=target, identity=found, environment=environment, pending=pending)
     with connected(superuser, application_name="pgops trace") as connection:
-        observer = BareSchemaObserver(superuser, connection, on_seen=statements.append)
+        observer = BareSchemaObserver(
+            superuser,
+            connection,
+            on_seen=statements.append,
+            on_undone=lambda count: _take_back(statements, count),
+        )
         follower = _Follower(observer)
         output = OutputGuard(keep_stderr=False)
         try:

@@ -16,7 +16,7 @@ from typing import Any
 from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.hazards import sql
 from pgops.migrations.hazards.observed import Write
-from pgops.migrations.tracing.procedural import Embedded, body_of, embedded
+from pgops.migrations.tracing.procedural import Embedded, body_of, catches_errors, embedded
 from pgops.migrations.tracing.writes import Unique, explained, reads_many
 from pgops.postgres import literal
 
@@ -25,6 +25,7 @@ Execute = Callable[[str], Any]
 
 _EVENTS = {"insert": 4, "delete": 8, "update": 16}
 _DEPTH = 3
+_RUNS_CODE = re.compile(r"\s*(?:DO|SELECT|CALL)\b", re.IGNORECASE)
 _VARIABLES = 16
 _ROWS = frozenset(["update", "delete", "insert", "merge", "with"])
 _UNKNOWN_TABLE = re.compile(r'missing FROM-clause entry for table "([^"]+)"')
@@ -94,6 +95,18 @@ class Reader:
             many = reads_many(plan, self._unique, statement)
             for name, source in functions:
                 yield from self._of_body(source, f"in {name}()", reads, _DEPTH, repeated=many)
+
+    def catches(self, statement: str) -> bool:
+        """Whether the code that it runs catches errors, and with them gives back what it had locked."""
+        if not _RUNS_CODE.match(statement):
+            return False
+        bodies = [body_of(each.text) for each in sql.statements("", statement)]
+        sources = [each for each in bodies if each is not None] or [statement]
+        for _ in range(_DEPTH):
+            if any(map(catches_errors, sources)):
+                return True
+            sources = [source for text in sources for _, source in self._functions(text)]
+        return False
 
     def _of_triggers(self, write: Write, depth: int) -> Iterator[Unreached]:
         events = _EVENTS.get(write.verb, sum(_EVENTS.values()))

@@ -73,6 +73,7 @@ DEFINITIONS: Mapping[str, Schema] = {
                         "settings": many(open_object({})),
                         "failed": or_null(TEXT),
                         "given": ANYTHING,
+                        "undone": FLAG,
                     }
                 )
             ),
