@@ -22,6 +22,11 @@ def clear(text: str) -> str:
     return _CONTROLS.sub(_escape, text)
 
 
+def in_one_line(text: str) -> str:
+    """``text`` with its line ends written out: a name that holds one would begin a line that reads as ours."""
+    return text.replace("\n", "\\n")
+
+
 def clear_output(text: str) -> str:
     """What a program printed, as lines: without colours, a line that it wrote over begins a new one, the rest :func:`clear`."""
     return clear(_COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, InterruptedRunError, PgopsError, RefusedError
-from pgops.runtime.clear_text import Styles, clear, clear_json
+from pgops.runtime.clear_text import Styles, clear, clear_json, in_one_line
 from pgops.secrets.redaction import redact
 from pgops.terminal import layout
 from pgops.terminal.commands import as_typed
@@ -75,9 +75,9 @@ class Console:
             self._put(self._out, text)
 
     def verbatim(self, text: str) -> None:
-        """A line for people that is never folded: SQL, a log."""
+        """Lines for people that are never folded: SQL, a log."""
         if self.json_output:
-            self._withheld.append(text)
+            self._withheld += text.split("\n")
         else:
             self._write(self._out, self._shown(text) + "\n")
 
@@ -94,13 +94,16 @@ class Console:
         self._result_lost = not self._write(self._out, shown) or self._result_lost
 
     def style(self, text: str, style: str, stream: TextIO | None = None) -> str:
-        """``text`` in a colour where the stream shows colours."""
+        """``text``, one line, in a colour where the stream shows colours."""
         if not is_coloured(stream or self._people, os.environ):
             return text
-        return self._styles.styled(redact(text), _STYLES[style])
+        return self._styles.styled(in_one_line(redact(text)), _STYLES[style])
 
     def _shown(self, text: str) -> str:
         return self._styles.clear(redact(text))
+
+    def _line(self, text: str) -> str:
+        return in_one_line(self._shown(text))
 
     def emphasised(self, environment: Environment) -> str:
         """An environment's name as a heading: a protected one looks like danger, and says so without colours."""
@@ -113,8 +116,7 @@ class Console:
         full, brief = (
             layout.Grid(
                 [str(shown(head)) for head in headers],
-                # A name that holds the end of a line would be read as a line of ours.
-                [[clear(redact(_cell(shown(value)))).replace("\n", "\\n") for value in row] for row in rows],
+                [[in_one_line(clear(redact(_cell(shown(value))))) for value in row] for row in rows],
             )
             for shown in (_in_full, _in_brief)
         )
@@ -123,7 +125,7 @@ class Console:
         self._result_lost = self._result_lost or self._lost is not None
 
     def _put(self, stream: TextIO, text: str) -> None:
-        self._write(stream, layout.folded(as_typed(self._shown(text)), width_of(stream)) + "\n")
+        self._write(stream, layout.folded(as_typed(self._line(text)), width_of(stream)) + "\n")
 
     def _write(self, stream: TextIO, text: str) -> bool:
         """Whether it arrived; a reader that has gone wanted no more."""
@@ -175,7 +177,9 @@ class Console:
             lines.append(f"  untouched: {error.untouched}")
         if error.hint:
             lines.append(f"  next: {error.hint}")
-        self._put(self._err, "\n".join(lines))
+        width = width_of(self._err)
+        text = "\n".join(layout.folded(as_typed(self._line(line)), width) for line in lines)
+        self._write(self._err, f"{text}\n")
 
     def _object(self, value: Mapping[str, Any]) -> None:
         text = json.dumps(value, default=_jsonable, ensure_ascii=False)
@@ -239,7 +243,7 @@ class Console:
                 hint="add --yes",
             )
         with self._asking(untouched, "run it again, or add --yes"):
-            said = self._read(f"{layout.folded(f'{question}? [y/N]', width_of(self._people))} ")
+            said = self._read(f"{question}? [y/N]")
         if said.lower() not in {"y", "yes"}:
             raise RefusedError("not confirmed", untouched=untouched, hint="run it again, or add --yes")
 
@@ -262,19 +266,18 @@ class Console:
             name = self.style(environment.name, "danger")
             self._put(self._people, f"{name} is PROTECTED: what happens now happens to everybody who uses it")
         if answer is not Answer.NAME:
-            asked = layout.folded(f"{question} [y/N]", width_of(self._people))
-            return self._read(f"{asked} ").lower() in {"y", "yes"}
+            return self._read(f"{question} [y/N]").lower() in {"y", "yes"}
         self._put(self._people, self.style(question, "bold"))
         name = self.style(environment.name, "danger" if environment.protected else "bold")
-        typed = self._read(f"Type {name} to go on: ")
+        typed = self._read(f"Type {name} to go on:")
         while typed in environment.aliases:
             self._put(self._people, f"{typed} is an alias of {environment.name}; its name is wanted")
-            typed = self._read(f"Type {name} to go on: ")
+            typed = self._read(f"Type {name} to go on:")
         return typed == environment.name
 
     def _read(self, prompt: str) -> str:
         _forget_what_was_typed(self._in)
-        write(self._people, self._shown(prompt))
+        write(self._people, f"{layout.folded(self._line(prompt), width_of(self._people))} ")
         line = self._in.readline()
         if not line:
             write(self._people, "\n")
@@ -290,7 +293,7 @@ class Console:
         :param total: what :meth:`Ticker.update` counts up to; ``None`` when nobody knows.
         """
         if can_move(self._err, os.environ):
-            with drawn(self._err, self._shown(title), total, self._shown) as ticker:
+            with drawn(self._err, self._line(title), total, self._line) as ticker:
                 yield ticker
         elif self.json_output:
             yield Silent()

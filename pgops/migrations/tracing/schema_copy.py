@@ -32,8 +32,10 @@ _ENTRY = re.compile(
     r"^--\n-- (?:Data for )?Name: (?P<name>.*?); Type: (?P<type>[A-Z ]+);.*\n--\n", re.MULTILINE
 )
 _TABLESPACE = re.compile(r"^SET default_tablespace = .*;$", re.MULTILINE)
-# psql's own commands, and a setting that servers before 17 do not know.
-_NOT_SQL = re.compile(r"^(?:\\.*|SET transaction_timeout = 0;)$", re.MULTILINE)
+# psql's own commands, with a word that pg_dump makes up anew each time: a name or a body may hold a line like them.
+_RESTRICT = re.compile(r"^\\restrict (\w+)$", re.MULTILINE)
+# Servers before 17 do not know it. Before the first entry: a body may say the same.
+_NOT_KNOWN = re.compile(r"^SET transaction_timeout = 0;$", re.MULTILINE)
 _ROLES = """
 SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolbypassrls, r.rolreplication
   FROM pg_catalog.pg_roles AS r WHERE r.rolname !~ '^pg_' ORDER BY 1
@@ -167,7 +169,15 @@ def dump_schema(
             application_name="pgops look",
         )
         check(done, untouched="nothing was changed")
-        return file.read_text(encoding="utf-8")
+        # Not as text: that would make another name of one with a carriage return.
+        return file.read_bytes().decode()
+
+
+def only_sql(script: str) -> str:
+    """What pg_dump wrote for psql, without what only psql or only a server from 17 on takes."""
+    if found := _RESTRICT.search(script):
+        script = re.sub(rf"^\\(?:un)?restrict {found[1]}$", "", script, flags=re.MULTILINE)
+    return _NOT_KNOWN.sub("", script, count=1)
 
 
 def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Target, list[str]]:
@@ -195,7 +205,7 @@ def load_schema(scratch: Target, found: Surroundings, script: str) -> tuple[Targ
         set_search_paths(connection, found)
     inside = scratch.with_database(found.database)
     with connected(inside, application_name="pgops trace") as connection:
-        text = _NOT_SQL.sub("", without_column_versions(script.encode()).decode())
+        text = only_sql(without_column_versions(script.encode()).decode())
         text = text if made else _TABLESPACE.sub("", text)
         # The script finds what a session without our pins finds.
         execute(connection, "RESET ALL")

@@ -72,7 +72,8 @@ def schedule(
     for each in texts:
         if len(texts) > 1:
             console.say(f"# --- {each.name}")
-        console.say(each.text.rstrip("\n"))
+        for line in each.text.rstrip("\n").split("\n"):
+            console.verbatim(line)
     _say_what_it_needs(console, environment, job, kind)
     said: list[str] = []
     if install:

@@ -21,7 +21,7 @@ from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.tracing import trace as tracing
 from pgops.migrations.tracing.trace import NotTracedError, with_trace
-from pgops.postgres import Target, connected, execute, fetch_all
+from pgops.postgres import Target, connected, execute, fetch_all, identifier, literal
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.projects import AlembicProject, migrate, online_env, value
 from tests.support.traces import SETTINGS, hazard, no_backup, plan_of, server
@@ -446,6 +446,30 @@ def test_what_can_t_be_copied_is_named_and_the_rest_is_traced(
     assert hazard(plan, "changing-column-type").table == "orders"
     (note,) = plan.notes
     assert note.startswith("not traced: not in the copy: extension nobody_has_this: extension")
+
+
+def test_names_and_bodies_that_look_like_the_dumps_own_words_are_copied_as_they_are(
+    tmp_path: Path, filled: Target
+) -> None:
+    name = (
+        "a\n\\restrict abc\nSET transaction_timeout = 0;\n--\n-- Name: b; Type: TABLE; Schema: public\n--\n"
+    )
+    with connected(filled) as connection:
+        execute(connection, f"CREATE TABLE {identifier('public', name)} (id integer)")
+        execute(
+            connection,
+            f"CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $$ SELECT {literal(name)}::text $$",
+        )
+    altered = f"ALTER TABLE {identifier('public', name)} ADD COLUMN other integer"
+    same = f"DO $do$ BEGIN ASSERT public.f() = {literal(name).strip()}; END $do$"
+    plan = plan_of(
+        tmp_path,
+        filled,
+        f"op.execute({altered!r})",
+        f"op.execute({same!r})",
+    )
+    assert plan.trace is not None
+    assert plan.notes == ()
 
 
 def test_the_target_is_as_it_was(tmp_path: Path, filled: Target) -> None:

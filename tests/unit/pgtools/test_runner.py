@@ -56,6 +56,14 @@ def test_output_and_exit_code_come_back(tool: Callable[[str], HostRunner]) -> No
     assert (finished.exit_code, finished.stdout, finished.stderr) == (3, "out\n", "warned\n")
 
 
+def test_a_program_is_started_with_what_it_needs_and_no_more(
+    tool: Callable[[str], HostRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "PGOPTIONS", "LD_PRELOAD"):
+        monkeypatch.setenv(name, "of-the-shell")
+    assert "of-the-shell" not in run(tool("env"), ["tool"]).stdout
+
+
 def test_a_failure_names_the_program_the_code_and_its_last_words(tool: Callable[[str], HostRunner]) -> None:
     with pytest.raises(ToolError) as caught:
         check(run(tool("echo one >&2; echo two >&2; exit 1"), ["tool"]), untouched="nothing", hint="again")

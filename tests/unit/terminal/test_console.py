@@ -102,6 +102,51 @@ def test_a_name_with_the_end_of_a_line_in_it_is_no_line_of_ours() -> None:
     assert out.getvalue().splitlines()[1:] == [r"a\nproduction: everything is well  1"]
 
 
+HOSTILE = "orders\nerror: prod: the backup is lost"
+
+
+def test_no_words_of_ours_are_broken_by_a_name() -> None:
+    shown, out, err = console()
+    shown.say(f"built {HOSTILE}")
+    shown.warn(f"{HOSTILE} is left out")
+    shown.fail(ConfigurationError(HOSTILE, problems=[HOSTILE], untouched=HOSTILE, hint=HOSTILE))
+    with shown.progress(HOSTILE):
+        pass
+    written = r"orders\nerror: prod: the backup is lost"
+    assert out.getvalue().splitlines() == [f"built {written}", f"{written} …"]
+    assert err.getvalue().splitlines() == [
+        f"warning: {written} is left out",
+        f"error: {written}",
+        *(f"  {what}{written}" for what in ("", "untouched: ", "next: ")),
+    ]
+
+
+def test_no_question_is_broken_by_a_name() -> None:
+    shown, out, _err = console()
+    shown._in = io.StringIO("n\n")
+    shown.interactive = lambda: True  # type: ignore[method-assign]
+    with pytest.raises(RefusedError):
+        shown.agree(f"Remove {HOSTILE}", yes=False, untouched="nothing was touched")
+    assert out.getvalue() == "Remove orders\\nerror: prod: the backup is lost? [y/N] "
+
+
+def test_a_secret_that_is_broken_over_lines_is_masked_before_they_are_written_out() -> None:
+    Secret("a-value-that-is-long")
+    shown, out, _err = console()
+    shown.say("a-value-that-\nis-long")
+    assert out.getvalue() == "***\n"
+
+
+def test_lines_to_copy_stay_lines_under_json_too() -> None:
+    shown, _out, err = console(json_output=True)
+    shown.verbatim("SELECT 1\nFROM t")
+    shown._in = io.StringIO("")
+    shown.interactive = lambda: True  # type: ignore[method-assign]
+    with pytest.raises(RefusedError):
+        shown.agree("Run it", yes=False, untouched="nothing was touched")
+    assert err.getvalue().startswith("SELECT 1\nFROM t\nRun it? [y/N] ")
+
+
 @pytest.mark.parametrize(("environment", "answer"), [(STAGING, Answer.YES), (PRODUCTION, Answer.NAME)])
 def test_without_a_terminal_it_refuses_and_says_what_is_left(environment, answer) -> None:  # type: ignore[no-untyped-def]
     shown, _out, _err = console()
