@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from pgops.backups.pgbackrest import PhysicalBackup
 from pgops.backups.repository import Backup, load, newest_first, open_repository
@@ -14,10 +15,10 @@ from pgops.errors import ConfigurationError, ExitCode, PgopsError, SecretError, 
 from pgops.migrations.status.status import Status
 from pgops.monitoring.check import judged, limits_of, physical_of, unknown
 from pgops.monitoring.freshness import Freshness, StaleError
-from pgops.postgres import Connection, DatabaseError, connected, redact, server_facts
+from pgops.postgres import Connection, DatabaseError, MissingServiceError, connected, redact, server_facts
 from pgops.runtime.threads import TooLateError, each_within
 from pgops.targets import stanza_for, target_for
-from pgops.units import one_line
+from pgops.units import one_line, told_of
 
 NOT_CHECKED = "not checked"
 _MISTAKES = (ExitCode.USAGE, ExitCode.BLOCKED)
@@ -29,7 +30,8 @@ class Row:
     was in the way, ``problems`` in more.
 
     ``drift`` is a word for people: ``none``, ``3 differences``, ``not checked`` … ``exit_code`` is not 0 where
-    the row is no state of the world, but a mistake: files of the project are wrong, or a journal is not ours.
+    the row is no state of the world, but a mistake: files of the project are wrong, or a journal is not ours;
+    ``unseen`` is the exit code of what else kept the database from being looked at, 0 where nothing did.
     ``freshness`` is how its backups stand to its limits; ``None`` where it has none.
     """
 
@@ -41,6 +43,7 @@ class Row:
     backup: Backup | PhysicalBackup | None = None
     problems: tuple[str, ...] = ()
     exit_code: int = 0
+    unseen: int = 0
     missing: str = "unreachable"
     freshness: Freshness | None = None
 
@@ -83,12 +86,12 @@ class SomeFailedError(PgopsError):
 
     def __init__(self, rows: Sequence[Row], failed: Sequence[Row], now: dt.datetime) -> None:
         super().__init__(
-            "; ".join(f"{row.environment}: {'; '.join(row.problems)}" for row in failed),
+            "; ".join(told_of(row.environment, "; ".join(row.problems)) for row in failed),
             untouched="no database was touched",
             hint=f"invoke migrate.status --env={failed[0].environment}",
         )
         # One class for every such mistake: each has its code already.
-        self.exit_code = ExitCode(failed[0].exit_code)  # type: ignore[misc]
+        self.exit_code = ExitCode(failed[0].exit_code or failed[0].unseen)  # type: ignore[misc]
         self._rows = [row.as_dict(now) for row in rows]
 
     def beside(self) -> dict[str, object]:
@@ -136,7 +139,7 @@ def _failed(environment: Environment, error: Exception, timeout: float) -> Row:
         raise error
     late = f"no answer within {timeout:g} s"
     fresh = unknown(environment, dt.datetime.now(dt.UTC), late) if limits_of(environment) else None
-    return Row(environment.name, problems=(late,), freshness=fresh)
+    return Row(environment.name, problems=(late,), unseen=int(ExitCode.UNREACHABLE), freshness=fresh)
 
 
 def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | None) -> Row:
@@ -161,6 +164,8 @@ def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | N
             place=place,
             backup=backup,
             problems=(*problems, redact(said)),
+            exit_code=int(error.exit_code) if _is_mistake(error) else 0,
+            unseen=int(getattr(error, "exit_code", ExitCode.UNREACHABLE)),
             missing=_in_the_way(error),
             freshness=_freshness(environment, None),
         )
@@ -182,6 +187,7 @@ def _row(environment: Environment, read_status: ReadStatus, drift: ReadDrift | N
         backup=backup,
         problems=tuple(problems),
         exit_code=_mistake(environment, status),
+        unseen=0 if status.exit_code in _MISTAKES else status.exit_code,
         freshness=fresh,
     )
 
@@ -198,6 +204,11 @@ def _mistake(environment: Environment, status: Status) -> int:
         each.alembic.config.exists() for each in environment.histories()
     )
     return status.exit_code if status.exit_code in _MISTAKES and written else 0
+
+
+def _is_mistake(error: Exception) -> TypeGuard[ConfigurationError]:
+    """Whether a file of the project is wrong; what only this machine lacks is no mistake of a file."""
+    return isinstance(error, ConfigurationError) and not isinstance(error, MissingServiceError)
 
 
 def _in_the_way(error: Exception) -> str:

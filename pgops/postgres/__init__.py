@@ -36,6 +36,7 @@ from pgops.postgres.servicefile import service_file
 from pgops.postgres.session import Connection, literal
 from pgops.postgres.settings import READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
 from pgops.postgres.target import (
+    MissingServiceError,
     Target,
     child_environment,
     connection_keywords,
@@ -57,6 +58,7 @@ __all__ = [
     "Connection",
     "DatabaseError",
     "Identity",
+    "MissingServiceError",
     "ServerFacts",
     "Target",
     "UntrustedError",

@@ -31,6 +31,11 @@ from pgops.secrets.references import (
     resolve,
 )
 
+
+class MissingServiceError(ConfigurationError):
+    """A service that this machine does not know; another one may, for such files are each person's own."""
+
+
 _OWN_KEYS = frozenset(
     [
         *("host", "hostaddr", "port", "dbname", "user", "password", "passfile"),
@@ -293,7 +298,7 @@ def _service_section(service: str, servicefile: Path | None) -> dict[str, str]:
             raise ConfigurationError(f"{file}: cannot be read: {error}") from error
         if parser.has_section(service):
             return dict(parser.items(service))
-    raise ConfigurationError(
+    raise MissingServiceError(
         f"there is no service {service!r} in {' or '.join(map(str, looked))}",
         hint="servicefile: in environments.yaml names another file",
     )

@@ -39,7 +39,7 @@ def status(
     import datetime as dt
 
     from pgops.overview.drift_process import drift_in_a_process
-    from pgops.overview.overview import overview
+    from pgops.overview.overview import SomeFailedError, overview
     from pgops.tasks.migrate.statuses import status_reader
     from pgops.units import told_of
 
@@ -63,11 +63,11 @@ def status(
             for problem in row.freshness.problems:
                 console.say(f"  {told_of(row.environment, problem)}")
     if failed := [row for row in rows if row.exit_code]:
-        from pgops.overview.overview import SomeFailedError
-
         raise SomeFailedError(rows, failed, now)
     if exit_code:
         _end_by_freshness(project, environments, rows, now)
+    if env is not None and (unseen := [row for row in rows if row.unseen]):
+        raise SomeFailedError(rows, unseen, now)
     console.result({"environments": [row.as_dict(now) for row in rows]})
 
 

@@ -53,6 +53,34 @@ def test_wrong_files_and_a_journal_of_somebody_else(
     assert (ran.code, json.loads(ran.out)["ok"]) == (2, False), ran.text
 
 
+def test_an_environment_that_can_t_be_looked_at_from_here(
+    alembic: ProjectDirectory, database: Target
+) -> None:
+    file = alembic.path / "environments.yaml"
+    good = file.read_text(encoding="utf-8")
+    file.write_text(
+        f"{good}\n  closed: {{host: 127.0.0.1, port: 1, dbname: app, user: app, protected: false}}"
+        "\n  unset: {url: {env: NOT_SET_HERE}, protected: false}"
+        "\n  unknown: {service: not_of_this_machine, protected: false}\n",
+        encoding="utf-8",
+    )
+    for task in ("status", "migrate.status"):
+        # A laptop has not every secret, and the table says so.
+        assert alembic.run(task).code == 0
+        for name, code in (("closed", 3), ("unset", 2), ("unknown", 2)):
+            ran = alembic.run(task, f"--env={name}", "--json")
+            found = json.loads(ran.out)
+            assert (ran.code, found["ok"], found["error"]["exit_code"]) == (code, False, code), ran.text
+            assert [row["environment"] for row in found["environments"]] == [name]
+    file.write_text(
+        f"{good}\n  wrong: {{url: {{env: WRONG_URL}}, protected: false}}\n",
+        encoding="utf-8",
+    )
+    for task in ("status", "migrate.status"):
+        ran = alembic.run(task, "--json", environ={"WRONG_URL": "postgresql://one,two/app"})
+        assert (ran.code, "names several hosts" in ran.out) == (2, True), ran.text
+
+
 def test_a_history_without_a_revision_is_neither_tested_nor_stamped(
     project: ProjectDirectory, database: Target
 ) -> None:

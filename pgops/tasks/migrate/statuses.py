@@ -22,6 +22,7 @@ from pgops.migrations.status.status import (
     together,
     unreachable,
 )
+from pgops.postgres import MissingServiceError
 from pgops.runtime.variables import inherited
 from pgops.targets import target_for
 
@@ -131,7 +132,7 @@ def _quick(environment: Environment, histories: Histories) -> Status | None:
     except NotPlainError:
         return None
     except ConfigurationError as error:
-        wrong = misconfigured if error is history else unreachable
+        wrong = unreachable if isinstance(error, MissingServiceError) else misconfigured
         found = wrong(environment.name, place, error)
     except PgopsError as error:
         found = unreachable(environment.name, place, error)

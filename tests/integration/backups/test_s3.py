@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from pgops.backups.verify.reading import check_files, verify
 from pgops.environments import S3Settings, Store
 from pgops.errors import UnreachableError, VerificationError
 from pgops.postgres import Target
+from pgops.runtime import variables
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.backups import made_up_contents, manifest_for, write_files
 from tests.support.restores import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
@@ -78,6 +81,34 @@ def test_no_variable_of_the_shell_says_where_the_bucket_is(
         monkeypatch.setenv(name, value)
     assert repository_at(s3, tmp_path / "staging", "nothing").ids() == []
     assert {name: os.environ[name] for name in astray} == astray, "other programs find them as they were"
+
+
+def test_no_key_of_the_shell_is_sent_where_the_store_names_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that knows no sessions passes a token over; that of AWS refuses what is signed with two people's."""
+    heard: list[Message] = []
+
+    class Listing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.headers)
+            body = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_said: object) -> None:
+            """Nothing is to be printed."""
+
+    for name in variables.AWS_CREDENTIALS:
+        monkeypatch.setenv(name, "of-somebody-else")
+    with HTTPServer(("127.0.0.1", 0), Listing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = LiteralSecret(Secret("own-key-0001"))
+        settings = S3Settings(f"http://127.0.0.1:{server.server_port}", access_key=own, secret_key=own)
+        assert list(Bucket(Store("bucket", f"s3://{BUCKET}", settings)).list("")) == []
+        server.shutdown()
+    assert ["Credential=own-key-0001/" in str(each["Authorization"]) for each in heard] == [True]
+    assert not any("of-somebody-else" in str(each) for each in heard)
 
 
 def test_where_no_endpoint_is_named_it_is_that_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
