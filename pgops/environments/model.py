@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -315,6 +314,8 @@ class Environment:
                 untouched="nothing was touched",
                 hint="leave --history out; several are named under alembic: histories: in environments.yaml",
             )
+        import difflib
+
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(
@@ -353,6 +354,8 @@ class Project:
             if name == environment.name or name in environment.aliases:
                 return environment
         known = [known for each in self.environments.values() for known in (each.name, *each.aliases)]
+        import difflib
+
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pgops.environments import Environment
@@ -360,11 +359,11 @@ def _plan(
     pending = tuple(
         PlannedRevision(
             revision=each.revision,
-            message=history.revisions[each.revision].message,
+            message=known.message,
             kept=kept.get(each.revision),
-            irreversible=_irreversible(history.revisions[each.revision].file),
-            file=history.revisions[each.revision].file,
-            hash=history.revisions[each.revision].hash,
+            irreversible=_irreversible(known.path),
+            file=known.file,
+            hash=known.hash,
             sql=each.sql,
             reads_data=each.unreadable,
             heads_after=each.heads_after,
@@ -372,7 +371,7 @@ def _plan(
             varies=each.revision in varying,
             places=each.places,
         )
-        for each in rendered
+        for each, known in ((each, history.revisions[each.revision]) for each in rendered)
     )
     to = rendered[-1].heads_after if rendered else current
     return Plan(
@@ -400,8 +399,8 @@ def _plan(
     )
 
 
-def _irreversible(file: Path) -> str | None:
-    text = text_now(file) if file.suffix == ".py" else b""
+def _irreversible(file: str) -> str | None:
+    text = text_now(file) if file.endswith(".py") else b""
     return irreversible(text) if text else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,14 +153,18 @@ class Plan:
 
 def relative(file: Path, project: Path) -> str:
     """A file's path as a person in the project knows it."""
-    resolved, root = _resolved(file.parent) / file.name, _resolved(project)
-    return str(resolved.relative_to(root)) if resolved.is_relative_to(root) else str(file)
+    directory, name = os.path.split(file)
+    below = _below(directory, project)
+    return str(file) if below is None else f"{below}{name}"
 
 
 @functools.cache
-def _resolved(directory: Path) -> Path:
-    """Without links; the files of a plan lie in a few directories, and each look-up asks for every part."""
-    return directory.resolve()
+def _below(directory: str, project: Path) -> str | None:
+    """What a file in this directory begins with in the project, links followed; the files of a plan lie in a few."""
+    resolved, root = Path(directory).resolve(), project.resolve()
+    if not resolved.is_relative_to(root):
+        return None
+    return "" if resolved == root else f"{resolved.relative_to(root)}/"
 
 
 def plan_hash(

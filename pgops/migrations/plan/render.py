@@ -100,12 +100,26 @@ def _indexes_in_one_order(impl: Any) -> None:
 
 def outline(context: MigrationContext, steps: Sequence[RevisionStep], heads: Sequence[str]) -> list[Rendered]:
     """The same steps without their SQL: where the heads are after each."""
-    maintainer = HeadMaintainer(_offline(context, None), tuple(heads))
+    maintainer = _Heads(_offline(context, None), tuple(heads))
     found = []
     for step in steps:
         maintainer.update_to_step(step)
         found.append(Rendered(step.revision.revision, "", None, None, tuple(sorted(maintainer.heads))))
     return found
+
+
+class _Heads(HeadMaintainer):
+    """Alembic's bookkeeping of heads without the statements for the version table, which nobody reads."""
+
+    def _insert_version(self, version: str) -> None:
+        self.heads.add(version)
+
+    def _delete_version(self, version: str) -> None:
+        self.heads.remove(version)
+
+    def _update_version(self, from_: str, to_: str) -> None:
+        self.heads.remove(from_)
+        self.heads.add(to_)
 
 
 def _offline(context: MigrationContext, environment_context: EnvironmentContext | None) -> MigrationContext:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgops.migrations.hazards.fit.judge import RULE, unfit_rows
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.status.query import database_told
 from pgops.postgres import connected, set_read_only
@@ -19,7 +18,12 @@ def with_unfit_rows(plan: Plan, *, after: Sequence[Plan] = ()) -> Plan:
     :raises UnreachableError: the server does not answer.
     """
     settings = plan.environment.hazards
-    if not plan.pending or not plan.hash or plan.empty or RULE in settings.exclude:
+    if not plan.pending or not plan.hash or plan.empty:
+        return plan
+    # Where nothing is asked for there is nothing to import.
+    from pgops.migrations.hazards.fit.judge import RULE, unfit_rows
+
+    if RULE in settings.exclude:
         return plan
     reads_data = {each.revision: each.reads_data for each in plan.pending if each.reads_data}
     others = next((each.pending[0].revision for each in after if each.pending), None)

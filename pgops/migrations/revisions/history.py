@@ -252,10 +252,11 @@ def read_revision(file: str, content: bytes) -> Revision:
     )
 
 
-def text_now(file: Path) -> bytes:
+def text_now(file: Path | str) -> bytes:
     """What a revision file holds by now; nothing where it can't be read any more."""
     try:
-        return file.read_bytes()
+        with FileIO(file) as stream:
+            return stream.readall()
     except OSError:
         return b""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -179,6 +178,8 @@ def check_rules(name: str, rules: Sequence[str]) -> None:
 
     for rule in rules:
         if rule not in RULES:
+            import difflib
+
             near = difflib.get_close_matches(rule, list(RULES), n=1)
             raise UsageError(
                 f"--accept-hazard={rule}: there is no such rule"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -289,9 +290,11 @@ class Run:
 
         assert alembic.running is not None
         pending = self.attempt.plan.pending
+        told: Callable[[], None] = _nothing
         for number in range(self._position(heads), len(pending)):
             planned = pending[number]
             with alembic.output.outside():
+                told()
                 self.reporter.applying(planned, number + 1, len(pending))
             self.attempt.step, self.attempt.unrecorded = Step(planned, self._begin(connection, planned)), None
             script: Any = alembic.script
@@ -303,11 +306,13 @@ class Run:
             done, self.attempt.step = self.attempt.step, None
             if alembic.running.external:
                 self.attempt.uncommitted.append(done)
+                told = _nothing
                 continue
             self.attempt.unrecorded = done
             self.attempt.applied.append(planned.revision)
-            with alembic.output.outside():
-                self.reporter.applied(planned, time.monotonic() - done.began)
+            told = functools.partial(self.reporter.applied, planned, time.monotonic() - done.began)
+        with alembic.output.outside():
+            told()
         if self.attempt.unrecorded is not None:
             journal.finish_revision(connection, self.attempt.unrecorded.ordinal, journal.SUCCEEDED)
             self.attempt.unrecorded = None
@@ -395,6 +400,10 @@ def run_settings(plan: Plan, run: str) -> dict[str, str]:
         # Since PostgreSQL 14: a backend whose client was killed ends its statement instead of finishing it.
         "client_connection_check_interval": "2s",
     }
+
+
+def _nothing() -> None:
+    """There is no revision before the first one."""
 
 
 def _who(blockers: list[Blocker]) -> str:
