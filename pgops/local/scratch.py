@@ -18,6 +18,7 @@ from typing import Literal
 
 from pgops.errors import PgopsError, UnreachableError
 from pgops.local import embedded
+from pgops.local.memory import in_memory
 from pgops.postgres import Target
 
 _INSTALLATIONS = (
@@ -30,7 +31,7 @@ _INSTALLATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a scratch server is for: its settings, and where a container keeps its files."""
+    """What a scratch server is for: its settings, and where its files are, ``memory`` as far as there is plenty."""
 
     settings: Mapping[str, str]
     files: Literal["memory", "disk"]
@@ -38,8 +39,10 @@ class Kind:
 
 # A schema is loaded, and a backup restored, in transactions that lock all of it.
 _LOCKS = {"max_locks_per_transaction": "1024", "max_wal_senders": "0"}
-BARE = Kind({**_LOCKS, "wal_level": "minimal"}, "memory")
+BARE = Kind({**_LOCKS, "wal_level": "minimal", "max_wal_size": "256MB"}, "memory")
 """For a schema without rows: nobody replicates or recovers it."""
+RESTORED = Kind({**_LOCKS, "wal_level": "minimal"}, "disk")
+"""For a whole database that is looked at."""
 COPY = Kind({**_LOCKS, "wal_level": "replica", "full_page_writes": "on", "max_connections": "200"}, "disk")
 """For a whole database whose WAL is measured: as much of it is written as on a server that others follow."""
 
@@ -150,14 +153,18 @@ def _has(programs: Path | None, major: int, extensions: Collection[str]) -> bool
 
 @contextlib.contextmanager
 def _embedded(kind: Kind) -> Iterator[ScratchServer]:
-    with embedded.scratch_server(settings=kind.settings) as state:
+    with embedded.scratch_server(_directory(kind), settings=kind.settings) as state:
         yield ScratchServer(state.target, f"embedded PostgreSQL {state.version}", state.why_it_ended)
 
 
 @contextlib.contextmanager
 def _installed(programs: Path, major: int, kind: Kind) -> Iterator[ScratchServer]:
-    with embedded.scratch_server(settings=kind.settings, installed=programs) as state:
+    with embedded.scratch_server(_directory(kind), settings=kind.settings, installed=programs) as state:
         yield ScratchServer(state.target, f"PostgreSQL {major} in {programs.parent}", state.why_it_ended)
+
+
+def _directory(kind: Kind) -> Path | None:
+    return in_memory() if kind.files == "memory" else None
 
 
 def _container(

@@ -103,13 +103,13 @@ def _scratch(context: Context, found: Backup, on: str | None) -> Iterator[Target
     if local is not None:
         yield local
         return
-    from pgops.local.scratch import scratch_server
+    from pgops.local.scratch import RESTORED, scratch_server
 
     own = found.manifest.server_major
     with contextlib.ExitStack() as stack:
         try:
             # A newer server takes an older one's dump.
-            server = stack.enter_context(scratch_server(range(own, own + _NEWER)))
+            server = stack.enter_context(scratch_server(range(own, own + _NEWER), kind=RESTORED))
         except UnreachableError as error:
             raise RefusedError(
                 f"there is no scratch server to restore into: {error.message}",

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_the_wheel_when_no_major_is_asked_for() -> None:
     with scratch_server() as server:
         assert server.origin == f"embedded PostgreSQL {embedded.version()}"
         assert server.target.host == "127.0.0.1"
+
+
+def test_a_schema_is_in_memory_where_there_is_plenty_and_rows_are_on_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as memory:
+        Path(memory).chmod(0o755)
+        monkeypatch.setattr(scratch, "in_memory", lambda: Path(memory))
+        for kind, inside in ((scratch.BARE, True), (scratch.RESTORED, False)):
+            with scratch_server(kind=kind) as server, connected(server.target) as connection:
+                where = Path(fetch_value(connection, "SHOW data_directory"))
+                assert where.is_relative_to(memory) is inside
+            assert not where.parent.exists()
 
 
 def test_a_postgresql_that_this_machine_has() -> None:
