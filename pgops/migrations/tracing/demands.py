@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pgops.migrations.hazards import sql
 from pgops.migrations.hazards.fit.by_sql import of_using
+from pgops.migrations.hazards.fit.by_target import of_column
 from pgops.migrations.hazards.fit.demand import Demand, NewType
 from pgops.migrations.hazards.fit.question import quoted
 from pgops.migrations.hazards.observed import Change
-from pgops.migrations.tracing.catalog import Catalogue, Relation
+from pgops.migrations.tracing.catalog import FIRST_USER_OID, Catalogue, Relation
 
 _CONSTRAINT = """
 SELECT pg_catalog.json_build_array(
@@ -56,8 +57,41 @@ SELECT pg_catalog.json_build_array(
  WHERE a.attrelid = {table} AND a.attname = {name} AND NOT a.attisdropped
 """
 _PARTITION = "SELECT pg_catalog.pg_get_partition_constraintdef({table}::oid)"
+_DEFAULT = """
+SELECT p.partdefid::int8 FROM pg_catalog.pg_partitioned_table AS p WHERE p.partrelid = {table}::oid AND p.partdefid <> 0
+"""
+# A column that was added keeps its default for the rows before it as a value of its own, unless the table was written anew.
+_MADE = """
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+           a.attnum, a.attname, a.attgenerated <> '', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+           (a.attmissingval::text::text[])[1], a.attidentity <> '' OR t.typdefault IS NOT NULL,
+           pg_catalog.format_type(CASE t.typtype WHEN 'd' THEN (
+               WITH RECURSIVE base AS (
+                   SELECT t.typbasetype AS oid
+                    UNION SELECT b.typbasetype FROM pg_catalog.pg_type AS b JOIN base ON base.oid = b.oid WHERE b.typtype = 'd')
+               SELECT base.oid FROM base JOIN pg_catalog.pg_type AS u ON u.oid = base.oid WHERE u.typtype <> 'd') ELSE t.oid END, NULL)))::text
+  FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+  LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_DOMAIN = """
+WITH RECURSIVE base AS (
+    SELECT a.atttypid AS oid FROM pg_catalog.pg_attribute AS a
+     WHERE a.attrelid = {table} AND a.attname = {name} AND NOT a.attisdropped
+     UNION
+    SELECT t.typbasetype FROM pg_catalog.pg_type AS t JOIN base ON base.oid = t.oid WHERE t.typtype = 'd')
+SELECT pg_catalog.json_build_array(
+    (SELECT pg_catalog.format_type(t.oid, NULL) FROM base JOIN pg_catalog.pg_type AS t ON t.oid = base.oid WHERE t.typtype <> 'd'),
+    (SELECT pg_catalog.format_type(t.typbasetype, t.typtypmod) FROM base JOIN pg_catalog.pg_type AS t ON t.oid = base.oid
+       JOIN pg_catalog.pg_type AS u ON u.oid = t.typbasetype WHERE t.typtype = 'd' AND u.typtype <> 'd'),
+    (SELECT pg_catalog.bool_or(t.typnotnull) FROM base JOIN pg_catalog.pg_type AS t ON t.oid = base.oid WHERE t.typtype = 'd'),
+    (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.typname, pg_catalog.pg_get_constraintdef(k.oid)))
+       FROM base JOIN pg_catalog.pg_constraint AS k ON k.contypid = base.oid
+       JOIN pg_catalog.pg_type AS t ON t.oid = base.oid WHERE k.contype = 'c'))::text
+"""
+_CALL = re.compile(r"[\w\"]\s*\(")
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-_DEMANDING = frozenset(["not-null", "retype", "constraint", "build-index", "attach"])
+_DEMANDING = frozenset(["not-null", "retype", "constraint", "build-index", "attach", "add-column"])
 
 
 def demanding(changes: Sequence[Change]) -> bool:
@@ -94,8 +128,35 @@ class Demands:
             if parent is None or (parent.shown, change.kind, change.what) not in all_of_them:
                 alone = (change.table, change.kind, change.what) not in parents
                 for demand in self._of(change, oid, statement):
+                    made = self._made(demand, oid)
+                    if change.kind == "add-column" and not made:
+                        continue
                     # Its children have what is demanded, or nobody demands it of them.
-                    yield replace(demand, alone=alone and demand.kind in {"not-null", "check"})
+                    yield replace(
+                        demand,
+                        alone=alone and demand.kind in {"not-null", "check"},
+                        made=made,
+                    )
+
+    def beside_default(self, parents: Collection[int]) -> Iterator[Demand]:
+        """What new partitions leave to the default partition that was there before the plan.
+
+        :param parents: oids of the tables that got a partition.
+        """
+        for parent in sorted(parents):
+            oid = self._ask(_DEFAULT.format(table=parent))
+            if oid is None or oid not in self._catalogue.first:
+                continue
+            condition = self._ask(_PARTITION.format(table=oid))
+            shown = self._catalogue.first[oid].shown
+            if condition:
+                yield Demand(
+                    "check",
+                    shown,
+                    f"what is left to the default partition of {self._catalogue.name(parent) or 'its table'}",
+                    condition=condition,
+                    columns=self._columns(oid),
+                )
 
     def _of(self, change: Change, oid: int, statement: str) -> Iterator[Demand]:
         columns = self._columns(oid)
@@ -105,6 +166,14 @@ class Demands:
                 yield Demand("not-null", change.table, says, keys=(quoted(change.what),), columns=columns)
             case "retype":
                 yield from self._retyped(change, oid, columns, statement)
+                yield from self._of_domain(change, oid, columns, statement)
+            case "add-column":
+                now = self._catalogue.now[oid].columns or {}
+                # Without a default it is told to fail wherever there are rows.
+                if not change.detail and any(each[:2] == (change.what, True) for each in now.values()):
+                    says = f"{_shown(change.what)} NOT NULL"
+                    yield Demand("not-null", change.table, says, keys=(quoted(change.what),), columns=columns)
+                yield from self._of_domain(change, oid, columns, "")
             case "build-index" if change.detail in {"unique", "primary"}:
                 yield from self._unique(change, oid, columns)
             case "constraint" if not change.detail.endswith("not valid"):
@@ -130,6 +199,59 @@ class Demands:
             if number in before
         )
 
+    def _made(self, demand: Demand, oid: int) -> tuple[tuple[str, str], ...]:
+        """The columns of a demand that the plan has added, and what the rows that were there hold in them."""
+        first = self._catalogue.first[oid].columns or {}
+        now = self._catalogue.now.get(oid)
+        if now is None or not set(now.columns or ()) - set(first):
+            return ()
+        named = {token.value for text in (*demand.keys, demand.condition) for token, _, _ in sql.scan(text)}
+        found = []
+        for number, name, generated, default, missing, more, kind in json.loads(
+            self._ask(_MADE.format(table=oid)) or "[]"
+        ):
+            if number in first or name not in named:
+                continue
+            if generated:
+                found.append((name, default))
+            elif missing is not None:
+                found.append((name, f"{_literal(missing)}::{kind}"))
+            elif default is not None and not _CALL.search(default):
+                found.append((name, f"{_nullable(self._ask(f'SELECT ({default})::text'))}::{kind}"))
+            elif default is None and not more:
+                found.append((name, f"NULL::{kind}"))
+        return tuple(found)
+
+    def _of_domain(
+        self, change: Change, oid: int, columns: tuple[tuple[str, str], ...], statement: str
+    ) -> Iterator[Demand]:
+        """What a column's domain demands of it."""
+        now = self._catalogue.now.get(oid)
+        types = {name: kind for name, _, kind, _ in ((now.columns if now else None) or {}).values()}
+        if int(types.get(change.what, "0").split()[0]) < FIRST_USER_OID:
+            return  # PostgreSQL's own
+        row = self._json(_DOMAIN, oid, change.what)
+        if row is None or row[1] is None:
+            return
+        kind, whole, not_null, checks = row
+        key = quoted(change.what)
+        cut, mended = of_using(_using(statement), change.what)
+        new = NewType(kind, _size(whole), None, cut)
+        plain = Demand("type", change.table, f"{_shown(change.what)} {whole}", keys=(key,), type=new)
+        plain = replace(plain, mended=mended, columns=columns)
+        yield plain
+        if not_null:
+            yield replace(plain, kind="not-null", says=f"{_shown(change.what)} NOT NULL")
+        for domain, text in checks or ():
+            condition = text[text.index("(") : text.rindex(")") + 1]
+            yield replace(
+                plain,
+                kind="check",
+                says=f"{text} of {domain} in {_shown(change.what)}",
+                keys=(),
+                condition=of_column(condition, f"({key})::{kind}"),
+            )
+
     def _json(self, question: str, oid: int, name: str) -> list[Any] | None:
         text = self._ask(question.format(table=oid, name=_literal(name)))
         return None if text is None else json.loads(text)
@@ -143,11 +265,10 @@ class Demands:
         plain, whole, labels, foreign = row
         if foreign:
             return
-        size = [token.value for token, _, _ in sql.scan(whole[whole.find("(") :]) if token.kind == "number"]
         cut, mended = of_using(_using(statement), change.what)
         new = NewType(
             plain,
-            tuple(map(int, size)) if "(" in whole else (),
+            _size(whole),
             None if labels is None else tuple(labels),
             cut and labels is None,
         )
@@ -225,6 +346,16 @@ def _using(statement: str) -> str:
 
 def _shown(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else quoted(name)
+
+
+def _size(whole: str) -> tuple[int, ...]:
+    """``numeric(8,2)`` -> 8, 2."""
+    tokens = [token for token, _, _ in sql.scan(whole[whole.find("(") :])] if "(" in whole else []
+    return tuple(int(token.value) for token in tokens if token.kind == "number")
+
+
+def _nullable(text: str | None) -> str:
+    return "NULL" if text is None else _literal(text)
 
 
 def _literal(name: str) -> str:

@@ -13,7 +13,7 @@ import copy
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -326,6 +326,13 @@ class Observer:
             more = [new - old if new >= old else new for new, old in zip(now, before, strict=True)]
             scans[oid], rows[oid] = more[0], sum(more[1:])
             session.counts[oid] = now
+        parents = {
+            each.parent
+            for oid, each in there.items()
+            if each.partition
+            and each.kind not in {"i", "I"}
+            and ((was := self.catalogue.now.get(oid)) is None or not was.partition)
+        }
         changes: list[Change] = []
         for oid in held:
             if oid not in there:
@@ -350,7 +357,7 @@ class Observer:
         if _OF_ROLES.match(seen.sql):
             changes += self._grants.seen(ask(raw, GRANTS))
         demands = self._demanded(
-            lambda question: ask(raw, question), lambda text: say(raw, text), seen, changes
+            lambda question: ask(raw, question), lambda text: say(raw, text), seen, changes, parents
         )
         advisory = tuple(":".join(map(str, each)) for each in found["advisory"] or ())
         result = replace(
@@ -373,14 +380,23 @@ class Observer:
         return result
 
     def _demanded(
-        self, ask: Callable[[str], Any], say: Callable[[str], None], seen: Seen, changes: Sequence[Change]
+        self,
+        ask: Callable[[str], Any],
+        say: Callable[[str], None],
+        seen: Seen,
+        changes: Sequence[Change],
+        parents: Collection[int],
     ) -> tuple[Demand, ...]:
-        """What the changes demand of rows; expressions are read as they would be without a search path."""
-        if not demanding(changes):
+        """What the changes demand of rows; expressions are read as they would be without a search path.
+
+        :param parents: oids of the tables that got a partition.
+        """
+        if not demanding(changes) and not parents:
             return ()
         say("SAVEPOINT pgops_demands")
         ask("SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)")
-        found = tuple(Demands(ask, self.catalogue).of(changes, seen.sql))
+        demands = Demands(ask, self.catalogue)
+        found = (*demands.of(changes, seen.sql), *demands.beside_default(parents))
         say("ROLLBACK TO SAVEPOINT pgops_demands")
         say("RELEASE SAVEPOINT pgops_demands")
         return found

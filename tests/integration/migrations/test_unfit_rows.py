@@ -211,11 +211,81 @@ CASES: Mapping[str, tuple[str, str, int]] = {
         1,
     ),
 }
-NUMBERS = {case: f"t{number}" for number, case in enumerate(CASES, 1)}
+
+# What only a trace knows: what the plan itself adds holds the same in every row, and what a partition leaves to others.
+BY_TRACE: Mapping[str, tuple[str, str, int]] = {
+    "a partition beside the default one": (
+        "CREATE TABLE {t} (a int) PARTITION BY LIST (a); CREATE TABLE {t}_d PARTITION OF {t} DEFAULT; INSERT INTO {t} VALUES (1), (1), (2)",
+        "CREATE TABLE {t}_1 PARTITION OF {t} FOR VALUES IN (1)",
+        2,
+    ),
+    "a partition of nothing in the default one": (
+        "CREATE TABLE {t} (a int) PARTITION BY LIST (a); CREATE TABLE {t}_d PARTITION OF {t} DEFAULT; INSERT INTO {t} VALUES (1), (1), (2)",
+        "CREATE TABLE {t}_5 PARTITION OF {t} FOR VALUES IN (5)",
+        0,
+    ),
+    "the same in every row, and unique": (
+        "CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2), (3)",
+        "ALTER TABLE {t} ADD COLUMN b int DEFAULT 1 UNIQUE",
+        3,
+    ),
+    "the only row, and unique": (
+        "CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1)",
+        "ALTER TABLE {t} ADD COLUMN b int DEFAULT 1 UNIQUE",
+        0,
+    ),
+    "another in every row, and unique": (
+        "CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2)",
+        "ALTER TABLE {t} ADD COLUMN b uuid DEFAULT gen_random_uuid() UNIQUE",
+        0,
+    ),
+    "a default that its check refuses": (
+        "CREATE TABLE {t} (a int) PARTITION BY LIST (a); CREATE TABLE {t}_1 PARTITION OF {t} FOR VALUES IN (1, 2); INSERT INTO {t} VALUES (1), (2)",
+        "ALTER TABLE {t} ADD COLUMN b int DEFAULT 1 CHECK (b > a)",
+        2,
+    ),
+    "a default that refers to nothing": (
+        "CREATE TABLE {t}_o (id int PRIMARY KEY); CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1)",
+        "ALTER TABLE {t} ADD COLUMN b int DEFAULT 7 REFERENCES {t}_o",
+        1,
+    ),
+    "null where it must not be": (
+        "CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2)",
+        "ALTER TABLE {t} ADD COLUMN b int CHECK (b IS NOT NULL)",
+        2,
+    ),
+    "computed to null": (
+        "CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2)",
+        "ALTER TABLE {t} ADD COLUMN b int GENERATED ALWAYS AS (nullif(a, 1)) STORED NOT NULL",
+        1,
+    ),
+    "a domain for a type": (
+        "CREATE DOMAIN {t}_p AS int CHECK (VALUE > 5); CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2), (7), (NULL)",
+        "ALTER TABLE {t} ALTER COLUMN a TYPE {t}_p",
+        2,
+    ),
+    "a domain that takes no null": (
+        "CREATE DOMAIN {t}_n AS int NOT NULL; CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2)",
+        "ALTER TABLE {t} ADD COLUMN b {t}_n",
+        2,
+    ),
+    "added, and demanded": (
+        "CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2)",
+        "ALTER TABLE {t} ADD COLUMN b text;\nALTER TABLE {t} ALTER COLUMN b SET NOT NULL",
+        2,
+    ),
+    "added, filled, and demanded": (
+        "CREATE TABLE {t} (a int); INSERT INTO {t} VALUES (1), (2)",
+        "ALTER TABLE {t} ADD COLUMN b text;\nUPDATE {t} SET b = a;\nALTER TABLE {t} ALTER COLUMN b SET NOT NULL",
+        0,
+    ),
+}
+ALL_CASES = {**CASES, **BY_TRACE}
+NUMBERS = {case: f"t{number}" for number, case in enumerate(ALL_CASES, 1)}
 
 
 def filled_in(case: str) -> tuple[str, str, int]:
-    before, statement, rows = CASES[case]
+    before, statement, rows = ALL_CASES[case]
     return before.replace("{t}", NUMBERS[case]), statement.replace("{t}", NUMBERS[case]), rows
 
 
@@ -268,7 +338,7 @@ def unfit(plan: Plan, revision: str | None = None) -> list[Hazard]:
 def target(server: Target) -> Iterator[Target]:
     with fresh_database(server) as made:
         with connected(made) as connection:
-            for case in CASES:
+            for case in ALL_CASES:
                 execute(connection, filled_in(case)[0])
             execute(connection, "ANALYZE")
         yield made
@@ -276,7 +346,7 @@ def target(server: Target) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def by_sql(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Plan:
-    statements = {revision_of(case): filled_in(case)[1] for case in CASES}
+    statements = {revision_of(case): filled_in(case)[1] for case in ALL_CASES}
     return plan_of_statements(tmp_path_factory.mktemp("unfit"), target, statements)
 
 
@@ -286,8 +356,9 @@ def found(by_sql: Plan) -> dict[str, list[Hazard]]:
     return {"sql": unfit(by_sql), "trace": unfit(traced(by_sql))}
 
 
-@pytest.mark.parametrize("way", ["trace", "sql"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "way"), [*((case, "sql") for case in CASES), *((case, "trace") for case in ALL_CASES)]
+)
 def test_what_is_found_is_what_postgresql_refuses(
     target: Target, found: dict[str, list[Hazard]], case: str, way: str
 ) -> None:
@@ -398,9 +469,10 @@ def test_under_the_names_that_things_have_by_then(tmp_path: Path, filled: Target
         },
     )
     told = messages(traced(plan))
-    assert [level for level, _ in told] == ["block", "block"]
+    assert [level for level, _ in told] == ["block", "block", "block"]
     assert told[0][1].startswith("2 rows of people do not fit mail NOT NULL")
     assert told[1][1].startswith("2 rows of people do not fit CHECK (((age > 0)")
+    assert told[2][1].startswith("6 rows of people do not fit email NOT NULL")
     assert messages(plan) == []
 
 

@@ -64,6 +64,7 @@ _MOVE_NAMES = frozenset(["search_path", "schema", "role", "authorization"])
 _LABEL_RENAMED = re.compile(r"\brename\s+value\b", re.IGNORECASE)
 _COMPUTES = re.compile(r"\bset\s+expression\b|\btype\b.*\busing\b", re.IGNORECASE)
 _CALLS = re.compile(r"(?:select|call|with|values)\b", re.IGNORECASE)
+_CHECKED = re.compile(r"alter\s+domain\b|create\b.*\bpartition\s+of\b", re.IGNORECASE)
 _CATCHES = re.compile(r"do\b.*\bexception\s+when\b", re.IGNORECASE)
 
 
@@ -137,8 +138,8 @@ class Before:
         # A USING may compute values anew and leave the type as it was.
         if _COMPUTES.search(text):
             self._note_tables((each for each in seen.rewrites if each not in retyped), text)
-        # What a domain reads, to check it, nobody is given.
-        checked = text.lower().startswith("alter domain ")
+        # What a domain or a default partition reads, to check it, nobody is given.
+        checked = _CHECKED.match(text) is not None
         if seen.reads and not seen.changes and not seen.writes and not checked:
             self._note_anything(text)  # what it finds may be written back, one row after the other
 

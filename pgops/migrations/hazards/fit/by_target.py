@@ -91,11 +91,11 @@ class DomainDemands:
                     "check",
                     shown,
                     f"CHECK ({condition}) of {name} in {column}",
-                    condition=_of_column(condition, column),
+                    condition=of_column(condition, column),
                 )
 
 
-def _of_column(condition: str, column: str) -> str:
+def of_column(condition: str, column: str) -> str:
     """A domain's condition with a column in the place of ``VALUE``."""
     found, end = "", 0
     for token, begin, behind in sql.scan(condition):

@@ -31,7 +31,8 @@ class Demand:
     each column that they may name and what it is called in the target, without quotes; ``None``: the same. ``other`` is the
     table that a foreign key refers to, by its primary key if there are no ``other_keys``. ``operators`` are those of an EXCLUDE, one for each key. ``mended`` says what in
     the statement itself may make rows fit (a ``USING``). ``alone``: the rows of the table's children are not asked
-    for it (``ONLY``, ``NO INHERIT``).
+    for it (``ONLY``, ``NO INHERIT``). ``made`` are columns that the plan itself has added and that the demand is about,
+    each with what it holds in every row that was there before, as SQL over the table's columns.
     """
 
     kind: Kind
@@ -47,3 +48,4 @@ class Demand:
     columns: tuple[tuple[str, str], ...] | None = None
     mended: str = ""
     alone: bool = False
+    made: tuple[tuple[str, str], ...] = ()

@@ -84,10 +84,10 @@ def _by_trace(
         for each in (seen, *(each for each in statements if not seen.within and each.within == seen.sql)):
             before.note_seen_writes(each)
         statement, caught = statement_of(seen, lines), before.caught(seen)
-        types = [each for each in seen.demands if each.kind == "type"]
+        types = [each for each in seen.demands if each.type is not None]
         yield from ((statement, each, before.mends(each) or caught) for each in types)
         before.note_seen(seen)
-        others = [*(each for each in seen.demands if each.kind != "type"), *domains.of(statement)]
+        others = [*(each for each in seen.demands if each.type is None), *domains.of(statement)]
         yield from ((statement, each, before.mends(each) or caught) for each in others)
 
 
@@ -145,7 +145,7 @@ def _hazard(statement: Statement, demand: Demand, mends: str, answer: Answer) ->
             fix,
         )
 
-    if answer.made_here:
+    if answer.made_here or (mends and demand.made):
         return None  # what fills it is the plan's own
     if answer.unknown:
         return made(

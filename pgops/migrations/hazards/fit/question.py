@@ -66,7 +66,7 @@ def question(
     :raises NotAskedError: it can't be asked without running what is not PostgreSQL's own, or not before the run.
     """
     named = dict(demand.columns) if demand.columns is not None else {each: each for each in columns}
-    for text in (*demand.keys, demand.condition):
+    for text in (*demand.keys, demand.condition, *(expression for _, expression in demand.made)):
         _refuse_foreign(text, named, columns, enums)
     if not all(_OPERATOR.fullmatch(each) for each in demand.operators):
         raise NotAskedError(f"it compares by {', '.join(demand.operators)}, which a look does not run")
@@ -76,6 +76,9 @@ def question(
     keyed = demand.kind in {"unique", "exclude", "foreign-key"} and demand.table not in partitioned
     only = "ONLY " if demand.alone or keyed else ""
     whole = f"(SELECT {listed or 'NULL'}{{ctid}} FROM {only}{qualified(demand.table)} AS t{{sample}})"
+    if demand.made:
+        made = ", ".join(f"({expression}\n) AS {quoted(name)}" for name, expression in demand.made)
+        whole = f"(SELECT g.*, {made} FROM {whole} AS g)"
     source = whole.replace("{ctid}", "")
     match demand.kind:
         case "unique":
