@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -81,13 +82,14 @@ def _in_container(
         )
 
 
-def directory_place(environment: Environment, recovery: str) -> RecoveryPlace:
+def directory_place(environment: Environment, recovery: str, data: str | None = None) -> RecoveryPlace:
     """The directory of a recovery where pgBackRest runs.
 
+    :param data: the running cluster's data directory; ``None``: as its server says.
     :raises ConfigurationError: nobody says below which one it is.
     """
     settings = _settings(environment)
-    base = directory_base(environment)
+    base = directory_base(environment, data)
     typed = "" if settings.user is None else f"sudo -u {settings.user} "
     if settings.ssh is not None:
         typed = f"ssh -t {shlex.quote(settings.ssh)} {typed}"
@@ -99,14 +101,17 @@ def directory_place(environment: Environment, recovery: str) -> RecoveryPlace:
     )
 
 
-def directory_base(environment: Environment) -> str:
+def directory_base(environment: Environment, data: str | None = None) -> str:
     """The directory below which recovered clusters are made: the one that is named, or the running cluster's own is in.
 
+    :param data: the running cluster's data directory; ``None``: as its server says.
     :raises ConfigurationError: neither is known.
     """
     settings = _settings(environment)
     if settings.recovery is not None:
         return settings.recovery.rstrip("/") or "/"
+    if data is not None:
+        return posixpath.dirname(posixpath.normpath(data))
     why = "the role may not read data_directory"
     try:
         with connected(target_for(environment), application_name="pgops look") as connection:
@@ -117,7 +122,8 @@ def directory_base(environment: Environment) -> str:
         raise ConfigurationError(
             f"where a cluster of {environment.name} may be recovered to is not known: {why}",
             untouched="nothing was touched",
-            hint="backups.reach.recovery in environments.yaml: a directory where pgBackRest runs",
+            hint="backups.reach.recovery in environments.yaml: a directory where pgBackRest runs; of a hand-over that was "
+            "begun, --directory=<the cluster's data directory>",
         )
     return str(found).rpartition("/")[0] or "/"
 

@@ -136,6 +136,14 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("restore.undo --dry-run", "what would be put back"),
         ("restore.undo", "asks, then swaps back"),
     ],
+    "restore.hand-over": [
+        (
+            "restore.hand-over --env=prod --dry-run",
+            "which cluster would be replaced, and what of it would be missing",
+        ),
+        ("restore.hand-over --env=prod", "the recovered cluster in its place; asks first"),
+        ("restore.hand-over --env=prod --back", "the old cluster in its place again"),
+    ],
     "restore.status": [("restore.status", "old or restored, and what is kept beside")],
     "restore.discard": [
         (

@@ -22,6 +22,8 @@ from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import ProjectDirectory
 
 requested = pytest.mark.skipif(
@@ -244,3 +246,82 @@ def backed_up_by(
     monkeypatch.setenv("TEST_PASSWORD", secret.reveal())
     project.write("environments.yaml", environments_yaml(cluster))
     return project
+
+
+PLACE = "/srv/pg"
+"""Where :func:`second_server` is: its data directory is ``main`` in it."""
+
+
+@dataclass(frozen=True)
+class SecondServer:
+    """A server beside the container's own, as on a machine, whose programs are reached by an ``ssh`` of the test's own."""
+
+    cluster: Cluster
+    programs: str
+    target: Target
+
+    def sql(self, statement: str) -> str:
+        """What it answers, asked over its socket."""
+        return self.cluster.shell(f'psql -h /tmp -p 5433 -XAtqc "{statement}"').strip()
+
+    def runs(self) -> bool:
+        """Whether it answers at all."""
+        return "yes" in self.cluster.shell(
+            f"{self.programs}/pg_isready -q -h /tmp -p 5433 && echo yes || true"
+        )
+
+    def ls(self) -> set[str]:
+        """What lies beside its data directory, hidden files not."""
+        return set(self.cluster.shell(f"ls {PLACE}").split())
+
+
+@contextlib.contextmanager
+def second_server(cluster: Cluster) -> Iterator[SecondServer]:
+    """A server in the container that is not its first process: with a stanza of its own, ``second``."""
+    binaries = f"/usr/lib/postgresql/{IMAGE.rpartition(':')[2]}/bin"
+    cluster.shell(f"mkdir -p {PLACE} && chown postgres: {PLACE}", user="root")
+    config = cluster.shell("cat /etc/pgbackrest.conf")
+    cluster.put(
+        "/etc/pgbackrest.conf",
+        f"{config}[second]\npg1-path={PLACE}/main\npg1-port=5433\npg1-socket-path=/tmp\n",
+    )
+    archive = "archive_command='pgbackrest --stanza=second archive-push %p'"
+    cluster.shell(
+        f"{binaries}/initdb -D {PLACE}/main --no-sync --auth=trust >/dev/null && mkdir {PLACE}/fast && "
+        "printf '%s\\n' port=5433 \"listen_addresses='*'\" \"unix_socket_directories='/tmp'\" fsync=off archive_mode=on "
+        f'wal_level=replica "{archive}" >>{PLACE}/main/postgresql.conf && '
+        f"echo 'host all all all trust' >>{PLACE}/main/pg_hba.conf && "
+        f"{binaries}/pg_ctl -D {PLACE}/main -w -l {PLACE}/log start >/dev/null && pgbackrest --stanza=second stanza-create"
+    )
+    cluster.container.reload()
+    address = next(iter(cluster.container.attrs["NetworkSettings"]["Networks"].values()))["IPAddress"]
+    target = dataclasses.replace(cluster.target, host=address, port=5433, dbname="postgres")
+    try:
+        yield SecondServer(cluster, binaries, target)
+    finally:
+        cluster.shell(f"{binaries}/pg_ctl -D {PLACE}/main -m immediate stop || true")
+        cluster.shell(f"rm -rf {PLACE} {REPOSITORY}/archive/second {REPOSITORY}/backup/second", user="root")
+        cluster.put("/etc/pgbackrest.conf", config)
+
+
+def on_a_machine(
+    second: SecondServer, project: ProjectDirectory, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let the project's staging be the second server, and every program of its machine run in the container."""
+    cluster = second.cluster
+    backed_up_by(cluster, project, monkeypatch)
+    programs.mkdir()
+    wrapper = programs / "ssh"
+    wrapper.write_text(
+        '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift 2\n'
+        f'exec docker exec -i -u postgres {cluster.name} sh -c "$*"\n'
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    text = environments_yaml(dataclasses.replace(cluster, target=second.target))
+    project.write(
+        "environments.yaml",
+        text.replace(f"stanza: {STANZA}", "stanza: second").replace(
+            f"{{container: {cluster.name}}}", "{ssh: box}"
+        ),
+    )

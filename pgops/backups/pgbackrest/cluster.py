@@ -112,9 +112,10 @@ class RecoveredCluster:
 
     # its directory
 
-    def find_programs(self) -> None:
+    def find_programs(self) -> str:
         """Find the server's programs there.
 
+        :returns: their directory.
         :raises ConfigurationError: no server of the major is installed there.
         """
         found = self._run(["sh", "-c", _FIND_PROGRAMS, "sh", self._major])
@@ -125,6 +126,7 @@ class RecoveredCluster:
                 hint=f"install postgresql-{self._major} there",
             )
         self._programs = found.stdout.strip()
+        return self._programs
 
     def prepare(self, about: Mapping[str, object]) -> None:
         """Make the directory, empty, with the marker in it.
@@ -163,6 +165,10 @@ class RecoveredCluster:
         done = self._run(["sh", "-c", _WRITE, "sh", f"{self.place.directory}/{name}", text])
         if done.exit_code != 0:
             raise PgBackRestError(f"{name} can't be written on {self.place.name}: {_said(done)}")
+
+    def read(self, name: str) -> str:
+        """The text of a file of the directory; empty where there is none."""
+        return self._run(["cat", "--", f"{self.place.directory}/{name}"]).stdout
 
     def remove(self) -> None:
         """End the server and remove the directory.
@@ -334,11 +340,15 @@ class RecoveredCluster:
         where = ["-h", self.place.directory, "-p", str(self.place.port), "-U", self._superusers[0]]
         return self._run([f"{self._programs}/{name}", *where, *arguments])
 
-    def checksum_problems(self) -> list[str]:
-        """Stop the server, and read every page's checksum where the cluster has them."""
-        stopped = self._run(
+    def stop(self) -> Finished:
+        """Stop the server properly; exit code 0 when it has ended."""
+        return self._run(
             [f"{self._programs}/pg_ctl", "-D", self.data, "-m", "fast", "-w", "-t", "600", "stop"]
         )
+
+    def checksum_problems(self) -> list[str]:
+        """Stop the server, and read every page's checksum where the cluster has them."""
+        stopped = self.stop()
         if stopped.exit_code != 0:
             return [f"the recovered server does not stop: {_said(stopped)}"]
         control = self._run([f"{self._programs}/pg_controldata", self.data]).stdout

@@ -35,6 +35,25 @@ TASKS: Mapping[str, Schema] = {
         {"dry_run?": FLAG, "restore": open_object({"environment": TEXT})},
     ),
     "restore.undo": object_of({"dry_run?": FLAG, "restore": open_object({"environment": TEXT})}),
+    "restore.hand-over": object_of(
+        {
+            "dry_run?": FLAG,
+            "hand_over": open_object(
+                {
+                    "environment": TEXT,
+                    "recovery": TEXT,
+                    "state": TEXT,
+                    "directory": TEXT,
+                    "previous_cluster": or_null(TEXT),
+                    "system_identifier": TEXT,
+                    "timeline": or_null(COUNT),
+                    "missing_wal_bytes": or_null(COUNT),
+                    "sessions": or_null(COUNT),
+                    "warnings": TEXTS,
+                }
+            ),
+        }
+    ),
     "restore.status": object_of(
         {
             "restore": open_object(

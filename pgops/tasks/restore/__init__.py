@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgops.tasks._mistakes import mistakes_first
 from pgops.tasks._task import Context, load_environment, load_project, task
+from pgops.tasks.restore.cluster import hand_over as hand_over
 from pgops.terminal.messages import restore as words
 
 if TYPE_CHECKING:

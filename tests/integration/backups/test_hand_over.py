@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import secrets
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,17 @@ from pgops import postgres
 from tests.conftest import ProjectDirectory, Ran
 from tests.support.pgbackrest import (
     DATA,
-    IMAGE,
-    STANZA,
-    Cluster,
+    PLACE,
     backed_up_by,
+    on_a_machine,
     requested,
     running_cluster,
+    second_server,
 )
 
 pytestmark = [pytest.mark.docker, requested]
 
 PAGE = Path(__file__).parents[3] / "docs" / "physical-backups.md"
-PLACE = "/srv/pg"
 
 
 def lines_of(number: int, **names: str) -> str:
@@ -50,57 +47,19 @@ def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
     return found
 
 
-@contextlib.contextmanager
-def second_server(cluster: Cluster) -> Iterator[str]:
-    """A server in the container that is not its first process, as on a machine: with a tablespace and a stanza of its own."""
-    major = IMAGE.rpartition(":")[2]
-    binaries = f"/usr/lib/postgresql/{major}/bin"
-    cluster.shell(f"mkdir -p {PLACE} && chown postgres: {PLACE}", user="root")
-    config = cluster.shell("cat /etc/pgbackrest.conf")
-    cluster.put(
-        "/etc/pgbackrest.conf",
-        f"{config}[second]\npg1-path={PLACE}/main\npg1-port=5433\npg1-socket-path=/tmp\n",
-    )
-    cluster.shell(
-        f"{binaries}/initdb -D {PLACE}/main --no-sync --auth=trust >/dev/null && mkdir {PLACE}/fast && "
-        f"printf '%s\n' port=5433 \"unix_socket_directories='/tmp'\" fsync=off archive_mode=on wal_level=replica "
-        f"\"archive_command='pgbackrest --stanza=second archive-push %p'\" >>{PLACE}/main/postgresql.conf && "
-        f"{binaries}/pg_ctl -D {PLACE}/main -w -l {PLACE}/log start >/dev/null && pgbackrest --stanza=second stanza-create"
-    )
-    yield binaries
-    cluster.shell(f"{binaries}/pg_ctl -D {PLACE}/main -m immediate stop || true")
-
-
-def asked(cluster: Cluster, sql: str) -> str:
-    return cluster.shell(f'psql -h /tmp -p 5433 -XAtqc "{sql}"').strip()
-
-
 def test_on_a_machine_with_a_tablespace(
     project: ProjectDirectory, docker_engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tablespace is recovered below the recovery's place, and goes along when that becomes the server."""
-    with running_cluster() as cluster, second_server(cluster) as binaries:
-        backed_up_by(cluster, project, monkeypatch)
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        # Every program of the machine runs in the container.
-        wrapper = programs / "ssh"
-        wrapper.write_text(
-            f'#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift 2\nexec docker exec -i -u postgres {cluster.name} sh -c "$*"\n'
-        )
-        wrapper.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with running_cluster() as cluster, second_server(cluster) as second:
+        binaries = second.programs
+        on_a_machine(second, project, tmp_path / "bin", monkeypatch)
         text = (project.path / "environments.yaml").read_text()
-        project.write(
-            "environments.yaml",
-            text.replace(f"stanza: {STANZA}", "stanza: second").replace(
-                f"{{container: {cluster.name}}}", f"{{ssh: box, recovery: {PLACE}}}"
-            ),
-        )
-        asked(cluster, f"CREATE TABLESPACE fast LOCATION '{PLACE}/fast'")
-        asked(cluster, "CREATE TABLE precious TABLESPACE fast AS SELECT generate_series(1, 500) AS g")
+        project.write("environments.yaml", text.replace("{ssh: box}", f"{{ssh: box, recovery: {PLACE}}}"))
+        second.sql(f"CREATE TABLESPACE fast LOCATION '{PLACE}/fast'")
+        second.sql("CREATE TABLE precious TABLESPACE fast AS SELECT generate_series(1, 500) AS g")
         cluster.shell("pgbackrest --stanza=second backup")
-        asked(cluster, "INSERT INTO precious VALUES (501)")
+        second.sql("INSERT INTO precious VALUES (501)")
         # The last of it gets into the archive when the server is stopped properly.
         cluster.shell(f"{binaries}/pg_ctl -D {PLACE}/main -m fast stop")
         done = answer(project.run("restore", "--promote", "--yes", "--json"))["restore"]["recovery"]
@@ -109,14 +68,14 @@ def test_on_a_machine_with_a_tablespace(
         cluster.shell(
             lines_of(0, old=f"{PLACE}/main", new=new, bin=binaries) + "\nrm -r " + f"{PLACE}/fast/*"
         )
-        assert asked(cluster, "SELECT count(*) FROM precious") == "501"
-        assert asked(cluster, "SHOW archive_mode") == "on"
-        assert asked(cluster, "SELECT timeline_id FROM pg_control_checkpoint()") == "2"
+        assert second.sql("SELECT count(*) FROM precious") == "501"
+        assert second.sql("SHOW archive_mode") == "on"
+        assert second.sql("SELECT timeline_id FROM pg_control_checkpoint()") == "2"
         ran = project.run("restore.discard", f"--recovery={done['id']}", "--yes")
         assert ran.code == 0, ran.text
-        assert cluster.shell(f"ls {PLACE}").split() == ["fast", "log", "main", "main.before", "main.log", "main.tablespaces"]  # fmt: skip
+        assert second.ls() == {"fast", "log", "main", "main.before", "main.log", "main.tablespaces"}
         cluster.shell("pgbackrest --stanza=second backup --type=full")
-        assert asked(cluster, "SELECT count(*) FROM precious") == "501"
+        assert second.sql("SELECT count(*) FROM precious") == "501"
 
 
 def test_in_a_container(

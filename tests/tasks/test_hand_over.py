@@ -1,0 +1,136 @@
+"""``restore.hand-over``: a recovered cluster in the place of the running one, and back, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgops.environments import load
+from pgops.recoveries import hand_over as handing
+from pgops.recoveries.hand_over_plan import find_hand_over
+from pgops.recoveries.kept import find_recovery
+from tests.conftest import ProjectDirectory, Ran
+from tests.support.pgbackrest import PLACE, Cluster, SecondServer, on_a_machine, second_server
+
+pytestmark = pytest.mark.docker
+MAIN = f"{PLACE}/main"
+FORWARD = 9
+"""Steps that are told on the way there."""
+
+
+def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
+    """The one JSON object on stdout."""
+    assert ran.code == code, ran.text
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+@pytest.fixture
+def second(
+    cluster: Cluster, project: ProjectDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SecondServer]:
+    """The environment's server, with 500 rows in its backup and one more in the archive."""
+    with second_server(cluster) as found:
+        on_a_machine(found, project, tmp_path / "bin", monkeypatch)
+        found.sql(f"CREATE TABLESPACE fast LOCATION '{PLACE}/fast'")
+        found.sql("CREATE TABLE precious TABLESPACE fast AS SELECT generate_series(1, 500) AS g")
+        cluster.shell("pgbackrest --stanza=second backup")
+        found.sql("INSERT INTO precious VALUES (501)")
+        found.sql("SELECT pg_create_restore_point('all there')")
+        found.sql("DELETE FROM precious")
+        last = found.sql("SELECT pg_walfile_name(pg_switch_wal())")
+        found.sql("ALTER SYSTEM SET work_mem = '5MB'")
+        found.sql("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 60
+        while found.sql("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") < last:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield found
+
+
+@pytest.fixture
+def recovery(second: SecondServer, project: ProjectDirectory) -> str:
+    """The id of a recovery to the moment at which all rows were there; it is paused."""
+    done = answer(project.run("restore", "--to-point=all there", "--yes", "--json"))
+    return str(done["restore"]["recovery"]["id"])
+
+
+def rows(second: SecondServer) -> str:
+    return second.sql("SELECT count(*) FROM precious")
+
+
+def killed_in(project: ProjectDirectory, step: int, *, back: bool) -> bool:
+    """Hand over, or back, in a process that is killed by signal 9 when the step of that number begins.
+
+    :returns: whether there was such a step.
+    """
+
+    class Killer:
+        def __init__(self) -> None:
+            self._told = itertools.count(1)
+
+        def step(self, text: str) -> None:
+            if next(self._told) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            environment = load(root=project.path).environment("staging")
+            plan = find_hand_over(environment, find_recovery(environment, None, MAIN), MAIN)
+            (handing.hand_back if back else handing.hand_over)(plan, Killer())
+        except BaseException as error:  # noqa: BLE001 - a fork must not return to pytest
+            os.write(2, f"{error!r}\n".encode())
+            os._exit(1)
+        os._exit(0)
+    _pid, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def clusters(second: SecondServer) -> list[str]:
+    """Where a cluster lies whole: the directories that hold one."""
+    said = second.cluster.shell(f"ls -d {PLACE}/*/PG_VERSION {PLACE}/*/data/PG_VERSION 2>/dev/null || true")
+    return said.split()
+
+
+def test_it_takes_the_place_is_killed_goes_on_and_goes_back(
+    second: SecondServer, project: ProjectDirectory, recovery: str
+) -> None:
+    shown = answer(project.run("restore.hand-over", "--dry-run", "--json"))["hand_over"]
+    assert shown["directory"] == MAIN
+    assert shown["missing_wal_bytes"] > 0
+    assert shown["state"] == "planned"
+    # The old one has left its place, and nothing is in it.
+    assert killed_in(project, 6, back=False)
+    assert not second.runs()
+    assert len(clusters(second)) == 2
+    assert project.run("restore.discard", f"--recovery={recovery}", "--yes").code != 0
+    ran = project.run("restore.hand-over", f"--directory={MAIN}", "--yes")
+    assert ran.code == 0, ran.text
+    assert "did not get to its end" in ran.out
+    assert rows(second) == "501"
+    assert second.sql("SHOW work_mem") == "5MB"
+    assert second.sql("SHOW archive_mode") == "on"
+    archive = second.cluster.shell("pgbackrest repo-ls --recurse archive/second")
+    assert "00000002.history" in archive
+    assert "0000000200000000" in archive
+    [kept] = answer(project.run("restore.status", "--json"))["restore"]["recoveries"]
+    assert kept["state"] == "handed_over"
+    assert answer(project.run("backup", "--type=full", "--json"))["ok"]
+    assert (
+        answer(project.run("restore.hand-over", "--back", "--yes", "--json"))["hand_over"]["state"]
+        == "undone"
+    )
+    assert rows(second) == "0"
+    ran = project.run("restore.discard", f"--recovery={recovery}", "--yes")
+    assert ran.code == 0, ran.text
+    assert second.ls() == {"fast", "log", "main"}
