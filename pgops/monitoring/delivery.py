@@ -6,6 +6,7 @@ has its own few seconds, whatever it does with the connection; addresses are nev
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import threading
@@ -138,7 +139,7 @@ def _deliver(apprise: Any, reference: SecretRef, notice: Notice, setting: str) -
     address = resolve(reference, what=setting).reveal()
     kinds = {"trouble": apprise.NotifyType.FAILURE, "recovery": apprise.NotifyType.SUCCESS}
     with _log_of_this_thread() as said:
-        server = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, app_id="pgops"))
+        server = apprise.Apprise(asset=_asset(apprise))
         try:
             if not server.add(address):
                 raise _UndeliveredError("it is no address that Apprise knows")
@@ -157,6 +158,14 @@ def _deliver(apprise: Any, reference: SecretRef, notice: Notice, setting: str) -
     if not reached:
         why = masked("; ".join(said[-2:]), address) if said else "it did not say why"
         raise _UndeliveredError(why)
+
+
+def _asset(apprise: Any) -> Any:
+    """One receiver, in this thread. Versions that know a timeout of their own wait for it in a pool, whose threads Python
+    joins at its end: a receiver that never answers would keep the process from ending."""
+    known = inspect.signature(apprise.AppriseAsset).parameters
+    none = {"service_timeout": 0} if "service_timeout" in known else {}
+    return apprise.AppriseAsset(async_mode=False, app_id="pgops", **none)
 
 
 def masked(text: str, address: str) -> str:

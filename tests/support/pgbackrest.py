@@ -140,6 +140,7 @@ def running_cluster(
     initdb: str = "",
     tmpfs: Mapping[str, str] | None = None,
     host_network: bool = False,
+    init: bool = False,
 ) -> Iterator[Cluster]:
     """A cluster with an archive and a stanza, no backup yet.
 
@@ -148,6 +149,8 @@ def running_cluster(
     :param initdb: more arguments for initdb.
     :param tmpfs: directories in memory, with their options.
     :param host_network: whether it is on this machine's network, to reach servers of the test.
+    :param init: whether the server is the child of a process that reaps: what sshd leaves behind would be the server's, and
+        OpenSSH of bookworm leaves some that end with 255, which counts as a crash.
     """
     password = secrets.token_hex(8)
     given = {**ARCHIVING, **(settings or {})}
@@ -161,6 +164,7 @@ def running_cluster(
         config = engine.api.create_host_config(
             port_bindings=None if host_network else {5432: ("127.0.0.1",)},
             network_mode="host" if host_network else None,
+            init=init,
             tmpfs=dict(tmpfs or {}),
         )
         port = _free_port() if host_network else 5432

@@ -110,6 +110,9 @@ SESSION: Sequence[tuple[str, str]] = (
 BY_A_PERSON = frozenset(["migrate.approve"])
 """Tasks that only a person at a terminal can go through, so that there is nothing to record; docs/approval.md shows it."""
 
+OVER_PGBACKREST = frozenset(["restore.hand-over"])
+"""Tasks over whole clusters, which this session has none of; docs/physical-backups.md shows them."""
+
 
 class Session:
     """A copy of the project without a Docker engine, in which commands are typed; ends what it started.

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,13 @@ import pytest
 
 from pgops.environments import load
 from pgops.recoveries import hand_over as handing
-from pgops.recoveries.hand_over_plan import find_hand_over
+from pgops.recoveries.hand_over_plan import HandOver, find_hand_over
 from pgops.recoveries.kept import find_recovery
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import PLACE, Cluster, SecondServer, on_a_machine, second_server
+from tests.support.pgbackrest import PLACE, Cluster, SecondServer, on_a_machine, requested, second_server
 
 pytestmark = pytest.mark.docker
 MAIN = f"{PLACE}/main"
-FORWARD = 9
-"""Steps that are told on the way there."""
 
 
 def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
@@ -134,3 +132,74 @@ def test_it_takes_the_place_is_killed_goes_on_and_goes_back(
     ran = project.run("restore.discard", f"--recovery={recovery}", "--yes")
     assert ran.code == 0, ran.text
     assert second.ls() == {"fast", "log", "main"}
+
+
+class Doing:
+    """Does something when the step of a number begins."""
+
+    def __init__(self, step: int, action: Callable[[], object]) -> None:
+        self._told = itertools.count(1)
+        self._step = step
+        self._action = action
+
+    def step(self, text: str) -> None:
+        if next(self._told) == self._step:
+            self._action()
+
+
+def planned(project: ProjectDirectory) -> HandOver:
+    environment = load(root=project.path).environment("staging")
+    return find_hand_over(environment, find_recovery(environment, None, MAIN), MAIN)
+
+
+@requested
+@pytest.mark.timeout(1800)
+def test_kill_9_at_every_step_there_and_back(
+    second: SecondServer, project: ProjectDirectory, recovery: str
+) -> None:
+    """Both clusters are whole each time, at most one of them writes, and the same command goes on or back."""
+    for back in (False, True):
+        for step in itertools.count(1):
+            if not killed_in(project, step, back=back):
+                assert step > 3
+                break
+            assert len(clusters(second)) == 2, step
+            ran = project.run("restore.hand-over", f"--directory={MAIN}", "--yes", "--back")
+            assert ran.code == 0, (step, ran.text)
+            assert rows(second) == "0"
+            assert second.sql("SELECT timeline_id FROM pg_control_checkpoint()") == "1"
+            ran = project.run("restore.hand-over", f"--directory={MAIN}", "--yes")
+            assert ran.code == 0, (step, ran.text)
+            assert rows(second) == "501"
+            second.cluster.shell("pgbackrest --stanza=second check")
+            if not back:
+                assert project.run("restore.hand-over", "--yes", "--back").code == 0
+    assert rows(second) == "0"
+
+
+@requested
+@pytest.mark.timeout(600)
+def test_servers_that_are_killed(second: SecondServer, project: ProjectDirectory, recovery: str) -> None:
+    """The old one, the recovered one, and the new one when it has just been started."""
+    directory = f"{PLACE}/pgops-recovery-{recovery}/data"
+    kill = "kill -9 $(head -n 1 {}/postmaster.pid); sleep 1"
+    second.cluster.shell(kill.format(directory))
+    second.cluster.shell(kill.format(MAIN))
+    ran = project.run("restore.hand-over", f"--directory={MAIN}", "--yes")
+    assert ran.code == 0, ran.text
+    assert "was not stopped, it ended" in ran.text
+    assert rows(second) == "501"
+    second.cluster.shell(kill.format(MAIN))
+    ran = project.run("restore.hand-over", f"--directory={MAIN}", "--yes", "--back")
+    assert ran.code == 0, ran.text
+    assert rows(second) == "0"
+    # A recovered cluster that does not start: the old one is back at once, and the same command tries again.
+    broken = Doing(6, lambda: second.cluster.shell(f"mv {MAIN}/global/1262 {MAIN}/global/1262.away"))
+    with pytest.raises(handing.HandOverError) as failed:
+        handing.hand_over(planned(project), broken)
+    assert "is in" in failed.value.untouched
+    assert rows(second) == "0"
+    second.cluster.shell(f"mv {directory}/global/1262.away {directory}/global/1262")
+    ran = project.run("restore.hand-over", "--yes")
+    assert ran.code == 0, ran.text
+    assert rows(second) == "501"

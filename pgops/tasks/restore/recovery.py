@@ -219,6 +219,10 @@ def shown_recoveries(console: Console, environment: Environment) -> list[Kept]:
         goal = f", to {each.goal}" if each.goal else ""
         if each.state == "recovered":
             console.say(f"recovered beside: {each.place}{goal} (--recovery={each.id})")
+        elif each.state == "handed_over" and each.hand_over is not None:
+            record = each.hand_over
+            kept = f", the old cluster is kept in {record.kept}" if record.was_there else ""
+            console.say(f"handed over: {record.data} was recovered{goal}{kept} (--recovery={each.id})")
         else:
             console.warn(_unfinished(environment, each))
     return found
@@ -234,11 +238,16 @@ def warn_of_unfinished(console: Console, environment: Environment) -> None:
     except PgopsError:
         return  # the recovery itself says why the place can't be reached
     for each in found:
-        if each.state != "recovered":
+        if each.state in ("unfinished", "handing_over"):
             console.warn(_unfinished(environment, each))
 
 
 def _unfinished(environment: Environment, found: Kept) -> str:
+    if found.state == "handing_over":
+        return (
+            f"a hand-over with {found.place} goes on, or was killed: invoke restore.hand-over --env={environment.name} "
+            f"--recovery={found.id} says where it stands and goes on, with --back goes back"
+        )
     goal = f" to {found.goal}" if found.goal else ""
     return (
         f"a recovery{goal} in {found.place} goes on, or was killed; no cluster came of it yet; if nobody waits for it, "
@@ -260,17 +269,21 @@ def discard(
     from pgops.terminal.confirmation import Effect, required_answer
 
     found = find_recovery(environment, recovery)
+    replaced = found.hand_over if found.state == "handed_over" else None
+    what = found.place if replaced is None else f"{replaced.kept}, which {replaced.data} replaced"
     if dry_run:
-        console.say(f"dry run: {found.place} was not removed")
+        console.say(f"dry run: {what} was not removed")
         console.result({"dry_run": True, "discarded": [found.id]})
         return
     console.ask(
         environment,
         required_answer(environment, Effect.DESTROYS),
-        f"End and remove the recovered cluster in {found.place}? The running one is another.",
+        f"End and remove the recovered cluster in {found.place}? The running one is another."
+        if replaced is None
+        else f"Remove the old cluster in {what}, for good? There is no way back to it then.",
         yes=yes,
         confirm=confirm,
     )
     discard_recovery(environment, found)
-    console.say(f"removed: {found.place}")
+    console.say(f"removed: {what}")
     console.result({"discarded": [found.id]})

@@ -179,7 +179,13 @@ def recovered(
     console.say(f"look at it:  {done.cluster.psql_typed}")
     if replay.in_recovery:
         console.say(f"promote it:  {done.cluster.promote_typed}")
-    console.say(f"remove it:   invoke restore.discard --env={environment.name} --recovery={done.id}")
+    if done.cluster.place.container is None:
+        console.say(f"let it take the place of the running one:  {_typed('hand-over', environment, done)}")
+    console.say(f"remove it:   {_typed('discard', environment, done)}")
+
+
+def _typed(task: str, environment: Environment, done: Recovered) -> str:
+    return f"invoke restore.{task} --env={environment.name} --recovery={done.id}"
 
 
 def dumped(console: Console, environment: Environment, route: Route, backup: Backup) -> None:

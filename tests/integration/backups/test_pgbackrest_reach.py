@@ -84,7 +84,7 @@ def test_by_ssh_backups_are_taken_and_recovered_in_a_directory(
     ssh_home: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with running_cluster() as cluster:
+    with running_cluster(init=True) as cluster:
         backed_up_by(cluster, project, monkeypatch)
         by_ssh(cluster, ssh_home)
         cluster.shell("mkdir -m 700 /srv/recovery && chown postgres: /srv/recovery", user="root")
@@ -292,7 +292,7 @@ def test_a_disk_that_fills_in_a_recovery(
 ) -> None:
     """Too small from the start: told before a file is copied. Full while WAL is replayed: named, and nothing stays."""
     with running_cluster(
-        tmpfs={"/srv/small": "size=10m,mode=1777", "/srv/tight": "size=70m,mode=1777"}
+        init=True, tmpfs={"/srv/small": "size=10m,mode=1777", "/srv/tight": "size=70m,mode=1777"}
     ) as cluster:
         backed_up_by(cluster, project, monkeypatch)
         by_ssh(cluster, ssh_home)
@@ -321,7 +321,7 @@ def test_kill_9_of_what_recovers(
     project: ProjectDirectory, docker_engine: str, ssh_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of pgBackRest, of the recovered server, of pgops itself: nothing is called recovered that is not."""
-    with running_cluster() as cluster:
+    with running_cluster(init=True) as cluster:
         backed_up_by(cluster, project, monkeypatch)
         by_ssh(cluster, ssh_home)
         cluster.shell("mkdir -m 700 /srv/recovery && chown postgres: /srv/recovery", user="root")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +52,26 @@ def trickle(connection: socketserver.BaseRequestHandler) -> None:
 
 def silent(connection: socketserver.BaseRequestHandler) -> None:
     time.sleep(30)
+
+
+def test_a_receiver_that_never_ends_does_not_keep_the_process() -> None:
+    """What waits for it may be left behind, and must not be joined when Python ends."""
+    script = (
+        "import sys\n"
+        "from pgops.monitoring.delivery import Notice, send\n"
+        "from pgops.secrets.references import LiteralSecret, Secret\n"
+        "url = LiteralSecret(Secret(sys.argv[1]))\n"
+        "said = send({'it': url}, {'it': Notice('trouble', 'title', 'body')}, setting='here', timeout=2.5)\n"
+        "print(said['it'])\n"
+    )
+    with server(trickle) as port:
+        done = subprocess.run(
+            [sys.executable, "-c", script, f"json://127.0.0.1:{port}/T0KEN"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert done.stdout == "no answer within 2.5 s\n", done.stderr
 
 
 @pytest.mark.parametrize("behaviour", [trickle, silent])
