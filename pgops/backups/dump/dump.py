@@ -51,6 +51,7 @@ from pgops.postgres import (
     identifier,
     no_session_timeouts,
 )
+from pgops.units import human_bytes
 
 SESSION_PREFIX = "pgops dump "
 """How the server sessions of a dump are called: those of a dead one are found and ended by it."""
@@ -356,7 +357,7 @@ def _refuse_too_little_room(directory: Path, tables: Sequence[Relation]) -> None
     free, needed = shutil.disk_usage(directory).free, sum(each.bytes for each in tables) // _EXPECTED_SHARE
     if free < needed:
         raise PgopsError(
-            f"{directory.parent} has {free / 1e6:,.0f} MB free; the backup is likely to need {needed / 1e6:,.0f} MB",
+            f"{directory.parent} has {human_bytes(free)} free; the backup is likely to need {human_bytes(needed)}",
             untouched=UNTOUCHED,
             hint="free some space, or point backups.store elsewhere in environments.yaml",
         )

@@ -36,6 +36,7 @@ from pgops.errors import LockedError, PgopsError, UnreachableError, Verification
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # What a file system answers that has no such locks: there a reader goes without.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 
@@ -132,6 +133,10 @@ class DirectoryRepository:
                 raise _unwritable(staged.path, error) from error
             try:
                 yield staged
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise _unwritable(self._partial, error) from error
+                raise
             finally:
                 # After a commit the directory has moved away and there is nothing to remove.
                 _remove_tree(staged.path)
@@ -231,7 +236,9 @@ class DirectoryRepository:
                 hint="wait for it to end",
             )
         try:
-            os.write(descriptor, f"pgops {os.getpid()}\n".encode())
+            # For people; a full disk must not keep anybody from removing what fills it.
+            with contextlib.suppress(OSError):
+                os.write(descriptor, f"pgops {os.getpid()}\n".encode())
             yield
         finally:
             # Where removing the directory failed, the free lock stays and marks the leftover as ours.
