@@ -208,11 +208,28 @@ def test_a_damaged_backup_is_refused_named_and_the_target_kept(
     assert databases(database) == {database.dbname}
 
 
+# An index that takes half a minute where a restore makes it, and no time where the backup was taken.
+SLOW_TO_RESTORE = (
+    """
+    CREATE FUNCTION slow(number bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
+    BEGIN
+        IF current_database() LIKE '%\\_\\_new\\_%' THEN
+            PERFORM pg_catalog.pg_sleep(30);
+        END IF;
+        RETURN number;
+    END $$
+    """,
+    "CREATE TABLE slowly_indexed AS SELECT 1::bigint AS number",
+    "CREATE INDEX ON slowly_indexed (slow(number))",
+)
+
+
 @pytest.mark.parametrize("victim", ["pg_restore", "its session"])
 def test_a_pg_restore_that_is_killed_fails_the_restore_and_keeps_the_target(
     database: Target, tmp_path: Path, victim: str
 ) -> None:
     fill(database)
+    run_sql(database, *SLOW_TO_RESTORE)
     repository, backup = back_up(database, tmp_path / "backups")
     run_sql(database, LOST)
     old = table_hashes(database)
