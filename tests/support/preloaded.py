@@ -7,6 +7,7 @@ start, what it imports, a setting that Python itself reads) is not for this: suc
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -26,7 +27,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 INVOKE = Path(sys.executable).with_name("invoke")
 # What Python and the loader read when they start.
@@ -224,9 +225,32 @@ def _become(request: dict[str, object], streams: Sequence[int]) -> list[str]:
     return [str(INVOKE), *arguments]
 
 
+def _end(status: SystemExit) -> NoReturn:
+    """End as Python does with this, but leave the objects where they are.
+
+    To free each of them would write to, and so copy, nearly every page that this fork shares with its parent.
+    """
+    code = status.code
+    if not isinstance(code, int | None):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = 120  # as Python ends where nobody reads what it wrote
+    os._exit(code or 0)
+
+
 if __name__ == "__main__":
     _import_all()
     sys.argv = _serve(socket.socket(fileno=int(sys.argv[1])))
     from invoke.main import program
 
-    sys.exit(program.run())
+    try:
+        program.run()
+        sys.exit()
+    except SystemExit as status:
+        _end(status)
