@@ -61,9 +61,9 @@ def scratch_server(
     :raises PgopsError: it cannot be made or started.
     """
     user = server_user()
-    base = directory if directory is not None else Path(tempfile.gettempdir())
-    if user is not None and not user.can("-x", base):
-        base = Path("/tmp")
+    temporary = Path(tempfile.gettempdir())
+    wanted = [temporary] if directory is None else [directory, temporary]
+    base = next((each for each in wanted if user is None or user.can("-x", each)), Path("/tmp"))
     _sweep(base)
     home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     owner = os.open(home / "owner", os.O_RDWR | os.O_CREAT, 0o600)

@@ -113,8 +113,16 @@ def test_root_may_name_a_directory_that_the_server_cannot_reach() -> None:
         scratch_server(Path(private)) as state,
     ):
         assert Path(private).stat().st_mode & 0o777 == 0o700
-        assert state.home.parent == Path("/tmp")
+        assert state.home.parent == Path(tempfile.gettempdir())
     assert not state.home.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as somebody else")
+def test_so_may_root_s_tmpdir(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="pgops-test-") as private:
+        monkeypatch.setattr(tempfile, "tempdir", private)
+        with scratch_server(Path(private)) as state:
+            assert state.home.parent == Path("/tmp")
 
 
 def test_what_was_killed_before_it_was_marked_is_removed(tmp_path: Path) -> None:
