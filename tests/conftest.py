@@ -44,6 +44,9 @@ def _is_leak(name: str) -> bool:
 for _name in [name for name in os.environ if _is_leak(name)]:
     del os.environ[_name]
 os.environ["NO_COLOR"] = "1"
+# Hundreds of new interpreters, each of which would compile the whole of pgops.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell that starts us in the background lets us ignore Ctrl-C, nohup a lost terminal, and so would every process
 # that a test starts.
