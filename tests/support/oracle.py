@@ -52,6 +52,21 @@ BEYOND: dict[Revision, str] = {
     "SET LOCAL idle_in_transaction_session_timeout = 0": "a run that hangs keeps its locks",
     "REVOKE USAGE ON SEQUENCE counter FROM oracle_app": "a role loses a right that no table shows",
     "REINDEX TABLE totals": "who reads the view waits for its indexes, which are locked for as long as it takes",
+    "DROP OWNED BY oracle_clerk CASCADE": "a role loses a right, and it is not one of those that look here",
+    (
+        "DROP OWNED BY oracle_clerk",
+        "DROP ROLE oracle_clerk",
+    ): "a role loses a right, and it is not one of those that look here",
+    "ALTER ROLE oracle_app SET search_path = extra": "sessions that begin later look elsewhere",
+    "ALTER DATABASE app CONNECTION LIMIT 0": "nobody is let in any more",
+    "ALTER ROLE oracle_app SET default_transaction_read_only = on": "sessions that begin later change nothing",
+    "ALTER DATABASE app SET default_transaction_read_only = on": "sessions that begin later change nothing",
+    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 0": "ends what others do, were there one with that pid",
+    (
+        "DROP MATERIALIZED VIEW totals",
+        "CREATE MATERIALIZED VIEW totals AS SELECT person, sum(total) AS total FROM orders GROUP BY person",
+        "GRANT ALL ON totals TO oracle_app",
+    ): "who reads the view waits for as long as it is computed",
 }
 """What is a harm though no row, column or name shows it, and why."""
 
@@ -78,6 +93,7 @@ UNKNOWABLE: dict[Revision, str] = {
     "UPDATE people SET age = 1 WHERE id < 4 AND id > 2": "how many rows a range has, nobody looked up",
     "INSERT INTO owners SELECT id, 'n' FROM people ON CONFLICT DO NOTHING": "each row is there already",
     "MERGE INTO quiet_one USING bare ON bare.n = quiet_one.n WHEN NOT MATCHED THEN INSERT VALUES (bare.n)": "each row is there already",
+    "DELETE FROM owners WHERE id = 11999": "whether rows refer to a key, nobody looked up",
 }
 """What the rows decide, and is told as what it may be."""
 

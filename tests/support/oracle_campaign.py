@@ -30,6 +30,7 @@ from pgops.migrations.plan.plan import Plan
 from pgops.migrations.tracing.trace import with_trace
 from pgops.postgres import Target, connected, execute, fetch_all, fetch_value, identifier
 from tests.support.oracle import BEYOND, FAILING, UNKNOWABLE, Truth, read_everything, truth, upgrade_of
+from tests.support.oracle_dangers import DANGERS
 from tests.support.oracle_manual import OF_TEAMS, OF_THE_MANUAL
 from tests.support.oracle_schema import SCHEMA
 from tests.support.oracle_statements import STATEMENTS, Revision
@@ -38,7 +39,7 @@ from tests.support.projects import AlembicProject
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hazards.md"
 SETTINGS = HazardSettings(large_rows=1_000)
-ALL: tuple[Revision, ...] = (*STATEMENTS, *HARMS, *HARMLESS, *OF_THE_MANUAL, *OF_TEAMS)
+ALL: tuple[Revision, ...] = (*STATEMENTS, *HARMS, *HARMLESS, *OF_THE_MANUAL, *OF_TEAMS, *DANGERS)
 _WAITS = frozenset(["long-transaction", "running-dump"])
 _ROW = re.compile(r"^\| (\d\d)\.\S* \|.*$", re.MULTILINE)
 _BEGIN, _END = "<!-- oracle: python -m tests.support.oracle_campaign -->", "<!-- end -->"

@@ -30,6 +30,8 @@ def left_so(trace: Trace) -> frozenset[tuple[str, str, str]]:
                 same = (revision, table) == (seen.revision, each.table) and (
                     kind != "disable-trigger" or what == each.what
                 )
+                # A policy that shows some rows to some leaves the others without.
+                same = same and (kind != "row-security" or each.kind != "policy" or each.detail == "all")
                 if same and each.kind in _UNDONE_BY[kind]:
                     found.pop((revision, kind, table, what))
     return frozenset((kind, table, what) for _, kind, table, what in found)
@@ -50,7 +52,8 @@ def of_access(
                     "hiding-rows",
                     statement,
                     each.table,
-                    f"row security of {each.table} is on without a policy: all but its owner see no row",
+                    f"row security of {each.table} is on{'' if each.detail else ' without a policy'}: all but its owner see "
+                    f"{'only what its policies show them' if each.detail else 'no row'}",
                 )
             case "narrow-policy" if (each.kind, each.table, each.what) in left:
                 yield hazard_of_state(
@@ -94,6 +97,21 @@ def of_access(
                 )
             case "login" if each.what != target.user:
                 yield hazard_of_state("revoking-rights", statement, None, f"{each.what} may no longer log in")
+            case "read-only":
+                whose = f" of {each.what}" if each.what else ""
+                yield hazard_of_state(
+                    "revoking-rights",
+                    statement,
+                    None,
+                    f"new sessions{whose} only read: they can change no row",
+                )
+            case "redefine-view":
+                yield hazard_of_state(
+                    "hiding-rows",
+                    statement,
+                    each.table,
+                    f"view {each.table} reads something else now, {each.detail}: rows that it showed may not be found",
+                )
             case "search-path":
                 whose = f" of {each.what}" if each.what else ""
                 yield hazard_of_state(

@@ -32,6 +32,8 @@ def of_held_locks(
         own = {each.relation for each in seen.locks if MODES.index(each.mode) >= MODES.index(lock.mode)}
         if state is None or not state.has_rows or not blocks_writes(lock.mode):
             continue
+        if target.kinds.get(lock.relation) in {"i", "I"}:
+            continue  # its table is told
         if lock.relation not in own and lock.relation != table:
             taken[state.name] = strongest([lock.mode, taken.get(state.name, lock.mode)])
     for name, mode in taken.items():

@@ -43,6 +43,8 @@ Kind = Literal[
     "membership",
     "login",
     "search-path",
+    "read-only",
+    "redefine-view",
     "disable-trigger",
     "enable-trigger",
 ]

@@ -49,7 +49,12 @@ SELECT {_SHOWN.format(n="n", c="c")}, k.confdeltype::text, k.confupdtype::text,
 _FREQUENCIES = """
 SELECT s.n_distinct,
        CASE WHEN value IS NULL THEN greatest(s.null_frac, 1.0 / 30000)
-            ELSE s.most_common_freqs[pg_catalog.array_position(s.most_common_vals::text::text[], value)] END
+            -- One that is none of the frequent shares with the other rare ones what these leave.
+            ELSE coalesce(
+                s.most_common_freqs[pg_catalog.array_position(s.most_common_vals::text::text[], value)],
+                greatest(1.0 / 30000, (1 - s.null_frac - (SELECT pg_catalog.sum(f) FROM pg_catalog.unnest(s.most_common_freqs) AS f))
+                    / greatest(1, CASE WHEN s.n_distinct > 0 THEN s.n_distinct ELSE -s.n_distinct * c.reltuples END
+                                  - pg_catalog.cardinality(s.most_common_freqs)))) END
   FROM unnest(%s::text[], %s::text[]) AS given (name, value) CROSS JOIN pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_stats AS s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = name

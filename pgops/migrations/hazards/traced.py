@@ -10,7 +10,7 @@ from pgops.migrations.hazards import sql, target_tables
 from pgops.migrations.hazards.access import left_so, of_access
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.held_locks import of_held_locks
-from pgops.migrations.hazards.observed import Seen, Trace
+from pgops.migrations.hazards.observed import Change, Seen, Trace
 from pgops.migrations.hazards.relations import of_relations
 from pgops.migrations.hazards.row_changes import of_writes
 from pgops.migrations.hazards.run_settings import of_session, restored_settings
@@ -38,6 +38,7 @@ def judge(
     lines = {revision: lines_of(text) for revision, text in sql_by_revision.items()}
     left, restored = left_so(trace), restored_settings(trace)
     views = _views_made(trace)
+    back = _there_and_back(trace)
     read: dict[str, dict[str, None]] = {revision: {} for revision in reads_data}
     told: set[Hazard] = set()
     for seen in trace.statements:
@@ -52,6 +53,9 @@ def judge(
                 f"PostgreSQL refused it on the target's own schema: {seen.failed}",
             )
             continue
+        seen = replace(
+            seen, changes=tuple(each for each in seen.changes if (seen.revision, each) not in back)
+        )
         before = ", ".join(read.get(seen.revision, ()))
         for hazard in (
             *of_relations(seen, statement, target, settings),
@@ -82,6 +86,32 @@ def _is_caught(trace: Trace, failed: Seen) -> bool:
     return failed.revision in trace.revisions or any(
         each.revision == failed.revision and not each.undone for each in behind
     )
+
+
+def _there_and_back(trace: Trace) -> frozenset[tuple[str, Change]]:
+    """Renames that a later one of the same revision takes back: nobody sees a revision before its end."""
+    chains: dict[tuple[str, str, str], list[Change]] = {}
+    for seen in trace.statements:
+        for each in seen.changes:
+            if each.kind in {"rename", "move"}:
+                chains.setdefault((seen.revision, each.kind, each.table), []).append(each)
+            elif each.kind == "rename-column":
+                begun = chains.pop((seen.revision, each.table, each.what), [])
+                chains[seen.revision, each.table, each.detail] = [*begun, each]
+    found = set()
+    for (revision, *_), changes in chains.items():
+        first, last = changes[0], changes[-1]
+        name = target_tables.name_of(qualified(first.table))
+        match first.kind:
+            case "rename-column":
+                same = last.detail == first.what
+            case "move":
+                same = last.what == (name.schema or "public")
+            case _:
+                same = last.what == name.name
+        if same:
+            found |= {(revision, each) for each in changes}
+    return frozenset(found)
 
 
 def _views_made(trace: Trace) -> frozenset[tuple[str, Name | None]]:

@@ -44,7 +44,7 @@ STATES: Mapping[str, tuple[str, str]] = {
         "# correct the revision; invoke migrate.test tries the whole history",
     ),
     "hiding-rows": (
-        "rows are there and not found any more: row security without a policy, a policy that shows fewer, a partition or child that its parent no longer shows",
+        "rows are there and not found any more: row security, a policy that shows fewer, a view that reads something else, a partition or child that its parent no longer shows",
         '# policies first, in the same revision:\nop.execute("CREATE POLICY … ON {table} …")',
     ),
     "holding-lock": (
@@ -56,7 +56,7 @@ STATES: Mapping[str, tuple[str, str]] = {
         "# release code that finds it in both places first",
     ),
     "revoking-rights": (
-        "a role loses a right that it has now, a membership, or that it may log in",
+        "a role loses a right that it has now, a membership, or that it may log in or write",
         "# release code that does not need it any more; only then revoke it",
     ),
 }

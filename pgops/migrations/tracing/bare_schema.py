@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
 from pgops.migrations.hazards.observed import Lock, Seen, Write
 from pgops.migrations.tracing.lock_sampler import BEFORE_WRITERS, LockSampler
 from pgops.migrations.tracing.observer import SESSION, Observer
+from pgops.migrations.tracing.repeating import LIMITED
 from pgops.migrations.tracing.savepoints import Failure
 from pgops.migrations.tracing.session import Session, ask, counts, explain, say
 from pgops.migrations.tracing.unreached import Reader, Unreached
@@ -29,6 +30,8 @@ class BareSchemaObserver(Observer):
 
     A statement that ran a few times in its revision is looked at no more until another one comes: rows that a revision
     brings along are inserted one by one, by the thousand.
+
+    :param repeating: revisions that repeat what they do until rows say that it is enough.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class BareSchemaObserver(Observer):
         *,
         on_seen: Callable[[Seen], None],
         on_undone: Callable[[int], None] = lambda count: None,
+        repeating: Collection[str] = (),
     ) -> None:
         super().__init__(target, connection, on_seen=on_seen, on_undone=on_undone)
+        self._repeating = repeating
         self._times: Counter[tuple[str, str]] = Counter()
 
     def _watched(self, context: Any, statement: str, act: Callable[[], Any], parameters: Any) -> bool:
@@ -77,7 +82,11 @@ class BareSchemaObserver(Observer):
         if not _CHANGES_ROWS.match(statement):
             return []
         plan = explain(raw, statement, parameters)
-        return [] if plan is None else explained(plan, self._unique, statement)
+        writes = [] if plan is None else explained(plan, self._unique, statement)
+        if self.revision in self._repeating and LIMITED.search(statement):
+            # Some at a time, and then again, until there are no more.
+            return [replace(each, bounded=False) for each in writes]
+        return writes
 
     def _after(self, raw: Any, session: Session, seen: Seen, planned: list[Write]) -> None:
         """Tell what a statement did, and what it would do if there were rows."""

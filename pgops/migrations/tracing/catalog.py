@@ -121,6 +121,11 @@ class Policy:
         """Whether rows are found by it."""
         return self.permissive and self.reads and self.expression != "false"
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether everybody finds every row by it."""
+        return self.shows and self.expression == "true" and "PUBLIC" in self.roles
+
 
 @dataclass(slots=True)
 class Relation:
@@ -254,7 +259,7 @@ def _policies(name: str, before: Mapping[int, Policy], after: Mapping[int, Polic
         if oid in before:
             continue
         if policy.permissive:
-            yield Change("policy", name)
+            yield Change("policy", name, policy.name, "all" if policy.shows_all else "")
         elif policy.reads:
             yield Change("restrict-policy", name, policy.name)
     for oid, was in before.items():
@@ -288,6 +293,10 @@ def _altered(name: str, before: Relation, after: Relation, there: Collection[int
         yield Change("rights", name, detail=f"{before.rights or ''} -> {after.rights or ''}")
     if (after.row_security and not after.policies) and not (before.row_security and not before.policies):
         yield Change("row-security", name)
+    elif after.row_security and not before.row_security:
+        policies = (after.policies or {}).values()
+        if not any(each.shows_all for each in policies):
+            yield Change("row-security", name, detail=", ".join(sorted(each.name for each in policies)))
     if after.row_security:
         yield from _policies(name, before.policies or {}, after.policies or {})
     for trigger in sorted((after.disabled or frozenset()) - (before.disabled or frozenset())):

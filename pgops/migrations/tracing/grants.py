@@ -41,14 +41,23 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_array(kind, oid::int8, part, na
       JOIN pg_catalog.pg_roles AS m ON m.oid = a.member WHERE m.oid >= {FIRST_USER_OID}::oid
     UNION ALL
     SELECT 'login', r.oid, 0, r.rolname::text, '', 'login' FROM pg_catalog.pg_roles AS r
-     WHERE r.rolcanlogin AND r.oid >= {FIRST_USER_OID}::oid
+     WHERE r.rolcanlogin AND r.rolconnlimit <> 0 AND coalesce(r.rolvaliduntil > now(), true)
+       AND r.oid >= {FIRST_USER_OID}::oid
+    UNION ALL
+    SELECT 'login', d.oid, 0, 'whoever is no superuser', '', 'login' FROM pg_catalog.pg_database AS d
+     WHERE d.datname = pg_catalog.current_database() AND d.datconnlimit <> 0
+    UNION ALL
+    SELECT 'read-only', coalesce(r.oid, 0), 0, coalesce(r.rolname::text, ''), (s.setdatabase <> 0)::text, 'on'
+      FROM pg_catalog.pg_db_role_setting AS s LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
+     CROSS JOIN LATERAL unnest(s.setconfig) AS c (setting)
+     WHERE c.setting ~* '^default_transaction_read_only=(on|true|yes|1)$'
     UNION ALL
     SELECT 'search-path', coalesce(r.oid, 0), 0, coalesce(r.rolname::text, ''), (s.setdatabase <> 0)::text, c.setting
       FROM pg_catalog.pg_db_role_setting AS s LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
      CROSS JOIN LATERAL unnest(s.setconfig) AS c (setting) WHERE starts_with(c.setting, 'search_path=')
 ) AS found (kind, oid, part, name, had, now)
 """
-"""Rights that are not PostgreSQL's defaults, memberships, roles that may log in, search paths; one JSON text."""
+"""Rights that are not PostgreSQL's defaults, memberships, roles that may log in, search paths, sessions that only read; one JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +96,14 @@ class Grants:
                 was = entry.had if old is None else old.now
                 if was != entry.now:
                     yield Change("grants", "", entry.name, f"{was} -> {entry.now}")
+            elif entry.kind == "read-only" and old is None:
+                yield Change("read-only", "", entry.name)
             elif entry.kind == "search-path" and (old is None or old.now != entry.now):
                 yield Change("search-path", "", entry.name, entry.now.partition("=")[2])
         for key, entry in before.items():
             if key in self._now:
+                continue
+            if entry.kind == "read-only":
                 continue
             if entry.kind == "membership":
                 yield Change("membership", "", entry.name, entry.had)

@@ -26,6 +26,7 @@ from pgops.migrations.hazards.fit.demand import Demand
 from pgops.migrations.hazards.lock_modes import BY_PG_LOCKS, strongest
 from pgops.migrations.hazards.observed import Change, Lock, Seen, Write
 from pgops.migrations.hazards.sql import Statement
+from pgops.migrations.tracing import views
 from pgops.migrations.tracing.catalog import (
     ALL_RELATIONS,
     PROBE,
@@ -52,7 +53,7 @@ _TRANSACTION = re.compile(
 )
 # Who may what is asked again where a statement can have changed it; what a function does is not in the text.
 _OF_ROLES = re.compile(
-    r"\s*(?:SELECT|CALL)\b|.*\b(?:REVOKE|GRANT|ROLE|USER|GROUP|OWNED|search_path)\b",
+    r"\s*(?:SELECT|CALL)\b|.*\b(?:REVOKE|GRANT|ROLE|USER|GROUP|OWNED|DATABASE|search_path)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _NO_WRITES = ("alter", "create", "lock", "grant", "revoke")
@@ -166,6 +167,8 @@ class Observer:
         else:
             self._begin(raw, session)
             writes = self._planned(raw, statement, parameters)
+            if views.REPLACES.search(statement):
+                session.views = views.read(ask(raw, views.VIEWS))
             session.failure = Failure(seen, statement, parameters)
             with self._failing(seen):
                 act()
@@ -353,6 +356,11 @@ class Observer:
                 if oid not in there:
                     changes += self.catalogue.seen(relation, read=False)
         changes += self._of_schemas(found["schemas"])
+        if session.views:
+            for oid, reads in views.fewer(session.views, views.read(ask(raw, views.VIEWS))):
+                if (name := self.catalogue.name(oid)) is not None:
+                    changes.append(Change("redefine-view", name, detail=reads))
+            session.views = {}
         changes = list(self._of_types(raw, changes, there))
         if _OF_ROLES.match(seen.sql):
             changes += self._grants.seen(ask(raw, GRANTS))

@@ -29,6 +29,7 @@ class Session:
     ``held`` are the locks of its transaction (oid -> modes as ``pg_locks`` names them), ``counts`` what it had read and
     written of each relation before the statement, ``open`` whether a transaction was looked at that has not ended.
     ``unlooked`` is a statement that ran since anybody looked, ``failure`` one that failed and may have been caught.
+    ``views`` are the definitions of views before a statement that may define one anew.
     """
 
     settings: list[str] | None = None
@@ -39,6 +40,7 @@ class Session:
     unlooked: str = ""
     savepoints: list[Savepoint] = field(default_factory=list)
     failure: Failure | None = None
+    views: dict[int, str] = field(default_factory=dict)
 
     def ended(self) -> None:
         """Its transaction is over."""

@@ -24,6 +24,7 @@ from pgops.migrations.run.run import Run
 from pgops.migrations.run.watch import IndexProgress
 from pgops.migrations.tracing.bare_schema import BareSchemaObserver
 from pgops.migrations.tracing.before import carry_out_before
+from pgops.migrations.tracing.repeating import repeats
 from pgops.migrations.tracing.schema_copy import Surroundings, dump_schema, load_schema, stamp, surroundings
 from pgops.pgtools import ToolSource
 from pgops.postgres import (
@@ -245,6 +246,7 @@ def _carry_out(plan: Plan, target: Target, superuser: Target) -> tuple[list[Seen
             connection,
             on_seen=statements.append,
             on_undone=lambda count: _take_back(statements, count),
+            repeating=frozenset(each.revision for each in plan.pending if repeats(each.file)),
         )
         follower = _Follower(observer)
         output = OutputGuard(keep_stderr=False)
