@@ -9,12 +9,14 @@ import json
 import secrets
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pgops.backups.dump import create as create_module
 from pgops.backups.dump import dump as dump_module
 from pgops.backups.dump.create import create, plan_backup
 from pgops.backups.dump.dump import SESSION_PREFIX
@@ -529,6 +531,8 @@ def test_a_roles_own_timeouts_do_not_end_a_backup(database: Target, weak: Target
         f"ALTER ROLE {weak.user} SET statement_timeout = '1s'",
         f"ALTER ROLE {weak.user} SET idle_in_transaction_session_timeout = '1s'",
         f"ALTER ROLE {weak.user} SET transaction_timeout = '1s'",
+        f"ALTER ROLE {weak.user} SET idle_session_timeout = '1s'",
+        f"ALTER ROLE {weak.user} SET lock_timeout = '1s'",
     )
     # Waiting for a lock counts as running a statement.
     with contextlib.closing(connect(database)) as blocker:
@@ -539,6 +543,29 @@ def test_a_roles_own_timeouts_do_not_end_a_backup(database: Target, weak: Target
         backup = back_up(weak, tmp_path)
         release.join()
     assert sum(each.rows or 0 for each in backup.manifest.tables) == 501
+
+
+def test_nor_do_they_while_the_tools_are_fetched_and_work(
+    database: Target, weak: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_data(database)
+    run_sql(
+        database,
+        f"GRANT pg_read_all_data TO {weak.user}",
+        f"ALTER ROLE {weak.user} SET idle_in_transaction_session_timeout = '300ms'",
+        f"ALTER ROLE {weak.user} SET idle_session_timeout = '300ms'",
+    )
+
+    def slow(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any, **named: Any) -> Any:
+            time.sleep(0.6)
+            return function(*given, **named)
+
+        return called
+
+    monkeypatch.setattr(create_module, "choose_for_dump", slow(create_module.choose_for_dump))
+    monkeypatch.setattr(dump_module, "_tools", slow(dump_module._tools))
+    assert back_up(weak, tmp_path).verified
 
 
 # proxies

@@ -138,6 +138,22 @@ def test_a_new_host_key_is_never_accepted(
         assert empty.read_bytes() == b""
 
 
+def test_nobody_is_asked_for_a_passphrase(
+    server: Target, way: Bastion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a window either: the one in front of it may be another person, or nobody."""
+    key = way.directory / "client_key"
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "a passphrase", "-f", key], check=True)
+    window, asked = tmp_path / "askpass", tmp_path / "asked"
+    window.write_text(f'#!/bin/sh\necho "$1" >> {asked}\necho a passphrase\n', encoding="utf-8")
+    window.chmod(0o700)
+    monkeypatch.setenv("SSH_ASKPASS", str(window))
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+    with pytest.raises(UnreachableError), connected(by_ssh(server, way, f"BatchMode no\n{way.config()}")):
+        pass
+    assert not asked.exists()
+
+
 def test_another_host_key_than_the_known_one(server: Target, way: Bastion, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     other = tmp_path / "other"
