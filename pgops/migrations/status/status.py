@@ -26,6 +26,7 @@ from pgops.postgres import (
     names,
     redact,
 )
+from pgops.units import told_of
 
 
 class AheadError(PgopsError):
@@ -175,7 +176,7 @@ class NotToldError(PgopsError):
 
     def __init__(self, rows: Sequence[Status], failed: Sequence[Status]) -> None:
         super().__init__(
-            "; ".join(f"{row.environment}: {row.problem}" for row in failed),
+            "; ".join(told_of(row.environment, row.problem or "") for row in failed),
             untouched="no database was touched",
             hint=f"invoke env.check --env={failed[0].environment}",
         )
