@@ -59,6 +59,7 @@ def write(
     from pgops.overview.report import report as collect
     from pgops.pages.metrics import exposition, textfile, write_textfile
     from pgops.tasks.migrate.statuses import status_reader
+    from pgops.units import told_of
 
     found = collect(
         environments,
@@ -73,7 +74,7 @@ def write(
         if directory is None:
             continue
         for problem in (*each.row.problems, *each.problems):
-            console.warn(f"{each.name}: {problem}")
+            console.warn(told_of(each.name, problem))
         file = textfile(directory, environment.name)
         write_textfile(file, exposition(Report(found.at, (each,)), memories))
         written.append(file)

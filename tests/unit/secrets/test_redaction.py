@@ -117,3 +117,13 @@ def test_what_nobody_caught_is_printed_without_secrets(capsys: pytest.CaptureFix
         text = redacted_traceback(error)
     assert "ValueError: no such thing: " in text
     assert "Gv7" not in text
+
+
+@pytest.mark.parametrize("outer", [json.dumps, repr, ascii])
+@pytest.mark.parametrize("inner", [json.dumps, repr, ascii])
+def test_a_text_that_was_written_within_a_written_one(
+    inner: Callable[[str], str], outer: Callable[[str], str]
+) -> None:
+    """As a log line as JSON has the repr of what was raised."""
+    value = "pa\\ss\"wö'rd"
+    assert "ss" not in redact(outer(f"x {inner(f'y {value}')}"), [value])

@@ -100,6 +100,30 @@ def test_a_proof_or_pin_of_another_backup_proves_nothing(
     assert (found.verified, found.damaged_notes) == (False, (f"{name}: it belongs to another backup",))
 
 
+def test_a_proof_of_another_manifest_proves_nothing(repository: DirectoryRepository, tmp_path: Path) -> None:
+    """Whoever writes a new manifest under the old name can seal it, and the proof beside it was made of another."""
+    made = publish(repository, tmp_path, made_up_contents(), 0)
+    file = tmp_path / "backups" / "staging" / made.id / MANIFEST_NAME
+    assert load(repository, made.id).verified
+    changed = dataclasses.replace(load(repository, made.id).manifest, heads=("another",))
+    file.write_text(changed.to_json(), encoding="utf-8")
+    found = load(repository, made.id)
+    assert (found.manifest.heads, found.covered) == (("another",), True)
+    assert not found.verified and "it belongs to another backup" in found.damaged_notes[0]
+
+
+def test_a_proof_of_before_counts_for_its_own_backup_alone(
+    repository: DirectoryRepository, tmp_path: Path
+) -> None:
+    """It does not name the manifest that it was made of; which backup, it may."""
+    one, other = (publish(repository, tmp_path, made_up_contents(), day) for day in range(2))
+    name = proof_name(good_proof())
+    for named, counts in ((other.id, True), ("", True), (one.id, False)):
+        note = dataclasses.replace(good_proof(), backup=named, manifest="")
+        (tmp_path / "backups" / "staging" / other.id / name).write_text(note.to_json(), encoding="utf-8")
+        assert load(repository, other.id).verified is counts, named
+
+
 def test_a_manifest_of_before_is_readable_and_says_that_it_is_not_covered(
     repository: DirectoryRepository, tmp_path: Path
 ) -> None:
