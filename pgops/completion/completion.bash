@@ -47,7 +47,7 @@ _pgops_inv() {
         flag=$before
     fi
     case $flag in
-    --env | -e | --from | --on | --confirm | --backup | --to | --since | --sizes-of | --fail-on | --base-revision | --accept-hazard | --table | --schema | --database | --shell | --server)
+    --env | -e | --from | --on | --confirm | --backup | --to | --since | --sizes-of | --fail-on | --base-revision | --accept-hazard | --table | --schema | --database | --recovery | --shell | --server)
         candidates=$("${_pgops_argv[0]}" -P -m pgops.completion.values "$flag" "$_pgops_start" \
             "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)
         ;;

@@ -49,7 +49,7 @@ function __pgops_complete
     set -l candidates
     set -l files yes
     switch "$flag"
-        case --env -e --from --on --confirm --backup --to --since --sizes-of --fail-on --base-revision --accept-hazard --table --schema --database --shell --server
+        case --env -e --from --on --confirm --backup --to --since --sizes-of --fail-on --base-revision --accept-hazard --table --schema --database --recovery --shell --server
             set files no
             set candidates ($program[1] -P -m pgops.completion.values $flag $start $words[2..-1] 2>/dev/null)
     end

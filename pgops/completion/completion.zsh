@@ -33,7 +33,7 @@ _pgops_inv() {
         flag=${words[CURRENT-1]}
     fi
     case $flag in
-    --env | -e | --from | --on | --confirm | --backup | --to | --since | --sizes-of | --fail-on | --base-revision | --accept-hazard | --table | --schema | --database | --shell | --server)
+    --env | -e | --from | --on | --confirm | --backup | --to | --since | --sizes-of | --fail-on | --base-revision | --accept-hazard | --table | --schema | --database | --recovery | --shell | --server)
         candidates=(${(f)"$($argv_[1] -P -m pgops.completion.values $flag $start ${words[2,CURRENT-1]} 2>/dev/null)"})
         ;;
     esac

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 BACKUPS = "backups"
 TABLES = "tables"
 KEPT = "kept-databases"
+RECOVERIES = "recoveries"
 
 
 def remember(environment: Environment, kind: str, names: Iterable[str], environ: Mapping[str, str]) -> None:
     """Note down what there is of a kind, in place of what was noted before.
 
-    :param kind: :data:`BACKUPS`, :data:`TABLES` or :data:`KEPT`.
+    :param kind: :data:`BACKUPS`, :data:`TABLES`, :data:`KEPT` or :data:`RECOVERIES`.
     """
     file = _file(environment, kind, environ)
     # A home that can't be written to only costs the names on TAB; the task that saw them has done its work.

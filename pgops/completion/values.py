@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgops.completion import SHELLS
-from pgops.completion.remembered import BACKUPS, KEPT, TABLES, recall
+from pgops.completion.remembered import BACKUPS, KEPT, RECOVERIES, TABLES, recall
 from pgops.environments.load import FILE_NAME, load, located
 from pgops.environments.names import names
 from pgops.errors import PgopsError
@@ -163,6 +163,10 @@ def _tables_of_backup(line: Line) -> list[str]:
     return [f"{each['schema']}.{each['name']}" for each in manifest.get("tables", ())]
 
 
+def _recoveries(line: Line) -> list[str]:
+    return recall(_of_env(line), RECOVERIES, line.environ)
+
+
 def _kept_databases(line: Line) -> list[str]:
     return recall(_of_env(line), KEPT, line.environ)
 
@@ -183,6 +187,7 @@ VALUES: Mapping[str, Callable[[Line], Iterable[str]]] = {
     "--table": _tables,
     "--schema": _schemas,
     "--database": _kept_databases,
+    "--recovery": _recoveries,
     "--shell": lambda _line: SHELLS,
     "--server": lambda _line: ("auto", "local", "embedded"),
 }

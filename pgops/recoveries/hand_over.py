@@ -122,7 +122,7 @@ def hand_back(plan: HandOver, observer: Observer) -> HandOver:
     :raises HandOverError: it failed; the message says where the old cluster is.
     """
     with hand_over_lock(plan):
-        return _back(_noted(plan.looked_at_again(), "back"), observer, start=True)
+        return _closed(_back(plan.looked_at_again(), observer, start=True))
 
 
 def _moved(plan: HandOver) -> bool:
@@ -286,27 +286,38 @@ def _go_back_after(plan: HandOver, observer: Observer, error: BaseException) -> 
             untouched=f"there was no cluster in {record.data}; nothing was removed",
             hint=f"the same command once more; {record.log}",
         ) from error
+    why = f"the recovered cluster can't be put in place: {_message(error)}"
     try:
-        _back(_noted(plan.looked_at_again(), "back"), observer, start=record.was_running)
+        plan = _back(plan.looked_at_again(), observer, start=record.was_running)
     except PgopsError as second:
         raise HandOverError(
-            f"the recovered cluster can't be put in place: {_message(error)}; and the old one not back: {_message(second)}",
+            f"{why}; and the old one not back: {_message(second)}",
             untouched=f"nothing was removed: the old cluster is in {record.data} or {record.kept}",
             hint=back_typed(plan),
         ) from error
+    try:
+        _closed(plan)
+    except PgopsError as second:
+        why = f"{why}; and that can't be noted down: {_message(second)}"
     if isinstance(error, Exception):
         raise HandOverError(
-            f"the recovered cluster can't be put in place: {_message(error)}",
+            why,
             untouched=f"the old cluster is in {record.data} again{' and runs' if record.was_running else ''}",
-            hint=f"{record.log} says more",
+            hint=f"{record.log} says more; invoke restore.status",
         ) from error
 
 
 def _back(plan: HandOver, observer: Observer, *, start: bool) -> HandOver:
     record, runner = plan.record, plan.cluster.place.runner
-    if plan.new.there:
-        # Nobody who starts it by hand shall write into the archive.
-        _script(runner, _ARCHIVE_OFF, record.recovered)
+    if plan.kept.there and not plan.new.there and plan.old.timeline not in (0, record.timeline):
+        raise HandOverError(
+            f"{record.data} holds timeline {plan.old.timeline}, and the cluster that was handed over is {record.timeline}",
+            untouched="nothing was touched",
+            hint="another one was handed over since: go back from that first; invoke restore.status",
+        )
+    # A full disk can't be noted down on, and is a reason to go back: all of it is seen on the disk, too.
+    with contextlib.suppress(PgopsError):
+        plan = _noted(plan, "back")
     if plan.kept.there:
         if plan.old.there and not plan.new.there:
             if plan.old.pid:
@@ -314,7 +325,6 @@ def _back(plan: HandOver, observer: Observer, *, start: bool) -> HandOver:
                 plan = _old_stopped(plan)
             observer.step(f"renaming {record.data} to {record.recovered}")
             _script(runner, _RENAME, record.data, record.recovered)
-            _script(runner, _ARCHIVE_OFF, record.recovered)
         observer.step(f"renaming {record.kept} to {record.data}")
         _script(runner, _RENAME, record.kept, record.data)
         plan = plan.looked_at_again()
@@ -323,6 +333,13 @@ def _back(plan: HandOver, observer: Observer, *, start: bool) -> HandOver:
     if start:
         observer.step(f"starting the server in {record.data}")
         plan = _started(plan)
+    return plan
+
+
+def _closed(plan: HandOver) -> HandOver:
+    """Note down that the old cluster is back; nobody who starts the other by hand shall write into the archive."""
+    if plan.new.there:
+        _script(plan.cluster.place.runner, _ARCHIVE_OFF, plan.record.recovered)
     return _noted(plan, "undone")
 
 

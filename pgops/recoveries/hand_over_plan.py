@@ -34,6 +34,8 @@ SELECT (SELECT setting FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalo
        (SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid))::pg_catalog.int8 FROM pg_catalog.pg_database
          WHERE pg_catalog.has_database_privilege(oid, 'CONNECT')),
        pg_catalog.current_setting('archive_mode'),
+       (SELECT pg_catalog.string_agg(datname, ', ' ORDER BY datname) FROM pg_catalog.pg_database
+         WHERE NOT datistemplate AND datname OPERATOR(pg_catalog.<>) 'postgres'),
        pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.int8
 """
 _SAME_START = 30
@@ -53,6 +55,7 @@ class Running:
     slots: int
     bytes: int | None
     archive_mode: str
+    databases: str | None
     started: int
 
 
@@ -234,7 +237,7 @@ def _refuse_directories(plan: HandOver) -> None:
             )
     if old.there and old.facts.get("device") != old.facts.get("above"):
         raise _refuse(f"{old.path} is a mount point, which can't be renamed")
-    if old.there and (not old.facts.get("renamable") or old.facts.get("device") != new.facts.get("device")):
+    if not old.facts.get("renamable") or old.facts.get("above") != new.facts.get("device"):
         raise _refuse(
             f"{new.path} can't be renamed to {old.path}: it is on another disk, or {posixpath.dirname(old.path)} can't be "
             "written to"

@@ -22,11 +22,12 @@ _LOOK = """
 bin=$1; shift
 for each in "$@"; do
     printf '=%s\\n' "$each"
-    test -e "$each" || continue
     above=$(dirname "$(readlink -f -- "$each")")
-    printf 'there: yes\\nwe: %s\\nowner: %s\\n' "$(id -un)" "$(stat -c %U -- "$each")"
-    printf 'device: %s\\nabove: %s\\n' "$(stat -c %d -- "$each")" "$(stat -c %d -- "$above")"
+    printf 'above: %s\\n' "$(stat -c %d -- "$above")"
     test -w "$above" && echo 'renamable: yes'
+    test -e "$each" || continue
+    printf 'there: yes\\nwe: %s\\nowner: %s\\n' "$(id -un)" "$(stat -c %U -- "$each")"
+    printf 'device: %s\\n' "$(stat -c %d -- "$each")"
     test -e "$each/recovery.signal" && echo 'signal: recovery'
     test -e "$each/standby.signal" && echo 'signal: standby'
     "$bin/pg_controldata" "$each" 2>/dev/null
@@ -140,8 +141,8 @@ class Found:
 
     @property
     def options(self) -> str:
-        """What its server was started with last, as pg_ctl hands it on: quoted for a shell."""
-        return self.facts.get("options", "").partition(" ")[2]
+        """What its server was started with last, as pg_ctl hands it on, quoted for a shell; not in which directory."""
+        return re.sub(r'"-D" "[^"]*" *', "", self.facts.get("options", "").partition(" ")[2])
 
 
 def look(runner: Runner, programs: str, paths: Sequence[str]) -> list[Found]:

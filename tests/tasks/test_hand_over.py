@@ -14,11 +14,20 @@ from typing import Any
 import pytest
 
 from pgops.environments import load
+from pgops.errors import PgopsError
 from pgops.recoveries import hand_over as handing
 from pgops.recoveries.hand_over_plan import HandOver, find_hand_over
 from pgops.recoveries.kept import find_recovery
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.pgbackrest import PLACE, Cluster, SecondServer, on_a_machine, requested, second_server
+from tests.support.pgbackrest import (
+    PLACE,
+    Cluster,
+    SecondServer,
+    on_a_machine,
+    requested,
+    running_cluster,
+    second_server,
+)
 
 pytestmark = pytest.mark.docker
 MAIN = f"{PLACE}/main"
@@ -207,3 +216,86 @@ def test_servers_that_are_killed(second: SecondServer, project: ProjectDirectory
     ran = project.run("restore.hand-over", "--yes")
     assert ran.code == 0, ran.text
     assert rows(second) == "501"
+
+
+@requested
+@pytest.mark.timeout(600)
+def test_what_can_t_be_handed_over_is_told_and_nothing_is_stopped(
+    second: SecondServer, project: ProjectDirectory, recovery: str
+) -> None:
+    began = second.sql("SELECT pg_postmaster_start_time()")
+
+    def refused(code: int, said: str, *flags: str) -> None:
+        ran = project.run("restore.hand-over", "--yes", *flags)
+        assert ran.code == code, ran.text
+        assert said in ran.err, ran.text
+        assert second.sql("SELECT pg_postmaster_start_time()") == began
+
+    refused(7, "is not the one that runs in", f"--directory={PLACE}/fast/../elsewhere")
+    refused(2, "no hand-over with", "--back")
+    refused(2, "has no recovery nothing", "--recovery=nothing")
+    second.cluster.shell(f"mkdir {MAIN}.before-{recovery}")
+    refused(7, "is there already")
+    second.cluster.shell(f"rmdir {MAIN}.before-{recovery}; touch {MAIN}/standby.signal")
+    refused(7, "is a standby")
+    second.cluster.shell(f"rm {MAIN}/standby.signal; chmod 500 {PLACE}")
+    refused(7, "can't be written to")
+    second.cluster.shell(f"chmod 755 {PLACE}")
+    second.cluster.shell(f"chown root {PLACE}/pgops-recovery-{recovery}/data", user="root")
+    refused(7, "belongs to root")
+    second.cluster.shell(f"chown postgres {PLACE}/pgops-recovery-{recovery}/data", user="root")
+    text = (project.path / "environments.yaml").read_text()
+    project.write("environments.yaml", text.replace("protected: false", "protected: true"))
+    refused(8, "--yes is not enough")
+    project.write("environments.yaml", text)
+    # Two recoveries that were promoted before either was in the archive have the same timeline.
+    other = answer(project.run("restore", "--to-point=all there", "--promote", "--yes", "--json"))
+    promoted = other["restore"]["recovery"]["id"]
+    refused(2, "which recovery of staging?")
+    ran = project.run("restore.hand-over", f"--recovery={recovery}", "--yes")
+    assert ran.code == 0, ran.text
+    began = second.sql("SELECT pg_postmaster_start_time()")
+    refused(7, "timeline 2 is in the archive already", f"--recovery={promoted}")
+    refused(2, "holds the recovered cluster already", f"--recovery={recovery}")
+
+
+@requested
+@pytest.mark.timeout(600)
+def test_a_disk_that_fills_in_a_hand_over(
+    cluster: Cluster, project: ProjectDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the old server is stopped: nothing happened. Afterwards: the old one is back, or the new one works."""
+    with running_cluster(tmpfs={PLACE: "size=330m,mode=755"}) as own, second_server(own) as second:
+        on_a_machine(second, project, tmp_path / "bin", monkeypatch)
+        own.shell("pgbackrest --stanza=second backup")
+        second.sql("CREATE TABLE precious AS SELECT generate_series(1, 501) AS g")
+        second.sql("SELECT pg_create_restore_point('all there')")
+        last = second.sql("SELECT pg_walfile_name(pg_switch_wal())")
+        deadline = time.monotonic() + 60
+        while second.sql("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") < last:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        second.sql("DELETE FROM precious")
+        answer(project.run("restore", "--to-point=all there", "--yes", "--json"))
+        fill = f"dd if=/dev/zero of={PLACE}/full bs=1M 2>/dev/null; dd if=/dev/zero of={PLACE}/full2 bs=512 2>/dev/null; true"
+        for begins in ("giving it", f"renaming {MAIN}", f"starting the server in {MAIN}"):
+            full = Doing(begins, lambda: own.shell(fill))
+            failed = ""
+            try:
+                handing.hand_over(planned(project), full)
+            except PgopsError as error:
+                failed = f"{error.message}; {error.untouched}"
+            expected = "0" if failed else "501"
+            assert len(clusters(second)) == 2, failed
+            if second.runs():
+                assert rows(second) == expected, (begins, failed)
+            else:
+                # No server can start on such a disk; the message says where the old one is.
+                assert "the old cluster is in" in failed, (begins, failed)
+            own.shell(f"rm {PLACE}/full {PLACE}/full2")
+            ran = project.run("restore.hand-over", f"--directory={MAIN}", "--yes", "--back")
+            assert ran.code == 0 or "no hand-over" in ran.err, (begins, failed, ran.text)
+            assert rows(second) == "0"
+        ran = project.run("restore.hand-over", f"--directory={MAIN}", "--yes")
+        assert ran.code == 0, ran.text
+        assert rows(second) == "501"

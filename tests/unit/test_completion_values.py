@@ -68,11 +68,17 @@ def test_what_a_bucket_holds_is_what_was_seen_last(shop: Path) -> None:
     assert offered(shop, "--backup", *words) == ["latest"]
     production = load(root=shop).environment("production")
     environ = {"XDG_CACHE_HOME": str(shop / "cache")}
-    for kind, names in (("backups", IDS), ("tables", ["public.a", "b.c"]), ("kept-databases", ["c__old_1"])):
+    for kind, names in (
+        ("backups", IDS),
+        ("tables", ["public.a", "b.c"]),
+        ("kept-databases", ["c__old_1"]),
+        ("recoveries", ["r1"]),
+    ):
         remembered.remember(production, kind, names, environ)
     assert offered(shop, "--backup", *words) == ["latest", *IDS]
     assert offered(shop, "--table", *words) == ["a", "c"]
     assert offered(shop, "--database", *words) == ["c__old_1"]
+    assert offered(shop, "--recovery", "restore.hand-over", "--env=live") == ["r1"]
     assert offered(shop, "--database", "restore.undo") == []
 
 

@@ -51,7 +51,7 @@ def hand_over(
         _refuse_back(plan)
     elif not plan.begun:
         plan = check_hand_over(plan)
-    elif plan.record.state == "done":
+    elif plan.record.state == "done" and plan.old.there and not plan.new.there:
         raise UsageError(
             f"{plan.record.data} holds the recovered cluster already",
             untouched="nothing was touched",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,7 @@ def recover(
 
     :raises PgBackRestError: the goal can't be reached; told before anything is made where that can be known.
     """
+    from pgops.completion.remembered import RECOVERIES, remember
     from pgops.recoveries.beside import recovered_to_stay
     from pgops.terminal.confirmation import Effect, required_answer
     from pgops.terminal.progress import StepProgress
@@ -126,6 +128,7 @@ def recover(
         if asked.promote and replay.in_recovery:
             shown.step("promoting it")
             replay = done.cluster.promote()
+    remember(environment, RECOVERIES, [done.id], os.environ)
     words.recovered(console, environment, route, done, replay)
     console.result({"restore": words.recovered_json(environment, route, done, replay)})
 
@@ -205,6 +208,7 @@ def _goal(asked: Asked, named: str | None) -> Goal:
 
 def shown_recoveries(console: Console, environment: Environment) -> list[Kept]:
     """Say what clusters were recovered beside; a place that can't be reached is a warning."""
+    from pgops.completion.remembered import RECOVERIES, remember
     from pgops.errors import PgopsError
     from pgops.recoveries.kept import kept_recoveries
 
@@ -215,6 +219,7 @@ def shown_recoveries(console: Console, environment: Environment) -> list[Kept]:
             f"which clusters were recovered beside {environment.name} can't be asked: {error.message}"
         )
         return []
+    remember(environment, RECOVERIES, [each.id for each in found], os.environ)
     for each in found:
         goal = f", to {each.goal}" if each.goal else ""
         if each.state == "recovered":
