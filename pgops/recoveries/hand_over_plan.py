@@ -223,18 +223,18 @@ def _refuse(what: str, hint: str = _PAGE) -> BlockedError:
 
 def _refuse_directories(plan: HandOver) -> None:
     old, new, where = plan.old, plan.new, place_name(plan.stanza.settings)
-    if not new.system_identifier:
-        raise _refuse(f"{new.path} on {where} holds no cluster", "invoke restore.status")
-    if plan.kept.there:
-        raise _refuse(f"{plan.kept.path} is there already on {where}", "look what it is, and move it away")
-    if old.there and not old.system_identifier:
-        raise _refuse(f"{old.path} on {where} holds no cluster that PostgreSQL {plan.found.server} knows")
     for each in (old, new):
         if each.there and each.facts.get("owner") != each.facts.get("we"):
             raise _refuse(
                 f"{each.path} belongs to {each.facts.get('owner')}, and pgops runs programs as {each.facts.get('we')} there",
                 "backups.reach.user in environments.yaml: the server's own user",
             )
+    if not new.system_identifier:
+        raise _refuse(f"{new.path} on {where} holds no cluster", "invoke restore.status")
+    if plan.kept.there:
+        raise _refuse(f"{plan.kept.path} is there already on {where}", "look what it is, and move it away")
+    if old.there and not old.system_identifier:
+        raise _refuse(f"{old.path} on {where} holds no cluster that PostgreSQL {plan.found.server} knows")
     if old.there and old.facts.get("device") != old.facts.get("above"):
         raise _refuse(f"{old.path} is a mount point, which can't be renamed")
     if not old.facts.get("renamable") or old.facts.get("above") != new.facts.get("device"):

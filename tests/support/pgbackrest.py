@@ -304,7 +304,8 @@ def second_server(cluster: Cluster) -> Iterator[SecondServer]:
         yield SecondServer(cluster, binaries, target)
     finally:
         cluster.shell(f"{binaries}/pg_ctl -D {PLACE}/main -m immediate stop || true")
-        cluster.shell(f"rm -rf {PLACE} {REPOSITORY}/archive/second {REPOSITORY}/backup/second", user="root")
+        left = f"{REPOSITORY}/archive/second {REPOSITORY}/backup/second"
+        cluster.shell(f"find {PLACE} -mindepth 1 -delete; rm -rf {left}", user="root")
         cluster.put("/etc/pgbackrest.conf", config)
 
 

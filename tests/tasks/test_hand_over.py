@@ -231,7 +231,7 @@ def test_what_can_t_be_handed_over_is_told_and_nothing_is_stopped(
         assert said in ran.err, ran.text
         assert second.sql("SELECT pg_postmaster_start_time()") == began
 
-    refused(7, "is not the one that runs in", f"--directory={PLACE}/fast/../elsewhere")
+    refused(7, f"none runs in {PLACE}/elsewhere", f"--directory={PLACE}/fast/../elsewhere")
     refused(2, "no hand-over with", "--back")
     refused(2, "has no recovery nothing", "--recovery=nothing")
     second.cluster.shell(f"mkdir {MAIN}.before-{recovery}")
@@ -245,8 +245,9 @@ def test_what_can_t_be_handed_over_is_told_and_nothing_is_stopped(
     refused(7, "belongs to root")
     second.cluster.shell(f"chown postgres {PLACE}/pgops-recovery-{recovery}/data", user="root")
     text = (project.path / "environments.yaml").read_text()
-    project.write("environments.yaml", text.replace("protected: false", "protected: true"))
-    refused(8, "--yes is not enough")
+    named = text.replace("default: staging\n", "").replace("protected: false", "protected: true")
+    project.write("environments.yaml", named)
+    refused(8, "--yes is not enough", "--env=staging")
     project.write("environments.yaml", text)
     # Two recoveries that were promoted before either was in the archive have the same timeline.
     other = answer(project.run("restore", "--to-point=all there", "--promote", "--yes", "--json"))
