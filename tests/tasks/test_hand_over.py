@@ -244,11 +244,7 @@ def test_what_can_t_be_handed_over_is_told_and_nothing_is_stopped(
     second.cluster.shell(f"chown root {PLACE}/pgops-recovery-{recovery}/data", user="root")
     refused(7, "belongs to root")
     second.cluster.shell(f"chown postgres {PLACE}/pgops-recovery-{recovery}/data", user="root")
-    text = (project.path / "environments.yaml").read_text()
-    named = text.replace("default: staging\n", "").replace("protected: false", "protected: true")
-    project.write("environments.yaml", named)
-    refused(8, "--yes is not enough", "--env=staging")
-    project.write("environments.yaml", text)
+    refused(8, "--confirm=production does not name", "--confirm=production")
     # Two recoveries that were promoted before either was in the archive have the same timeline.
     other = answer(project.run("restore", "--to-point=all there", "--promote", "--yes", "--json"))
     promoted = other["restore"]["recovery"]["id"]
