@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import gc
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -26,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from pgops import postgres
+from pgops.local.memory import in_memory
 from pgops.postgres import Connection, Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.json_output import hold_to_schema
@@ -55,27 +55,9 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
         signal.signal(_number, _handler)
 
 
-_GIB = 1 << 30
-
-
-def _in_memory() -> Path | None:
-    """The directory whose files are in memory, where it has room for all that tests write at once.
-
-    Half of what the suite takes is the kernel's work, and most of that is files of databases that come and go.
-    """
-    shared = Path("/dev/shm")
-    try:
-        room = os.statvfs(shared)
-        memory = re.search(
-            r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE
-        )
-    except OSError:
-        return None
-    roomy = room.f_bavail * room.f_frsize >= 6 * _GIB and memory and int(memory[1]) * 1024 >= 12 * _GIB
-    return shared if roomy and not room.f_flag & os.ST_NOEXEC and os.access(shared, os.W_OK) else None
-
-
-if "TMPDIR" not in os.environ and (_directory := _in_memory()) is not None:
+# Half of what the suite took was the kernel's work, and most of that files of databases that come and go.
+_directory = in_memory(plenty=8 << 30)
+if _directory is not None and not os.statvfs(_directory).f_flag & os.ST_NOEXEC:
     os.environ["TMPDIR"] = str(_directory)
     tempfile.tempdir = None
 
@@ -325,6 +307,12 @@ def project(tmp_path: Path, server: Target, monkeypatch: pytest.MonkeyPatch) -> 
     directory = ProjectDirectory(tmp_path / "project")
     directory.write("tasks.py", "from pgops.tasks import namespace\n\n__all__ = ['namespace']\n")
     return directory
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and their modules stay to the end: no collection of garbage need look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
