@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pgops.backups.load.side_database import Step
-from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.repository import Repository
 from pgops.backups.restore import undo
 from pgops.errors import UnreachableError
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_value

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from pgops.backups.load.side_database import Hooks, Step
-from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.repository import Repository
 from pgops.backups.restore import undo
 from pgops.backups.restore.plan import plan_restore
 from pgops.backups.restore.restore import restore

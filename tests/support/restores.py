@@ -12,7 +12,8 @@ from pathlib import Path
 from pgops.backups.dump import create as backups_create
 from pgops.backups.load.side_database import Hooks
 from pgops.backups.repository import open_repository
-from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import plan_restore
 from pgops.backups.restore.restore import Restored, restore
 from pgops.environments import (

@@ -14,7 +14,7 @@ import pytest
 from pgops.backups.dump.create import create
 from pgops.backups.manifest.manifest import Proof
 from pgops.backups.repository import listing, open_repository
-from pgops.backups.repository.repository import write_proof
+from pgops.backups.repository.backup import write_proof
 from pgops.environments import Environment, load
 from pgops.postgres import Target
 from pgops.targets import target_for

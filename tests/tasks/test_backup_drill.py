@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pgops.backups.repository import open_repository
-from pgops.backups.repository.repository import HISTORY_NAME
+from pgops.backups.repository.notes import HISTORY_NAME
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.support.projects import AlembicProject

@@ -21,7 +21,10 @@ from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Proof, Tab
 from pgops.backups.manifest.order import next_id
 from pgops.backups.manifest.seal import Origin
 from pgops.backups.repository import open_repository
-from pgops.backups.repository.repository import Backup, Repository, newest_first, proof_name
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.listing import newest_first
+from pgops.backups.repository.notes import proof_name
+from pgops.backups.repository.repository import Repository
 from pgops.backups.verify.archive import count_rows
 from pgops.backups.verify.reading import ProblemsError, Total, describe_files, meanwhile
 from pgops.environments import Environment

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgops.backups.manifest.seal import NO_KEYS, Keys
-from pgops.backups.repository.repository import Backup, Listing, Repository, find, listing, load, newest_first
+from pgops.backups.repository.backup import Backup, load
+from pgops.backups.repository.listing import Listing, find, listing, newest_first
+from pgops.backups.repository.repository import Repository
 from pgops.environments import Environment, Store
 from pgops.errors import ConfigurationError, SecretError
 from pgops.secrets.references import Secret, SecretRef, resolve_text

@@ -22,16 +22,9 @@ from pathlib import Path
 
 from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, is_id
 from pgops.backups.manifest.seal import NO_KEYS, Keys
+from pgops.backups.repository.notes import is_note, unfinished_name
 from pgops.backups.repository.plain_files import NotPlainError, open_plain, opened_directory, read_small
-from pgops.backups.repository.repository import (
-    OnLost,
-    Progress,
-    is_note,
-    leave_alone,
-    no_progress,
-    raise_lost,
-    unfinished_name,
-)
+from pgops.backups.repository.repository import OnLost, Progress, leave_alone, no_progress, raise_lost
 from pgops.errors import LockedError, PgopsError, UnreachableError, VerificationError
 
 _PARTIAL = ".partial"

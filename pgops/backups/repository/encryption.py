@@ -27,6 +27,7 @@ from typing import Any
 from pgops.backups.manifest.manifest import File, Manifest, parse_settings
 from pgops.backups.manifest.seal import Keys
 from pgops.backups.repository.cache import private_directory, staging_directory
+from pgops.backups.repository.notes import is_note
 from pgops.backups.repository.plain_files import NotPlainError, plain_stream
 from pgops.backups.repository.repository import (
     OnLost,
@@ -34,7 +35,6 @@ from pgops.backups.repository.repository import (
     Repository,
     SealedError,
     Staging,
-    is_note,
     leave_alone,
     no_progress,
     raise_lost,

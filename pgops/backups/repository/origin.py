@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgops.backups.manifest.manifest import Manifest
-from pgops.backups.repository.repository import Backup, Listing
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.listing import Listing
 from pgops.errors import UnreachableError
 from pgops.postgres import Identity, Target, connected, identity, maintenance_connection
 

@@ -13,14 +13,10 @@ from typing import Any
 
 from pgops.backups.manifest.json_reader import MalformedError
 from pgops.backups.manifest.seal import open_sealed, seal
-from pgops.backups.repository.repository import (
-    Backup,
-    Repository,
-    is_receipt,
-    is_unfinished,
-    newest_first,
-    receipt_name,
-)
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.listing import newest_first
+from pgops.backups.repository.notes import is_receipt, is_unfinished, receipt_name
+from pgops.backups.repository.repository import Repository
 from pgops.errors import VerificationError
 
 _MOST = 30

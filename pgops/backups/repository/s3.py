@@ -24,12 +24,12 @@ from pgops.backups.repository.bucket import Bucket, Uploaded
 from pgops.backups.repository.cache import private_directory, user_cache
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.locks import CLAIM_NAME, RepositoryLocks
+from pgops.backups.repository.notes import is_note
 from pgops.backups.repository.plain_files import SMALL
 from pgops.backups.repository.repository import (
     OnLost,
     Progress,
     Staging,
-    is_note,
     leave_alone,
     no_progress,
     raise_lost,

@@ -11,7 +11,7 @@ from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import accepted_options, lighter_compression, session_options
 from pgops.backups.load.preflight import Obstacle, left_out, obstacles, refuse
 from pgops.backups.load.surroundings import Surroundings, survey
-from pgops.backups.repository.repository import Backup
+from pgops.backups.repository.backup import Backup
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore
 from pgops.postgres import Target, connected, fetch_one, transaction_pooled

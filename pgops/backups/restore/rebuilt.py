@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgops.backups.manifest.manifest import CONTENTS_NAME, DUMP_DIRECTORY, Locale, Manifest, Tools, is_id
-from pgops.backups.repository.repository import Backup, Repository, leave_lost
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.repository import Repository, leave_lost
 from pgops.errors import UsageError, VerificationError
 
 _MAGIC = b"PGDMP"

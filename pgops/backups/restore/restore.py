@@ -42,7 +42,8 @@ from pgops.backups.load.side_databases import (
     side_database_name,
     taking_over,
 )
-from pgops.backups.repository.repository import Backup, Repository
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
 from pgops.backups.restore.swap import Rename, Swapped, handing_over_template, settle, swap
 from pgops.backups.verify.against_manifest import Comparison, compare

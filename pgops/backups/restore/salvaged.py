@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgops.backups.repository.repository import Backup
+from pgops.backups.repository.backup import Backup
 from pgops.backups.verify.against_manifest import name_of
 from pgops.errors import VerificationError
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pgops.backups.repository.repository import Listing, Repository, load
+from pgops.backups.repository.backup import load
+from pgops.backups.repository.listing import Listing
+from pgops.backups.repository.repository import Repository
 from pgops.backups.retention.policy import Candidate, Decision, Verdict
 from pgops.errors import LockedError, PgopsError, UnreachableError
 

@@ -15,7 +15,9 @@ from typing import Any
 
 from pgops.backups.manifest.json_reader import MalformedError
 from pgops.backups.manifest.seal import open_sealed, seal
-from pgops.backups.repository.repository import HISTORY_NAME, Backup, Repository
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.notes import HISTORY_NAME
+from pgops.backups.repository.repository import Repository
 from pgops.errors import VerificationError
 from pgops.units import timestamp
 

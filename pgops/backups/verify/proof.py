@@ -24,14 +24,8 @@ from pgops.backups.load.side_database import remove_leftovers, restore_lock
 from pgops.backups.load.side_databases import Marker, side_database_name
 from pgops.backups.load.surroundings import survey
 from pgops.backups.manifest.manifest import Locale, Manifest, Proof
-from pgops.backups.repository.repository import (
-    Backup,
-    Progress,
-    Repository,
-    SealedError,
-    no_progress,
-    write_proof,
-)
+from pgops.backups.repository.backup import Backup, write_proof
+from pgops.backups.repository.repository import Progress, Repository, SealedError, no_progress
 from pgops.backups.verify.against_manifest import compare
 from pgops.backups.verify.blame import fault_of_another
 from pgops.backups.verify.reading import ProblemsError, about_the_backup, check_files

@@ -20,17 +20,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, Proof
+from pgops.backups.repository.backup import UNTRUSTED, Backup, write_proof
+from pgops.backups.repository.notes import is_note
 from pgops.backups.repository.plain_files import NotPlainError, plain_stream
-from pgops.backups.repository.repository import (
-    UNTRUSTED,
-    Backup,
-    Progress,
-    Repository,
-    SealedError,
-    is_note,
-    no_progress,
-    write_proof,
-)
+from pgops.backups.repository.repository import Progress, Repository, SealedError, no_progress
 from pgops.backups.verify.archive import read_archive
 from pgops.errors import VerificationError
 from pgops.pgtools import DEFAULT_SOURCES, Toolset, ToolSource, choose_for_reading

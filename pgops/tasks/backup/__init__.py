@@ -309,7 +309,7 @@ def pin(
     """Keep a backup from retention for good (--remove takes the pin away)."""
     from pgops.backups.manifest.manifest import Pin
     from pgops.backups.repository import load, open_repository
-    from pgops.backups.repository.repository import PIN_NAME
+    from pgops.backups.repository.notes import PIN_NAME
     from pgops.tasks.backup.select import here, select_backup
 
     environment = load_environment(context, env)

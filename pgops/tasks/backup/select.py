@@ -36,7 +36,7 @@ def select_backup(console: Console, repository: Repository, name: str, origin: O
     :raises UsageError: there is none, or more than one, or only such as are another database's.
     :raises VerificationError: its manifest is damaged.
     """
-    from pgops.backups.repository.repository import UNTRUSTED
+    from pgops.backups.repository.backup import UNTRUSTED
 
     found = _selected(console, repository, name, origin)
     if not found.trusted:

@@ -201,8 +201,8 @@ def _backup(
     written: Mapping[str, Counts] | None,
 ) -> _ByBackup:
     from pgops.backups.repository import open_repository
+    from pgops.backups.repository.backup import revealed
     from pgops.backups.repository.origin import origin_at
-    from pgops.backups.repository.repository import revealed
     from pgops.backups.restore.plan import plan_restore
     from pgops.errors import PgopsError
     from pgops.local.tools import tool_sources

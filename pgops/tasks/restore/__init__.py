@@ -72,8 +72,8 @@ def run(
 
     from pgops.backups.dump.create import jobs_of
     from pgops.backups.repository import find, open_repository
+    from pgops.backups.repository.backup import revealed
     from pgops.backups.repository.origin import origin_at
-    from pgops.backups.repository.repository import revealed
     from pgops.backups.restore.in_place import restore_in_place
     from pgops.backups.restore.plan import plan_restore
     from pgops.backups.restore.restore import restore

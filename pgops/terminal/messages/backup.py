@@ -133,7 +133,7 @@ def show(console: Console, found: Backup) -> None:
 
 
 def _manifest(found: Backup) -> str:
-    from pgops.backups.repository.repository import UNTRUSTED
+    from pgops.backups.repository.backup import UNTRUSTED
 
     signed = {"ours": "signed by us", "unchecked": "no key here to check a signature"}
     covered = "its hash fits" if found.covered else "of before manifests had a hash: nothing covers it"

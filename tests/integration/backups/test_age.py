@@ -16,9 +16,9 @@ import pytest
 from pgops.backups.database.progress import Unobserved
 from pgops.backups.dump import create as backups_create
 from pgops.backups.repository import Repository, find, listing, open_repository
+from pgops.backups.repository.backup import revealed
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.encryption import EncryptedRepository
-from pgops.backups.repository.repository import revealed
 from pgops.backups.retention.policy import decide
 from pgops.backups.retention.prune import candidates
 from pgops.backups.verify.proof import prove

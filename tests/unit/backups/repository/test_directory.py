@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest
+from pgops.backups.repository.backup import load
 from pgops.backups.repository.directory import DirectoryRepository
-from pgops.backups.repository.repository import load, proof_name
+from pgops.backups.repository.notes import proof_name
 from pgops.errors import LockedError, PgopsError, VerificationError
 from tests.support.backups import good_proof, made_up_contents, manifest_for, write_files
 

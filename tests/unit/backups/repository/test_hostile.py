@@ -16,8 +16,10 @@ import pytest
 from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest, Pin
 from pgops.backups.manifest.seal import Keys
 from pgops.backups.repository import plain_files
+from pgops.backups.repository.backup import load, write_proof
 from pgops.backups.repository.directory import DirectoryRepository
-from pgops.backups.repository.repository import PIN_NAME, find, listing, load, proof_name, write_proof
+from pgops.backups.repository.listing import find, listing
+from pgops.backups.repository.notes import PIN_NAME, proof_name
 from pgops.backups.retention.policy import decide
 from pgops.backups.retention.prune import candidates, prune
 from pgops.backups.verify.reading import about_the_backup, check_files

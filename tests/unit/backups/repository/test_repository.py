@@ -9,7 +9,8 @@ import pytest
 
 from pgops.backups.manifest.manifest import Manifest
 from pgops.backups.repository.directory import DirectoryRepository
-from pgops.backups.repository.repository import find, is_note, listing, proof_name
+from pgops.backups.repository.listing import find, listing
+from pgops.backups.repository.notes import is_note, proof_name
 from pgops.errors import UsageError
 from tests.support.backups import MOMENT, good_proof, made_up_contents, manifest_for, with_moment, write_files
 

@@ -6,8 +6,10 @@ import dataclasses
 import datetime as dt
 from pathlib import Path
 
+from pgops.backups.repository.backup import load
 from pgops.backups.repository.directory import DirectoryRepository
-from pgops.backups.repository.repository import PIN_NAME, listing, load, proof_name
+from pgops.backups.repository.listing import listing
+from pgops.backups.repository.notes import PIN_NAME, proof_name
 from pgops.backups.retention.policy import decide
 from pgops.backups.retention.prune import Pruned, candidates, prune
 from pgops.backups.verify.reading import check_files
