@@ -230,7 +230,8 @@ class _Watchdog:
             finally:
                 self._hearing = False
                 signal.set_wakeup_fd(before)
-                writer.close()
+                # Not by closing alone: a child that was forked meanwhile still has it open.
+                writer.shutdown(socket.SHUT_RDWR)
                 thread.join()
 
     @contextlib.contextmanager

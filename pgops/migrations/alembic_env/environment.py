@@ -25,9 +25,11 @@ from pgops.migrations.alembic_env.config import TargetConfig, build_config
 from pgops.migrations.alembic_env.failures import explain, what_it_lacks
 from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
 from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard, ask, begun_explicitly, has_written
+from pgops.migrations.alembic_env.guest import as_a_guest
 from pgops.migrations.alembic_env.one_database import refuse_several_databases
 from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.alembic_env.runner import Call, explained, import_path, load_runner
+from pgops.migrations.alembic_env.second_attempt import Seen
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
 from pgops.migrations.revisions.history import (
@@ -216,9 +218,7 @@ class AlembicEnvironment:
         self.config = build_config(environment.alembic, location, target, command)
         self._runner = load_runner(environment)
         self._app = (
-            FlaskApplication(environment, location, target, looking=guard.looking)
-            if environment.alembic.app
-            else None
+            FlaskApplication(environment, location, target, guard) if environment.alembic.app else None
         )
         self.running: GuardedContext | None = None
         self.version_tables: list[VersionTable] = []
@@ -307,6 +307,20 @@ class AlembicEnvironment:
         self._run(work, destination, mutate=mutate, **options)
 
     def _run(self, work: Work, destination: str, *, mutate: bool, **options: Any) -> None:
+        if not self.guard.looking:
+            self._once(work, destination, mutate=mutate, **options)
+            return
+        seen = Seen(work)
+        try:
+            self._once(seen, destination, mutate=mutate, **options)
+        except Exception as error:
+            if seen.failed or not self.guard.lacks_writes(error):
+                raise
+            # It notes each run in a table, say.
+            with self.guard.writes_held_back():
+                self._once(seen.again(), destination, mutate=mutate, **options)
+
+    def _once(self, work: Work, destination: str, *, mutate: bool, **options: Any) -> None:
         if not mutate:
             options["dont_mutate"] = True
         self.version_tables = []
@@ -416,6 +430,7 @@ def alembic_environment(
         stack.enter_context(_our_own_logging())
         stack.enter_context(import_path(environment, location))
         stack.enter_context(surroundings(location, target))
+        stack.enter_context(as_a_guest())
         stack.enter_context(guard.installed())
         stack.enter_context(output)
         alembic = AlembicEnvironment(environment, target, location, guard, output, command, scripts, carried)

@@ -116,6 +116,8 @@ def what_it_lacks(error: BaseException, environment: Environment) -> str:
         # What os.environ does not have.
         named = f'alembic: {{environ: {{{error.args[0]}: "{{url}}"}}}} in environments.yaml'
         return f"if that is where it looks for its database: {named}"
+    if sqlstate(error) == READ_ONLY:
+        return "it writes by itself, and this only looks: written in a transaction (engine.begin(), not AUTOCOMMIT) it is rolled back"
     if isinstance(error, SyntaxError | ImportError | NameError) or environment.alembic.runner is not None:
         return ""
     return (

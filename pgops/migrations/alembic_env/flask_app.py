@@ -15,9 +15,8 @@ from sqlalchemy.engine import Engine, make_url
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, RefusedError
 from pgops.migrations.alembic_env.config import TargetConfig, url_for
-from pgops.migrations.alembic_env.failures import READ_ONLY, sqlstate
+from pgops.migrations.alembic_env.guard import ConnectionGuard
 from pgops.migrations.alembic_env.runner import explained
-from pgops.migrations.alembic_env.uncommitted import nothing_is_committed
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.postgres import Target
 
@@ -34,12 +33,12 @@ class FlaskApplication:
     """
 
     def __init__(
-        self, environment: Environment, location: ScriptLocation, target: Target, *, looking: bool
+        self, environment: Environment, location: ScriptLocation, target: Target, guard: ConnectionGuard
     ) -> None:
         self._environment = environment
         self._location = location
         self._target = target
-        self._looking = looking
+        self._guard = guard
         self._made: Any = None
 
     def around(self, config: TargetConfig, act: Callable[[], T]) -> T:
@@ -73,10 +72,10 @@ class FlaskApplication:
             try:
                 return ScriptInfo(app_import_path=name).load_app()
             except Exception as error:
-                if not self._looking or sqlstate(error) != READ_ONLY:
+                if not self._guard.lacks_writes(error):
                     raise
             # It writes at each start: a first row of settings, the time at which it was seen.
-            with nothing_is_committed():
+            with self._guard.writes_held_back():
                 return ScriptInfo(app_import_path=name).load_app()
         except NoAppException as error:
             raise ConfigurationError(

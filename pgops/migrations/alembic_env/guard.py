@@ -21,6 +21,8 @@ from sqlalchemy.pool import Pool
 
 from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_env import pg8000
+from pgops.migrations.alembic_env.failures import READ_ONLY, sqlstate
+from pgops.migrations.alembic_env.uncommitted import is_held, nothing_is_committed
 from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
 from pgops.runtime import watchdog
 
@@ -36,6 +38,9 @@ _INDEX = re.compile(
     re.IGNORECASE,
 )
 _DDL = re.compile(r"^\s*(?:CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT)\b", re.IGNORECASE)
+_MAKES = re.compile(r"^\s*CREATE\s+(?:TABLE|SCHEMA|SEQUENCE|TYPE|DOMAIN)\b", re.IGNORECASE)
+_MISSED = frozenset(["42P01", "3F000", "42704"])
+"""undefined_table, invalid_schema_name, undefined_object."""
 _READS = re.compile(r"^\s*(?:SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
 
 
@@ -45,7 +50,7 @@ class ConnectionGuard:
 
     :param settings: server settings put on every connection.
     :param looking: a look must leave no trace: DDL that env.py runs by itself (CREATE SCHEMA IF NOT
-        EXISTS …) is passed over and remembered in ``skipped``.
+        EXISTS …) is passed over and remembered in ``skipped``, with what a second attempt writes.
     :param find: what finds the database where the identity is ``NOWHERE`` and a connection is made all the same;
         ``None``: that is refused.
     :param on_index: called before a CREATE INDEX CONCURRENTLY runs, with the index's quoted name.
@@ -61,6 +66,7 @@ class ConnectionGuard:
     on_statement: Callable[[str, bool], None] = lambda _statement, _autocommit: None
     refused: PgopsError | None = None
     skipped: list[str] = field(default_factory=list)
+    _held_back: bool = False
     _locking: dict[Any, Any] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -82,6 +88,21 @@ class ConnectionGuard:
         finally:
             for where, name, listener, _options in listeners:
                 event.remove(where, name, listener)
+
+    def lacks_writes(self, error: BaseException) -> bool:
+        """Whether a look failed because it only reads: what was to be written, or made before, is missed."""
+        state = sqlstate(error)
+        return self.looking and (state == READ_ONLY or (bool(self.skipped) and state in _MISSED))
+
+    @contextlib.contextmanager
+    def writes_held_back(self) -> Iterator[None]:
+        """A look's second attempt: it writes, and makes tables, in transactions that are never committed."""
+        with nothing_is_committed():
+            self._held_back = True
+            try:
+                yield
+            finally:
+                self._held_back = False
 
     def raise_if_refused(self) -> None:
         """Raise what a listener raised, even when env.py caught it and went on."""
@@ -174,9 +195,10 @@ class ConnectionGuard:
     def _before_execute(
         self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
     ) -> tuple[str, Any]:
-        if self.looking and _DDL.match(statement):
+        if self.looking and changes_something(statement) and (self._held_back or _DDL.match(statement)):
             self.skipped.append(" ".join(statement.split()))
-            return "SELECT 1 WHERE false", ()
+            if _DDL.match(statement) and not (self._held_back and _MAKES.match(statement)):
+                return "SELECT 1 WHERE false", ()
         self.on_statement(statement, self._commits_by_itself(connection))
         if (found := _INDEX.match(statement)) and self._commits_by_itself(connection):
             schema = ask(
@@ -242,7 +264,8 @@ def ask(connection: Any, sql: str) -> list[Any]:
         rows = list(cursor.fetchall())
     finally:
         cursor.close()
-    connection.commit()
+    if not is_held(connection):
+        connection.commit()
     return rows
 
 

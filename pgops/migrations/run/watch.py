@@ -73,7 +73,9 @@ class Watcher:
             self._signals = stack.enter_context(watchdog.signals())
             self._thread.start()
             stack.callback(self._thread.join)
+            # Not by closing alone: a child that env.py forked still has it open.
             stack.callback(self._stop.close)
+            stack.callback(self._stop.shutdown, socket.SHUT_RDWR)
             yield self
 
     def blockers(self, *, since: float) -> list[Blocker]:
