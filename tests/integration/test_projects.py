@@ -475,6 +475,8 @@ def test_application_writes_while_it_is_made(adopted: Adopted) -> None:
     shutil.copytree(versions, adopted.directory.path / "migrations" / "versions", dirs_exist_ok=True)
     shutil.rmtree(versions)
     adopted.answers("migrate", "--to=books", "--json", "--yes")
+    # What it makes before it writes is missed too.
+    adopted.sql("DROP TABLE start")
 
     # It opens its database where only the files are wanted too.
     history, status, plan = adopted.answers(
@@ -485,8 +487,26 @@ def test_application_writes_while_it_is_made(adopted: Adopted) -> None:
     assert [each["revision"] for each in plan["pending"]] == ["pages", "title"]
     # It found the row that it had made; a look leaves none.
     assert adopted.value("SELECT count(*) FROM setting") == 0
+    assert adopted.value("SELECT to_regclass('start')") is None
     adopted.answers("migrate", "--json", "--yes", "migrate.status", "--json")
     assert adopted.value("SELECT version_num FROM alembic_version") == "title"
+
+
+def test_writes_each_time(adopted: Adopted) -> None:
+    plan, *_ = assert_goes_up_down_and_up(adopted, *BOOKS)
+
+    note = "env.py itself runs, each time it is loaded: INSERT INTO run_log (what) VALUES (%(what)s)"
+    assert note in plan["notes"]
+    # Three runs that wrote, each of them before and after; no look left a row.
+    assert adopted.value("SELECT array_agg(what ORDER BY n) FROM run_log") == ["begun", "ended"] * 3
+    # What a look could only commit at once is refused with what to write.
+    env_py = adopted.directory.path / "migrations" / "env.py"
+    env_py.write_text(
+        env_py.read_text().replace('sqlalchemy.url")', 'sqlalchemy.url"), isolation_level="AUTOCOMMIT"')
+    )
+    refused = adopted.run("migrate.plan")
+    assert "written in a transaction (engine.begin(), not AUTOCOMMIT) it is rolled back" in refused.text
+    assert adopted.value("SELECT count(*) FROM run_log") == 6
 
 
 def test_package_named_alembic(adopted: Adopted) -> None:
@@ -497,6 +517,16 @@ def test_locks_and_exits(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, *BOOKS)
 
     assert adopted.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711") == 0
+    # In the same way it ends, and closes, what is ours.
+    env_py = adopted.directory.path / "migrations" / "env.py"
+    env_py.write_text(
+        "import os\nos.close(1)\nos.closerange(1, 3)\n"
+        + env_py.read_text().replace("sys.exit(0)", "sys.stdout.close()\nos._exit(0)")
+    )
+    back, _status = adopted.answers(
+        "migrate.down", "--to=base", "--json", "--yes", "migrate.status", "--json"
+    )
+    assert back["run"]["applied"] == list(reversed(BOOKS))
 
 
 def test_every_project_has_a_test_of_its_name() -> None:
