@@ -1,7 +1,8 @@
 """The server crashes under or just after a run: what was reported done is on disk, the journal agrees with the heads.
 
-A revision's commit waits for the disk; of the journal only the last row does, and with it all before. The server
-here writes its log as late as it can, so that whatever nobody waited for is lost in a crash.
+A revision's commit waits for the disk; of the journal only the last row does, and with it all before. On an empty
+database that is all that anybody waits for. The server here writes its log as late as it can, so that whatever nobody
+waited for is lost in a crash.
 """
 
 from __future__ import annotations
@@ -53,14 +54,15 @@ def crash(target: Target) -> None:
 
 
 def test_what_was_reported_is_on_disk(project: ProjectDirectory, late: Target) -> None:
-    AlembicProject.make(project.path).chain("aa01", "aa02", "aa03")
-    done = project.run("migrate", "--yes", "--json")
-    assert done.code == 0, done
-    crash(late)
-    assert heads(late) == {"aa03"}
-    (run,) = json.loads(project.run("migrate.log", "--json").out)["runs"]
-    assert run["outcome"] == "succeeded"
-    assert [each["outcome"] for each in run["revisions"]] == ["succeeded"] * 3
+    AlembicProject.make(project.path).chain("aa01", "aa02", "aa03", "aa04")
+    for to, count in (("aa03", 3), ("aa04", 1)):  # empty, and no longer
+        done = project.run("migrate", f"--to={to}", "--yes", "--json")
+        assert done.code == 0, done
+        crash(late)
+        assert heads(late) == {to}
+        run, *_ = json.loads(project.run("migrate.log", "--json").out)["runs"]
+        assert run["outcome"] == "succeeded"
+        assert [each["outcome"] for each in run["revisions"]] == ["succeeded"] * count
 
 
 def test_what_a_failed_run_reported_is_on_disk(project: ProjectDirectory, late: Target) -> None:
@@ -79,6 +81,43 @@ def test_a_crash_in_the_middle_leaves_a_journal_that_agrees(project: ProjectDire
     alembic = AlembicProject.make(project.path)
     alembic.chain("aa01", "aa02", "aa03")
     slow = alembic.revision("slow", "aa03", "op.execute('SELECT pg_sleep(600)')")
+    with connected(late) as connection:
+        execute(connection, "CREATE TABLE public.book (id integer)")
+    err = crashed_while_it_sleeps(project, late)
+    assert "next: invoke migrate.status --env=staging" in err
+    assert heads(late) == {"aa03"}
+    (run,) = json.loads(project.run("migrate.log", "--json").out)["runs"]
+    assert run["outcome"] == "interrupted"
+    told = [each["revision"] for each in run["revisions"] if each["outcome"] == "succeeded"]
+    # The row of the last one that was applied is closed with the opening of the next one's.
+    assert told in (["aa01", "aa02"], ["aa01", "aa02", "aa03"])
+    slow.write_text(slow.read_text().replace("pg_sleep(600)", "1"))
+    again = project.run("migrate", "--yes", "--json")
+    assert again.code == 0, again
+    assert "was interrupted" in again.err
+    assert heads(late) == {"slow"}
+
+
+def test_a_crash_on_an_empty_database_takes_the_heads_and_the_journal_back_together(
+    project: ProjectDirectory, late: Target
+) -> None:
+    alembic = AlembicProject.make(project.path)
+    alembic.chain("aa01", "aa02", "aa03")
+    slow = alembic.revision("slow", "aa03", "op.execute('SELECT pg_sleep(600)')")
+    err = crashed_while_it_sleeps(project, late)
+    assert "next: invoke migrate.status --env=staging" in err
+    rows = json.loads(project.run("migrate.log", "--json").out)["runs"]
+    told = {each["revision"] for run in rows for each in run["revisions"] if each["outcome"] == "succeeded"}
+    (status,) = json.loads(project.run("migrate.status", "--json").out)["environments"]
+    assert told <= {"aa01", "aa02", "aa03"} - set(status["pending"])
+    slow.write_text(slow.read_text().replace("pg_sleep(600)", "1"))
+    again = project.run("migrate", "--yes", "--json")
+    assert again.code == 0, again
+    assert heads(late) == {"slow"}
+
+
+def crashed_while_it_sleeps(project: ProjectDirectory, late: Target) -> str:
+    """Begin a run, crash the server under it, and give what the run said."""
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("invoke")), "migrate", "--yes"],
         cwd=project.path,
@@ -95,16 +134,4 @@ def test_a_crash_in_the_middle_leaves_a_journal_that_agrees(project: ProjectDire
     _out, err = process.communicate(timeout=60)
     assert process.returncode not in {0, None}, err
     assert "Traceback" not in err
-
-    assert "next: invoke migrate.status --env=staging" in err
-    assert heads(late) == {"aa03"}
-    (run,) = json.loads(project.run("migrate.log", "--json").out)["runs"]
-    assert run["outcome"] == "interrupted"
-    told = [each["revision"] for each in run["revisions"] if each["outcome"] == "succeeded"]
-    # The row of the last one that was applied is closed with the opening of the next one's.
-    assert told in (["aa01", "aa02"], ["aa01", "aa02", "aa03"])
-    slow.write_text(slow.read_text().replace("pg_sleep(600)", "1"))
-    again = project.run("migrate", "--yes", "--json")
-    assert again.code == 0, again
-    assert "was interrupted" in again.err
-    assert heads(late) == {"slow"}
+    return err

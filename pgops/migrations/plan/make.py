@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +23,7 @@ from pgops.migrations.plan.empty import as_notes, is_empty
 from pgops.migrations.plan.hashes import text_hash
 from pgops.migrations.plan.plan import Action, Plan, PlannedRevision, plan_hash
 from pgops.migrations.plan.render import Rendered, outline, render
-from pgops.migrations.revisions.history import History, known_revision, text_now
+from pgops.migrations.revisions.history import History, Revision, first_paragraph, known_revision, text_now
 from pgops.migrations.revisions.reversible import irreversible
 from pgops.migrations.status.query import database_told
 from pgops.migrations.status.status import AheadError
@@ -359,7 +360,7 @@ def _plan(
     pending = tuple(
         PlannedRevision(
             revision=each.revision,
-            message=known.message,
+            message=_message(alembic, known),
             kept=kept.get(each.revision),
             irreversible=_irreversible(known.path),
             file=known.file,
@@ -397,6 +398,13 @@ def _plan(
         history=history,
         scripts=alembic.scripts,
     )
+
+
+def _message(alembic: AlembicEnvironment, known: Revision) -> str:
+    """As the file says it, which is loaded already."""
+    script: Any = alembic.script
+    doc = script.get_revision(known.id).module.__doc__
+    return first_paragraph(inspect.cleandoc(doc)) if isinstance(doc, str) else known.message
 
 
 def _irreversible(file: str) -> str | None:

@@ -83,7 +83,12 @@ class Revision:
             doc = ast.get_docstring(ast.parse(content)) or ""
         except (SyntaxError, ValueError, RecursionError) as error:
             raise mistakes.not_python(self.path, content, error) from error
-        return " ".join(doc.split("\n\n", 1)[0].split())
+        return first_paragraph(doc)
+
+
+def first_paragraph(doc: str) -> str:
+    """What a docstring begins with, in one line."""
+    return " ".join(doc.split("\n\n", 1)[0].split())
 
 
 @dataclass(frozen=True)

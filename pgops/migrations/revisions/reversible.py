@@ -6,10 +6,10 @@ import ast
 import re
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-# A downgrade() of its own whose first line calls something, as nearly every one begins: `op.drop_table(`, `with op.`.
+# A downgrade() whose first line does something, as nearly every one begins: `op.drop_table(`, `with op.`, `conn = `.
 _PLAINLY_DOES = re.compile(
     rb"^def downgrade\([^\n#]*\)[^\n#:]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*|\"\"\"[^\"\n\\\\]*\"\"\"[ \t]*)?\n)*"
-    rb"[ \t]+(?:with[ ])?(?!(?:raise|return|pass)\b)[A-Za-z_]\w*[.(]",
+    rb"[ \t]+(?:(?:with|if|for|try)\b|(?!(?:raise|return|pass)\b)[A-Za-z_]\w*(?:[.(]| = ))",
     re.MULTILINE,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_every_connection_of_a_run_gets_the_environments_timeouts_and_the_runs_n
     assert (settings["lock_timeout"], settings["statement_timeout"]) == ("300ms", "30000ms")
     assert settings["idle_in_transaction_session_timeout"] == "300000ms"
     assert "default_transaction_read_only" not in settings
+
+
+def test_revisions_wait_for_the_disk_but_on_an_empty_database(tmp_path: Path) -> None:
+    plan = run(tmp_path).attempt.plan
+    assert "synchronous_commit" not in run_settings(plan, "1")
+    assert run_settings(replace(plan, empty=True), "1")["synchronous_commit"] == "off"
 
 
 def test_two_runs_have_two_names(tmp_path: Path) -> None:
