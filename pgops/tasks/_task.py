@@ -159,7 +159,7 @@ def task(
 
 
 def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) -> None:
-    from pgops.runtime import endings, variables, watchdog
+    from pgops.runtime import endings, garbage, variables, watchdog
     from pgops.secrets.redaction import redact, redact_what_python_prints
     from pgops.terminal.console import Console, LostOutputError
 
@@ -168,7 +168,7 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
     if context.config.run.dry and "dry_run" in given:
         given["dry_run"] = True
     try:
-        with endings.of_a_task(), variables.set_aside(), watchdog.watching():
+        with garbage.seldom_collected(), endings.of_a_task(), variables.set_aside(), watchdog.watching():
             body(context, console, *args, **given)
         console.check_output()
     except LostOutputError as error:
