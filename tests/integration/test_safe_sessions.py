@@ -109,6 +109,9 @@ _TASKS = [
     ["restore.undo", "--yes"],
     ["restore", "--in-place", "--yes"],
     ["status", "--drift"],
+    ["metrics", "--to=."],
+    ["report", "--html=page.html"],
+    ["migrate.lint", "--sizes-of=dev"],
     ["db.reset", "--yes"],
 ]
 

@@ -16,6 +16,7 @@ import pytest
 
 from pgops.errors import PgopsError
 from pgops.pgtools import HostRunner, ToolError, check, run, running
+from pgops.pgtools.held import _HeldChild
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
 
@@ -62,6 +63,19 @@ def test_a_program_is_started_with_what_it_needs_and_no_more(
     for name in ("AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "PGOPTIONS", "LD_PRELOAD"):
         monkeypatch.setenv(name, "of-the-shell")
     assert "of-the-shell" not in run(tool("env"), ["tool"]).stdout
+
+
+def test_so_is_one_that_reaches_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "PGOPTIONS"):
+        monkeypatch.setenv(name, "of-the-shell")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/the/agent")
+    child = _HeldChild(["env"], ["pgbackrest"])
+    try:
+        eventually(lambda: child.poll() is not None)
+        said = child.finished().stdout
+    finally:
+        child.stop()
+    assert "of-the-shell" not in said and "/the/agent" in said
 
 
 def test_a_failure_names_the_program_the_code_and_its_last_words(tool: Callable[[str], HostRunner]) -> None:
