@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pgops.backups.database.attributes import attributes_of, existing_roles, setting_statements
-from pgops.backups.manifest.manifest import Manifest, Proof
+from pgops.backups.manifest.manifest import Manifest
+from pgops.backups.manifest.proof import Proof
 from pgops.backups.repository import Backup, Repository
 from pgops.backups.repository.repository import Progress, no_progress
 from pgops.backups.verify.proof import create_database, restored_copy

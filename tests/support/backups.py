@@ -15,13 +15,13 @@ from pgops.backups.manifest.manifest import (
     InvalidIndex,
     Locale,
     Manifest,
-    Proof,
     SequenceValue,
     Setting,
     Table,
     Tools,
 )
 from pgops.backups.manifest.order import next_id
+from pgops.backups.manifest.proof import Proof
 from pgops.environments import (
     AlembicSettings,
     BackupPolicy,

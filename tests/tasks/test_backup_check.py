@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pgops.backups.dump.create import create
-from pgops.backups.manifest.manifest import Proof
+from pgops.backups.manifest.proof import Proof
 from pgops.backups.repository import listing, open_repository
 from pgops.backups.repository.backup import write_proof
 from pgops.environments import Environment, load

@@ -17,8 +17,9 @@ from pgops.backups.database.errors import database_errors, interrupt_errors
 from pgops.backups.database.inventory import Relation, table_of
 from pgops.backups.database.progress import Observer, Unobserved
 from pgops.backups.dump.dump import SESSION_PREFIX, UNTOUCHED, Dumped, dump, end_sessions
-from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Proof, Table, Tools
+from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Table, Tools
 from pgops.backups.manifest.order import next_id
+from pgops.backups.manifest.proof import Proof
 from pgops.backups.manifest.seal import Origin
 from pgops.backups.repository import open_repository
 from pgops.backups.repository.backup import Backup

@@ -14,9 +14,9 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
 
 from pgops.backups.manifest.json_reader import MalformedError, Reader, load_object
+from pgops.backups.manifest.json_writer import plain
 from pgops.backups.manifest.order import time_of
 from pgops.backups.manifest.seal import NO_KEYS, Keys, Origin, open_sealed, seal
 from pgops.errors import VerificationError
@@ -195,7 +195,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return seal(_plain(dataclasses.replace(self, settings=()) if self.sealed_settings else self))
+        return seal(plain(dataclasses.replace(self, settings=()) if self.sealed_settings else self))
 
     def as_json(self) -> dict[str, object]:
         """What ``backup.show --json`` says: the manifest, without the values of the application's own settings."""
@@ -210,54 +210,12 @@ class Manifest:
     @property
     def settings_json(self) -> str:
         """The settings by themselves, for whoever encrypts them; see :func:`parse_settings`."""
-        return json.dumps(_plain(self.settings))
+        return json.dumps(plain(self.settings))
 
     @property
     def digest(self) -> str:
         """What names this manifest in the proofs of the backup."""
         return open_sealed(self.to_json(), ()).digest
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """One verification: stored beside the manifest, never in it. ``seconds`` is how long it took.
-
-    ``method`` ``read`` means every hash and a full read of the archive, ``restore`` a real restore into
-    a scratch database that was compared with the manifest. ``backup`` is the id and ``manifest`` the digest of
-    what was verified; both are empty in a proof of before they were noted down.
-    """
-
-    method: Literal["read", "restore"]
-    at: dt.datetime
-    seconds: float
-    problems: tuple[str, ...] = ()
-    tools: str = ""
-    backup: str = ""
-    manifest: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing was found wrong."""
-        return not self.problems
-
-    def to_json(self) -> str:
-        """The text of ``proof-….json``."""
-        return seal(_plain(self))
-
-
-def timestamp(moment: dt.datetime) -> str:
-    """ISO 8601 in UTC with a Z."""
-    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    if isinstance(value, dt.datetime):
-        return timestamp(value)
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,63 +249,6 @@ def read_manifest(text: str | bytes, *, where: str, keys: Keys = NO_KEYS) -> Rea
             untouched="nothing was changed",
             hint="use another backup: invoke backup.list",
         ) from error
-
-
-def parse_proof(text: str | bytes, *, where: str) -> Proof:
-    """Read a proof, whoever wrote it. See :func:`read_proof`."""
-    return read_proof(text, where=where)[0]
-
-
-def read_proof(text: str | bytes, *, where: str, keys: Keys = NO_KEYS) -> tuple[Proof, Origin]:
-    """Read a proof, and say who wrote it.
-
-    :raises VerificationError: it is not one.
-    """
-    try:
-        opened = open_sealed(text, {each.name for each in dataclasses.fields(Proof)})
-        return _proof(opened.reader), keys.origin(opened)
-    except MalformedError as error:
-        raise VerificationError(f"a proof of {where} is damaged: {error}") from error
-
-
-def _proof(read: Reader) -> Proof:
-    method = read.text("method")
-    if method not in ("read", "restore"):
-        raise MalformedError(f"method {method!r} is not known")
-    return Proof(
-        method="read" if method == "read" else "restore",
-        at=read.moment("at"),
-        seconds=read.number("seconds"),
-        problems=read.texts("problems"),
-        tools=read.text("tools"),
-        backup=read.text_if_given("backup"),
-        manifest=read.text_if_given("manifest"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """A backup that retention never removes, and why. ``backup`` is its id; empty in a pin of before it was noted."""
-
-    at: dt.datetime
-    reason: str
-    backup: str = ""
-
-    def to_json(self) -> str:
-        """The text of ``pin.json``."""
-        return seal(_plain(self))
-
-
-def read_pin(text: str | bytes, *, where: str) -> Pin:
-    """Read a pin.
-
-    :raises VerificationError: it is not one.
-    """
-    try:
-        read = open_sealed(text, {each.name for each in dataclasses.fields(Pin)}).reader
-        return Pin(read.moment("at"), read.text("reason"), read.text_if_given("backup"))
-    except MalformedError as error:
-        raise VerificationError(f"the pin of {where} is damaged: {error}") from error
 
 
 def _manifest(read: Reader) -> Manifest:

@@ -6,15 +6,10 @@ import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 
-from pgops.backups.manifest.manifest import (
-    MANIFEST_NAME,
-    Manifest,
-    Proof,
-    read_manifest,
-    read_pin,
-    read_proof,
-    timestamp,
-)
+from pgops.backups.manifest.json_writer import timestamp
+from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest, read_manifest
+from pgops.backups.manifest.pin import read_pin
+from pgops.backups.manifest.proof import Proof, read_proof
 from pgops.backups.manifest.seal import Origin
 from pgops.backups.repository.notes import (
     HISTORY_NAME,

@@ -6,7 +6,8 @@ import datetime as dt
 import re
 import secrets
 
-from pgops.backups.manifest.manifest import MANIFEST_NAME, Proof
+from pgops.backups.manifest.manifest import MANIFEST_NAME
+from pgops.backups.manifest.proof import Proof
 
 PIN_NAME = "pin.json"
 HISTORY_NAME = "restores.json"

@@ -23,7 +23,8 @@ from pgops.backups.load.preflight import obstacles, refuse
 from pgops.backups.load.side_database import remove_leftovers, restore_lock
 from pgops.backups.load.side_databases import Marker, side_database_name
 from pgops.backups.load.surroundings import survey
-from pgops.backups.manifest.manifest import Locale, Manifest, Proof
+from pgops.backups.manifest.manifest import Locale, Manifest
+from pgops.backups.manifest.proof import Proof
 from pgops.backups.repository.backup import Backup, write_proof
 from pgops.backups.repository.repository import Progress, Repository, SealedError, no_progress
 from pgops.backups.verify.against_manifest import compare

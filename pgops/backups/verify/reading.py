@@ -19,7 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, Proof
+from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest
+from pgops.backups.manifest.proof import Proof
 from pgops.backups.repository.backup import UNTRUSTED, Backup, write_proof
 from pgops.backups.repository.notes import is_note
 from pgops.backups.repository.plain_files import NotPlainError, plain_stream

@@ -307,7 +307,7 @@ def pin(
     json: bool = False,
 ) -> None:
     """Keep a backup from retention for good (--remove takes the pin away)."""
-    from pgops.backups.manifest.manifest import Pin
+    from pgops.backups.manifest.pin import Pin
     from pgops.backups.repository import load, open_repository
     from pgops.backups.repository.notes import PIN_NAME
     from pgops.tasks.backup.select import here, select_backup

@@ -12,7 +12,7 @@ from pgops.errors import PgopsError, RefusedError, UnreachableError
 from pgops.tasks._task import load_environment, load_project
 
 if TYPE_CHECKING:
-    from pgops.backups.manifest.manifest import Proof
+    from pgops.backups.manifest.proof import Proof
     from pgops.backups.repository import Backup, Repository
     from pgops.environments import Environment
     from pgops.postgres import Target

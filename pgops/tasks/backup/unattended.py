@@ -11,7 +11,7 @@ from pgops.errors import ExitCode, PgopsError
 from pgops.tasks._task import Context, load_environment, load_project, task
 
 if TYPE_CHECKING:
-    from pgops.backups.manifest.manifest import Proof
+    from pgops.backups.manifest.proof import Proof
     from pgops.backups.retention.prune import Pruned
     from pgops.environments import Environment
     from pgops.monitoring.freshness import Freshness

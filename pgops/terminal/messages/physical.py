@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgops.backups.manifest.manifest import Proof
+    from pgops.backups.manifest.proof import Proof
     from pgops.backups.pgbackrest import PhysicalBackup, Stanza
     from pgops.backups.pgbackrest.backup import PhysicalProof, StanzaInfo
     from pgops.backups.pgbackrest.cluster import Replay
@@ -120,7 +120,7 @@ def show(console: Console, environment: Environment, found: PhysicalBackup) -> N
 
 def as_proof(proof: PhysicalProof, backup: str) -> Proof:
     """The same in the words of a dump's verification."""
-    from pgops.backups.manifest.manifest import Proof
+    from pgops.backups.manifest.proof import Proof
 
     return Proof(proof.method, proof.at, proof.seconds, proof.problems, backup=backup)
 

@@ -19,17 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pgops.backups.manifest.manifest import (
-    MANIFEST_NAME,
-    File,
-    Pin,
-    Proof,
-    Table,
-    parse_settings,
-    read_manifest,
-    read_pin,
-    read_proof,
-)
+from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Table, parse_settings, read_manifest
+from pgops.backups.manifest.pin import Pin, read_pin
+from pgops.backups.manifest.proof import Proof, read_proof
 from pgops.backups.restore.partial import filtered_list
 from pgops.backups.restore.rebuilt import read_header
 from pgops.backups.restore.tolerant_load import errors_in

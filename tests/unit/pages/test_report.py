@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups.manifest.manifest import Proof
+from pgops.backups.manifest.proof import Proof
 from pgops.backups.repository import Backup
 from pgops.overview.overview import Row
 from pgops.overview.report import EnvironmentReport, Report

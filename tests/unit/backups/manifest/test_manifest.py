@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgops.backups.manifest.manifest import File, Manifest, Proof, is_id, parse_manifest, parse_proof
+from pgops.backups.manifest.manifest import File, Manifest, is_id, parse_manifest
+from pgops.backups.manifest.proof import Proof, parse_proof
 from pgops.errors import VerificationError
 from tests.support.backups import MOMENT, good_proof, manifest_for
 

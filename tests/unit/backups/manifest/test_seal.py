@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pgops.backups.manifest.json_reader import MalformedError
-from pgops.backups.manifest.manifest import Pin, read_manifest, read_pin, read_proof
+from pgops.backups.manifest.manifest import read_manifest
+from pgops.backups.manifest.pin import Pin, read_pin
+from pgops.backups.manifest.proof import read_proof
 from pgops.backups.manifest.seal import Keys, open_sealed, seal
 from pgops.errors import VerificationError
 from tests.support.backups import MOMENT, good_proof, made_up_contents, manifest_for, write_files

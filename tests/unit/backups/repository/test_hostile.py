@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest, Pin
+from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest
+from pgops.backups.manifest.pin import Pin
 from pgops.backups.manifest.seal import Keys
 from pgops.backups.repository import plain_files
 from pgops.backups.repository.backup import load, write_proof
