@@ -14,16 +14,11 @@ from pgops.migrations.journal.records import (
     SUCCEEDED,
     RevisionRecord,
     RunRecord,
-    Stamp,
     begun,
-    check_stamp,
     finish_revision,
     finish_run,
     new_run_id,
     note_leftover,
-    prepare,
-    read_stamp,
-    restamp,
     run_application,
     runs,
     start_revision,
@@ -32,6 +27,7 @@ from pgops.migrations.journal.records import (
     unfinished,
     work_application,
 )
+from pgops.migrations.journal.stamp import Stamp, check_stamp, prepare, read_stamp, restamp
 from pgops.migrations.journal.trust import refuse_writers_of_everything
 from pgops.migrations.journal.written import note_written, written_since
 

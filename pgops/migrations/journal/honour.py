@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgops.environments import Environment
 from pgops.errors import UnreachableError
-from pgops.migrations.journal.records import check_stamp, read_stamp
+from pgops.migrations.journal.stamp import check_stamp, read_stamp
 from pgops.postgres import Target, connected, identity, set_read_only
 
 
