@@ -254,6 +254,11 @@ def test_what_can_t_be_handed_over_is_told_and_nothing_is_stopped(
     began = second.sql("SELECT pg_postmaster_start_time()")
     refused(7, "timeline 2 is in the archive already", f"--recovery={promoted}")
     refused(2, "holds the recovered cluster already", f"--recovery={recovery}")
+    for each in (promoted, recovery):
+        ran = project.run("restore.discard", f"--recovery={each}", "--yes")
+        assert ran.code == 0, ran.text
+    assert rows(second) == "501"
+    assert second.ls() == {"fast", "log", "main", f"main.tablespaces-{recovery}"}
 
 
 @requested
