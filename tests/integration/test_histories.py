@@ -72,6 +72,7 @@ def test_up_and_down_by_name(six: Adopted) -> None:
         *((name, ["0001"], []) for name in NAMES[1:]),
     ]
     assert (here["pending"], here["unknown"], "history" in here) == ([], [], False)
+    six.quick_look_agrees()
 
     error = error_of(six, "migrate.down", "--yes")
     assert error["message"] == "a downgrade is of one history, and here has 6"
