@@ -1,4 +1,4 @@
-"""What a partition lacks of its parent; pure. That the server agrees is shown in test_hazards_live.py."""
+"""What a partition lacks of its parent; pure. That the server agrees is shown in test_hazards_partitions.py."""
 
 from __future__ import annotations
 

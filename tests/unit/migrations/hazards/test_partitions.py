@@ -1,4 +1,4 @@
-"""Which CHECK proves the bounds of a partition; pure. That the server agrees is shown in test_hazards_live.py."""
+"""Which CHECK proves the bounds of a partition; pure. That the server agrees is shown in test_hazards_partitions.py."""
 
 from __future__ import annotations
 

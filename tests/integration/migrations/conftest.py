@@ -1,0 +1,17 @@
+"""Fixtures of the tests of migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pgops.postgres import Connection, Target
+from tests.support.hazards import tables_of_all_sizes
+
+
+@pytest.fixture(scope="module")
+def look(server: Target) -> Iterator[Connection]:
+    """A read-only session on a database with the same tables empty, small and large."""
+    with tables_of_all_sizes(server) as reader:
+        yield reader
