@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pgops.migrations.alembic_env.environment import Scripts, VersionTable
+from pgops.migrations.alembic_env.context import VersionTable
+from pgops.migrations.alembic_env.environment import Scripts
 from pgops.migrations.plan.plan import Plan, PlannedRevision, plan_hash
 from pgops.migrations.revisions.history import History, Revision
 from pgops.postgres import Identity, Target

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import alembic.context  # noqa: F401 - fills the register that GuardedContext is entered in
-from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionMap
-from sqlalchemy.engine import Connection as AlchemyConnection
 
 from pgops.environments import Environment
 from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_env.command_line import Command, command_options
-from pgops.migrations.alembic_env.config import TargetConfig, build_config
+from pgops.migrations.alembic_env.config import build_config
+from pgops.migrations.alembic_env.context import GuardedContext, VersionTable, version_table_of
 from pgops.migrations.alembic_env.failures import explain, what_it_lacks
 from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
-from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard, ask, begun_explicitly, has_written
+from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard
 from pgops.migrations.alembic_env.guest import as_a_guest
 from pgops.migrations.alembic_env.one_database import refuse_several_databases
 from pgops.migrations.alembic_env.output import OutputGuard
+from pgops.migrations.alembic_env.quiet import our_own_logging, quiet_warnings, without_alembics_lines
 from pgops.migrations.alembic_env.runner import Call, explained, import_path, load_runner
 from pgops.migrations.alembic_env.second_attempt import Seen
 from pgops.migrations.alembic_env.settings import look_settings
@@ -43,147 +40,15 @@ from pgops.migrations.revisions.history import (
 from pgops.migrations.revisions.location import ScriptLocation, locate
 from pgops.postgres import (
     READ_ONLY,
-    Connection,
     Identity,
     Target,
     connected,
-    fetch_all_on_search_path,
-    identifier,
     identity,
-    literal,
 )
 
 T = TypeVar("T")
 Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
 """What runs inside env.py's ``run_migrations()``: heads and context in, steps out (Alembic's ``fn``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class VersionTable:
-    """Where a history keeps its heads.
-
-    ``schema`` is what env.py says; where it says nothing, ``found_in`` is where its own connection's search_path
-    leads: an application's engine may have one of its own.
-    """
-
-    name: str = "alembic_version"
-    schema: str | None = None
-    found_in: str | None = None
-
-    def seen_from(self, connection: Connection) -> VersionTable:
-        """The same for a connection of ours: its schema is named where our search_path leads elsewhere."""
-        if self.schema is not None or self.found_in is None:
-            return VersionTable(self.name, self.schema)
-        own = fetch_all_on_search_path(connection, _where(self.name))[0][0]
-        return VersionTable(self.name, None if own == self.found_in else self.found_in)
-
-    def as_sql(self) -> str:
-        """The name as SQL takes it."""
-        return identifier(self.schema, self.name) if self.schema else identifier(self.name)
-
-    def __str__(self) -> str:
-        return f"{self.schema}.{self.name}" if self.schema else self.name
-
-
-def _where(table: str) -> str:
-    """SQL for the schema in which a connection finds this table, or would make it; all else in it is qualified."""
-    return (
-        "SELECT coalesce((SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
-        "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) "
-        f"pg_catalog.to_regclass({literal(identifier(table))})::pg_catalog.oid), pg_catalog.current_schema()::pg_catalog.text)"
-    )
-
-
-def _version_table(context: MigrationContext) -> VersionTable:
-    name, schema = context.version_table, context.version_table_schema
-    if schema is not None or context.connection is None:
-        return VersionTable(name, schema)
-    return VersionTable(name, None, context.connection.exec_driver_sql(_where(name)).scalar())
-
-
-class GuardedContext(EnvironmentContext):
-    """Alembic's EnvironmentContext with one transaction per revision, whatever env.py asks for."""
-
-    def __init__(
-        self, config: TargetConfig, script: ScriptDirectory, host: AlembicEnvironment, **options: Any
-    ) -> None:
-        super().__init__(config, script, **options)
-        self._host = host
-        self._own: list[AlchemyConnection] = []
-        self.external = False
-        self.ran = 0
-        self.arguments: dict[str, Any] = {}
-
-    def configure(self, connection: Any = None, **options: Any) -> None:  # type: ignore[override]
-        """Alembic's ``configure``, called by env.py."""
-        options["transaction_per_migration"] = True
-        if isinstance(connection, AlchemyConnection):
-            connection = self._usable(connection)
-        super().configure(connection=connection, **options)
-
-    def run_migrations(self, **arguments: Any) -> None:
-        """Alembic's ``run_migrations``, called by env.py."""
-        self.ran += 1
-        self.arguments = arguments
-        try:
-            super().run_migrations(**arguments)
-        finally:
-            # Inside env.py's own frame: an async engine's connection can be closed only there.
-            while self._own:
-                self._own.pop().close()
-
-    def _usable(self, connection: AlchemyConnection) -> AlchemyConnection:
-        """The connection Alembic may run transactions of its own on.
-
-        Alembic leaves a transaction that is already open alone: then nothing is committed unless
-        env.py does it, revisions share one transaction, and autocommit_block fails.
-        """
-        if connection.dialect.name != "postgresql":
-            raise RefusedError(
-                f"env.py migrates a {connection.dialect.name} database, and {self._host.target.environment} is {self._host.target.place}",
-                untouched="neither database was touched",
-            )
-        self.external = False
-        if not connection.in_transaction():
-            if _commits_each_statement(connection):
-                return connection.execution_options(isolation_level="READ COMMITTED")
-            return connection
-        if not begun_explicitly(connection) and hasattr(connection, "commit"):
-            connection.commit()
-            return connection
-        if has_written(connection):
-            # Part of the work is in env.py's own transaction; splitting it would tear it apart.
-            self.external = True
-            return connection
-        fresh = connection.engine.connect()
-        self._own.append(fresh)
-        _copy_session(connection.connection, fresh.connection)
-        return fresh
-
-
-# alembic.context hands env.py's calls to the class it was made for; a subclass has to be entered under
-# its own name. Alembic keeps that register private; a test pins it at both ends of the supported versions.
-GuardedContext._setups[GuardedContext] = EnvironmentContext._setups[EnvironmentContext]
-
-
-def _commits_each_statement(connection: AlchemyConnection) -> bool:
-    """Whether the engine was made with ``isolation_level="AUTOCOMMIT"``: a failing revision would stay half done."""
-    raw = connection.connection
-    driver = getattr(raw, "dbapi_connection", None) or raw.connection
-    return bool(getattr(driver, "autocommit", False))
-
-
-def _copy_session(source: Any, destination: Any) -> None:
-    """Give a second connection the search_path, role and settings that env.py gave the first."""
-    rows = ask(
-        source,
-        "SELECT name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'",
-    )
-    rows += ask(source, "SELECT 'role', pg_catalog.current_setting('role')")
-    listed = ", ".join(
-        f"pg_catalog.set_config({literal(name)}, {literal(value)}, false)" for name, value in rows
-    )
-    ask(destination, f"SELECT {listed}")
 
 
 @dataclass(frozen=True)
@@ -326,13 +191,13 @@ class AlembicEnvironment:
         self.version_tables = []
 
         def noted(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
-            self.version_tables.append(_version_table(context))
+            self.version_tables.append(version_table_of(context))
             return work(heads, context)
 
         self.running = GuardedContext(
             self.config,
             self.script,
-            self,
+            self.target,
             fn=noted,
             destination_rev=destination,
             tag=None,
@@ -425,9 +290,9 @@ def alembic_environment(
         stack.callback(output.close)
         stack.callback(sys.path.__setitem__, slice(None), path)
         sys.path[:0] = scripts.import_path if scripts else ()
-        stack.enter_context(_quiet_warnings())
-        stack.enter_context(_without_alembics_lines())
-        stack.enter_context(_our_own_logging())
+        stack.enter_context(quiet_warnings())
+        stack.enter_context(without_alembics_lines())
+        stack.enter_context(our_own_logging())
         stack.enter_context(import_path(environment, location))
         stack.enter_context(surroundings(location, target))
         stack.enter_context(as_a_guest())
@@ -460,41 +325,6 @@ def reading(environment: Environment, target: Target, command: Command) -> Itera
         find=find if surrounded else None,
     ) as alembic:
         yield alembic
-
-
-@contextlib.contextmanager
-def _quiet_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning):
-            warnings.simplefilter("ignore", category)
-        yield
-
-
-@contextlib.contextmanager
-def _without_alembics_lines() -> Iterator[None]:
-    """Alembic's INFO lines say what we say; a filter stays on its logger even when env.py calls fileConfig."""
-    logger = logging.getLogger("alembic.runtime.migration")
-
-    def at_least_warning(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING
-
-    logger.addFilter(at_least_warning)
-    try:
-        yield
-    finally:
-        logger.removeFilter(at_least_warning)
-
-
-@contextlib.contextmanager
-def _our_own_logging() -> Iterator[None]:
-    """The root logger's level and handlers are env.py's in the block only: its DEBUG would be told by every library."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers
 
 
 def _history(script: ScriptDirectory) -> History:

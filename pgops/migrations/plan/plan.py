@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pgops.environments import Environment
 from pgops.migrations.alembic_env.command_line import Command, upgrade
-from pgops.migrations.alembic_env.environment import (
-    Scripts,
-    VersionTable,
-)
+from pgops.migrations.alembic_env.context import VersionTable
+from pgops.migrations.alembic_env.environment import Scripts
 from pgops.migrations.plan.hashes import settled
 from pgops.migrations.plan.source_lines import SourceLine, source_line
 from pgops.migrations.revisions.history import History

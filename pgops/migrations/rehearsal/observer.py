@@ -16,7 +16,8 @@ from typing import Any
 from pgops.migrations.hazards.lock_modes import MODES
 from pgops.migrations.hazards.observed import Lock, Seen, Write
 from pgops.migrations.rehearsal.measured import HeldLock, Statement
-from pgops.migrations.tracing.observer import PAST_SQLALCHEMY, Observer
+from pgops.migrations.tracing.differences import PAST_SQLALCHEMY
+from pgops.migrations.tracing.observer import Observer
 from pgops.postgres import Connection, Target, fetch_value, major_version
 
 _OPEN = "pgops_measured"

@@ -22,7 +22,7 @@ from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.run import Reporter, Run
 from pgops.migrations.run.watch import IndexProgress
-from pgops.migrations.tracing.observer import PAST_SQLALCHEMY
+from pgops.migrations.tracing.differences import PAST_SQLALCHEMY
 from pgops.postgres import (
     Blocker,
     Connection,

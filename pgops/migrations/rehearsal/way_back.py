@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, InterruptedRunError, PgopsError
-from pgops.migrations.alembic_env.environment import VersionTable
+from pgops.migrations.alembic_env.context import VersionTable
 from pgops.migrations.autogenerate import drift
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan, PlannedRevision

@@ -75,7 +75,7 @@ class BareSchemaObserver(Observer):
         if session is not None and session.unlooked and self.revision is not None:
             seen = Seen(self.revision, session.unlooked)
             session.unlooked = ""
-            self._tell(self._look(connection.connection, session, seen, []))
+            self._tell(self._differences.look(connection.connection, session, seen, []))
 
     def _planned(self, raw: Any, statement: str, parameters: Any) -> list[Write]:
         """The writes that PostgreSQL plans for a statement that changes rows."""
@@ -90,11 +90,11 @@ class BareSchemaObserver(Observer):
 
     def _after(self, raw: Any, session: Session, seen: Seen, planned: list[Write]) -> None:
         """Tell what a statement did, and what it would do if there were rows."""
-        result = self._look(raw, session, seen, planned)
+        result = self._differences.look(raw, session, seen, planned)
         reader = Reader(lambda question: ask(raw, question), self._unique)
         if reader.catches(seen.sql):
             let_go = self._let_go(raw, session, seen.sql, None)
-            result = replace(result, locks=(*result.locks, *self._named(let_go)))
+            result = replace(result, locks=(*result.locks, *self._differences.locks(let_go)))
         self._tell(result)
         known = {each.table for each in result.writes if not each.bounded}
         reads = [each for each in result.reads if each not in known]
@@ -105,7 +105,7 @@ class BareSchemaObserver(Observer):
 
     def _caught(self, raw: Any, session: Session, failure: Failure) -> None:
         """Tell what it waits for, wherever it runs."""
-        locks = self._named(self._let_go(raw, session, failure.statement, failure.parameters))
+        locks = self._differences.locks(self._let_go(raw, session, failure.statement, failure.parameters))
         if locks:
             self._tell(replace(failure.seen, locks=tuple(locks), undone=True))
 
@@ -155,7 +155,7 @@ class BareSchemaObserver(Observer):
 
     def _undone(self, raw: Any, session: Session, seen: Seen) -> Seen | None:
         """Carry a statement out, look, and take it back."""
-        before = self._known(session)
+        before = self._differences.known(session)
         say(raw, "SAVEPOINT pgops_unreached")
         try:
             say(raw, seen.sql)
@@ -163,8 +163,8 @@ class BareSchemaObserver(Observer):
             # It names what only the running code knows, or is meant for another schema than this.
             say(raw, "ROLLBACK TO SAVEPOINT pgops_unreached")
             return None
-        result = self._look(raw, session, seen, [])
+        result = self._differences.look(raw, session, seen, [])
         say(raw, "ROLLBACK TO SAVEPOINT pgops_unreached")
-        self._back_to(raw, session, before)
+        self._differences.back_to(raw, session, before)
         took = any(each.mode != "ACCESS SHARE" for each in result.locks)
         return result if took or result.changes or result.writes or result.settings else None
