@@ -1,4 +1,4 @@
-"""Fixtures of the tasks' tests: a cluster whose backups pgBackRest takes."""
+"""Fixtures of the tasks' tests: a project of three revisions; a cluster whose backups pgBackRest takes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.support.pgbackrest import Cluster, backed_up_by, running_cluster
+from tests.support.projects import AlembicProject
+
+
+@pytest.fixture
+def alembic(project: ProjectDirectory, database: Target) -> AlembicProject:
+    """Three revisions, none of them applied to the database of staging."""
+    project.environment_yaml(staging=database)
+    made = AlembicProject.make(project.path)
+    made.chain("aa01", "aa02", "aa03")
+    return made
 
 
 @pytest.fixture(scope="session")

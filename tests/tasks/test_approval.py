@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from pathlib import Path
@@ -14,22 +13,12 @@ import pytest
 
 from pgops.postgres import Target, connected, fetch_all
 from tests.conftest import ProjectDirectory, Ran
+from tests.support.printed_json import error, parsed
 from tests.support.projects import AlembicProject, heads, tables
 from tests.support.signing import People
 
 INVOKE = str(Path(sys.executable).with_name("invoke"))
 MIGRATE = ("migrate", "--env=production", "--confirm=production", "--json")
-
-
-def parsed(ran: Ran) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ran.out)
-    return found
-
-
-def error(ran: Ran) -> dict[str, Any]:
-    found: dict[str, Any] = parsed(ran)["error"]
-    assert "Traceback" not in ran.text
-    return found
 
 
 @dataclasses.dataclass

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pgops.postgres import Target, connected, execute, identifier
-from tests.conftest import ProjectDirectory, Ran
+from tests.conftest import ProjectDirectory
+from tests.support.printed_json import error, parsed
 from tests.support.projects import AlembicProject, heads, tables, value
-
-
-def parsed(ran: Ran) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ran.out)
-    assert found["ok"] is (ran.code == 0), ran
-    return found
-
-
-def error(ran: Ran) -> dict[str, Any]:
-    found: dict[str, Any] = parsed(ran)["error"]
-    assert found["exit_code"] == ran.code
-    assert "Traceback" not in ran.text
-    return found
-
-
-@pytest.fixture
-def alembic(project: ProjectDirectory, database: Target) -> AlembicProject:
-    project.environment_yaml(staging=database)
-    made = AlembicProject.make(project.path)
-    made.chain("aa01", "aa02", "aa03")
-    return made
-
-
-def three_environments(project: ProjectDirectory, make_database: Callable[[], Target]) -> dict[str, Target]:
-    """staging, unprotected; production after it, protected; each with a database."""
-    targets = {"staging": make_database(), "production": make_database()}
-    project.environment_yaml(**targets)
-    file = project.path / "environments.yaml"
-    text = file.read_text(encoding="utf-8").replace(
-        "version: 1", "version: 1\npromotion: [staging, production]"
-    )
-    head, _, tail = text.partition("  production:")
-    tail = tail.replace("protected: false", "protected: true\n    aliases: [prod]")
-    file.write_text(head + "  production:" + tail, encoding="utf-8")
-    return targets
 
 
 def test_what_holds_nothing_is_not_warned_about_where_it_runs(
@@ -144,101 +107,6 @@ def test_without_a_terminal_it_refuses_and_names_the_flag(
     assert tables(database) == set()
 
 
-def test_a_protected_environment_wants_its_name(
-    project: ProjectDirectory, make_database: Callable[[], Target]
-) -> None:
-    targets = three_environments(project, make_database)
-    AlembicProject.make(project.path).chain("aa01")
-    assert project.run("migrate", "--env=staging", "--yes").code == 0
-    ran = project.run("migrate", "--env=prod", "--yes", "--json")
-    assert (ran.code, "--confirm" in error(ran)["hint"]) == (8, False)
-    assert project.run("migrate", "--env=prod", "--confirm=prod").code == 8
-    assert tables(targets["production"]) == set()
-    assert project.run("migrate", "--env=prod", "--confirm=production").code == 0
-    assert heads(targets["production"]) == {"aa01"}
-
-
-def test_promotion_by_file_hash(project: ProjectDirectory, make_database: Callable[[], Target]) -> None:
-    targets = three_environments(project, make_database)
-    alembic = AlembicProject.make(project.path)
-    alembic.chain("aa01")
-    ran = project.run("migrate", "--env=prod", "--confirm=production", "--json")
-    assert ran.code == 7
-    assert "not yet applied in staging: aa01" in error(ran)["message"]
-    assert error(ran)["hint"] == "invoke migrate --env=staging"
-    assert project.run("migrate", "--env=staging", "--yes").code == 0
-    file = alembic.path / "migrations" / "versions" / "aa01_.py"
-    file.write_text(file.read_text() + "# edited after staging\n")
-    ran = project.run("migrate", "--env=prod", "--confirm=production", "--json")
-    assert (ran.code, "applied in staging from another file: aa01" in error(ran)["message"]) == (7, True)
-    assert tables(targets["production"]) == set()
-    ran = project.run("migrate", "--env=prod", "--confirm=production", "--override-promotion", "--json")
-    assert (ran.code, error(ran)["code"]) == (2, "usage")
-    ran = project.run(
-        "migrate", "--env=prod", "--confirm=production", "--override-promotion", "--reason=urgent fix"
-    )
-    assert ran.code == 0, ran
-    (run,) = parsed(project.run("migrate.log", "--env=prod", "--json"))["runs"]
-    assert (run["promotion_overridden"], run["reason"]) == (True, "urgent fix")
-    # What was edited after it was applied is reported where it was applied.
-    rows = parsed(project.run("migrate.status", "--json"))["environments"]
-    assert [row["edited"] for row in rows] == [["aa01"], []]
-
-
-def test_promotion_by_the_sql_that_a_file_emits(
-    project: ProjectDirectory, make_database: Callable[[], Target]
-) -> None:
-    targets = three_environments(project, make_database)
-    alembic = AlembicProject.make(project.path)
-    alembic.revision("aa01", None, "from helper import NAME; op.execute(f'CREATE TABLE {NAME} (id int)')")
-    helper = project.path / "helper.py"
-    helper.write_text("NAME = 'tried'\n")
-    assert project.run("migrate", "--env=staging", "--yes").code == 0
-    helper.write_text("NAME = 'untried'\n")
-    assert parsed(project.run("migrate.plan", "--env=prod", "--json"))["promotion"]["other_sql"] == ["aa01"]
-    ran = project.run("migrate", "--env=prod", "--confirm=production", "--json")
-    assert (ran.code, "emitted other SQL in staging: aa01" in error(ran)["message"]) == (7, True)
-    assert tables(targets["production"]) == set()
-    helper.write_text("NAME = 'tried'\n")
-    assert project.run("migrate", "--env=prod", "--confirm=production").code == 0
-    assert "tried" in tables(targets["production"])
-
-
-def test_required_backup_is_taken_first_and_recorded(
-    project: ProjectDirectory, database: Target, alembic: AlembicProject
-) -> None:
-    file = project.path / "environments.yaml"
-    file.write_text(
-        file.read_text().replace(
-            "backups: {store: local}", "backups: {store: local, required_before: [migrate]}"
-        )
-    )
-    ran = project.run("migrate", "--yes", "--json")
-    run = parsed(ran)["run"]
-    assert run["backup"]
-    backups = parsed(project.run("backup.list", "--json"))["backups"]
-    assert [each["id"] for each in backups] == [run["backup"]]
-    assert parsed(project.run("migrate.log", "--json"))["runs"][0]["backup"] == run["backup"]
-    alembic.revision("bad1", "aa03", "op.execute('SELECT nothing FROM nowhere')")
-    failed = error(project.run("migrate", "--yes", "--json"))
-    assert "or go back: invoke restore --env=staging --backup=" in failed["hint"]
-
-
-def test_a_backup_that_fails_stops_the_run(
-    project: ProjectDirectory, database: Target, alembic: AlembicProject
-) -> None:
-    file = project.path / "environments.yaml"
-    file.write_text(
-        file.read_text().replace(
-            "backups: {store: local}", "backups: {store: local, required_before: [migrate]}"
-        )
-    )
-    (project.path / "backups").write_text("a file where the repository should be")
-    ran = project.run("migrate", "--yes")
-    assert ran.code != 0
-    assert tables(database) == set()
-
-
 def test_dry_run_and_invokes_own_dry(
     project: ProjectDirectory, database: Target, alembic: AlembicProject
 ) -> None:
@@ -307,19 +175,6 @@ def test_unknown_revision_and_two_heads(
     assert heads(database) == {"aa03", "bb03"}
 
 
-def test_a_database_ahead_of_this_code(
-    project: ProjectDirectory, database: Target, alembic: AlembicProject
-) -> None:
-    assert project.run("migrate", "--yes").code == 0
-    (alembic.path / "migrations" / "versions" / "aa03_.py").unlink()
-    ran = project.run("migrate", "--yes", "--json")
-    told = error(ran)
-    assert (ran.code, told["code"]) == (1, "ahead")
-    assert "it stands at aa03, applied by run " in told["message"]
-    (row,) = parsed(project.run("migrate.status", "--json"))["environments"]
-    assert row["unknown"] == ["aa03"]
-
-
 def test_broken_files_have_one_message(
     project: ProjectDirectory, database: Target, alembic: AlembicProject
 ) -> None:
@@ -343,53 +198,6 @@ def test_broken_files_have_one_message(
     (alembic.path / "alembic.ini").unlink()
     ran = project.run("migrate", "--yes")
     assert (ran.code, "alembic.ini does not exist" in ran.err) == (2, True)
-
-
-def test_status_of_many(project: ProjectDirectory, make_database: Callable[[], Target]) -> None:
-    import dataclasses
-
-    targets = {f"env{number}": make_database() for number in range(3)}
-    missing = targets["env0"].with_database("there_is_no_such_database")
-    dead = dataclasses.replace(targets["env0"], port=1)
-    project.environment_yaml(**targets, missing=missing, dead=dead)
-    AlembicProject.make(project.path).chain("aa01")
-    assert project.run("migrate", "--env=env1", "--yes").code == 0
-    ran = project.run("migrate.status", "--json", "--exit-code")
-    assert ran.code == 4
-    rows = json.loads(ran.out)["environments"]
-    assert [(row["environment"], row["reachable"], row["current"], row["pending"]) for row in rows] == [
-        ("env0", True, [], ["aa01"]),
-        ("env1", True, ["aa01"], []),
-        ("env2", True, [], ["aa01"]),
-        ("missing", False, [], []),
-        ("dead", False, [], []),
-    ]
-    table = project.run("migrate.status").out
-    assert "there is no database" in table
-    assert "nothing accepts connections" in table
-
-
-def test_status_asks_alembic_where_files_are_not_plain(
-    project: ProjectDirectory, make_database: Callable[[], Target]
-) -> None:
-    targets = {"one": make_database(), "two": make_database()}
-    project.environment_yaml(**targets)
-    from tests.support.projects import STOCK_ENV
-
-    alembic = AlembicProject.make(
-        project.path,
-        env=STOCK_ENV.replace(
-            "context.configure(connection=connection,",
-            'context.configure(connection=connection, version_table="my_versions",',
-        ),
-    )
-    alembic.chain("aa01", "aa02")
-    assert project.run("migrate", "--env=two", "--to=aa01", "--yes").code == 0
-    rows = parsed(project.run("migrate.status", "--json"))["environments"]
-    assert [(row["current"], row["pending"], row["problem"]) for row in rows] == [
-        ([], ["aa01", "aa02"], None),
-        (["aa01"], ["aa02"], None),
-    ]
 
 
 def test_down_asks_everywhere_and_says_what_is_lost(
@@ -419,14 +227,6 @@ def test_stamp_adopts_a_database(
     assert parsed(project.run("migrate", "--yes", "--json"))["run"]["applied"] == ["aa03"]
     runs = parsed(project.run("migrate.log", "--json"))["runs"]
     assert [run["action"] for run in runs] == ["upgrade", "stamp"]
-
-
-def test_history(project: ProjectDirectory, database: Target, alembic: AlembicProject) -> None:
-    alembic.revision("bb03", "aa02", labels="side", depends="aa01")
-    found = parsed(project.run("migrate.history", "--json"))
-    assert found["heads"] == ["aa03", "bb03"]
-    assert {row["revision"] for row in found["revisions"]} == {"aa01", "aa02", "aa03", "bb03"}
-    assert "make aa01" in project.run("migrate.history").out
 
 
 def test_revision_needs_the_head_and_says_to_review(project: ProjectDirectory, database: Target) -> None:
@@ -461,39 +261,6 @@ def test_revision_needs_the_head_and_says_to_review(project: ProjectDirectory, d
     assert "do not differ" in project.run("migrate.revision", "-m", "nothing").text
 
 
-def test_read_only_role_is_enough_for_plan_and_status(
-    project: ProjectDirectory, server: Target, database: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import dataclasses
-    import secrets
-
-    project.environment_yaml(staging=database)
-    alembic = AlembicProject.make(project.path)
-    alembic.chain("aa01")
-    assert project.run("migrate", "--yes").code == 0
-    alembic.revision("aa02", "aa01", "op.add_column('t_aa01', sa.Column('x', sa.Integer))")
-    role = f"reader_{secrets.token_hex(4)}"
-    with connected(database) as connection:
-        execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'reading'")
-        execute(connection, f"ALTER ROLE {role} SET default_transaction_read_only = on")
-        execute(connection, f"GRANT SELECT ON alembic_version TO {role}")
-        execute(connection, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    try:
-        project.environment_yaml(staging=dataclasses.replace(database, user=role))
-        monkeypatch.setenv("TEST_PASSWORD", "reading")
-        before = value(database, "SELECT count(*) FROM pg_class")
-        plan = parsed(project.run("migrate.plan", "--json"))
-        assert [each["revision"] for each in plan["pending"]] == ["aa02"]
-        assert "ADD COLUMN x" in plan["pending"][0]["sql"]
-        (row,) = parsed(project.run("migrate.status", "--json"))["environments"]
-        assert (row["current"], row["pending"]) == (["aa01"], ["aa02"])
-        assert value(database, "SELECT count(*) FROM pg_class") == before
-        assert project.run("migrate", "--yes").code == 1
-    finally:
-        with connected(database) as connection:
-            execute(connection, f"DROP OWNED BY {identifier(role)}; DROP ROLE {identifier(role)}")
-
-
 def test_secrets_stay_secret(
     project: ProjectDirectory, database: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -523,29 +290,6 @@ def test_secrets_stay_secret(
     finally:
         with connected(database) as connection:
             execute(connection, f"DROP OWNED BY {identifier(role)}; DROP ROLE {identifier(role)}")
-
-
-def test_hazards_block_until_accepted_with_a_reason(
-    project: ProjectDirectory, database: Target, alembic: AlembicProject
-) -> None:
-    assert project.run("migrate", "--yes").code == 0
-    with connected(database) as connection:
-        execute(connection, "INSERT INTO t_aa01 SELECT generate_series(1, 150000); ANALYZE t_aa01")
-    alembic.revision("ix04", "aa03", "op.create_index('ix', 't_aa01', ['id'])")
-    ran = project.run("migrate", "--yes", "--json")
-    assert ran.code == 7
-    rule = "require-concurrent-index-creation"
-    assert rule in error(ran)["message"]
-    assert project.run("migrate", "--yes", f"--accept-hazard={rule}").code == 2
-    ran = project.run("migrate", "--yes", f"--accept-hazard={rule}x", "--reason=r", "--json")
-    assert (ran.code, f"did you mean {rule}" in error(ran)["message"]) == (2, True)
-    # Hazardous: y/N is not enough any more.
-    ran = project.run("migrate", "--yes", f"--accept-hazard={rule}", "--reason=quiet hour", "--json")
-    assert (ran.code, error(ran)["hint"]) == (8, "add --confirm=staging")
-    ran = project.run("migrate", "--confirm=staging", f"--accept-hazard={rule}", "--reason=quiet hour")
-    assert ran.code == 0, ran
-    run = parsed(project.run("migrate.log", "--json"))["runs"][0]
-    assert (run["hazards_accepted"], run["reason"]) == ([rule], "quiet hour")
 
 
 def test_alembic_sees_nothing_of_the_journal(

@@ -5,19 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory, Ran
 from tests.support.projects import AlembicProject, heads, tables
-
-
-@pytest.fixture
-def alembic(project: ProjectDirectory, database: Target) -> AlembicProject:
-    project.environment_yaml(staging=database)
-    made = AlembicProject.make(project.path)
-    made.chain("aa01", "aa02", "aa03")
-    return made
 
 
 def backed_up(project: ProjectDirectory) -> None:

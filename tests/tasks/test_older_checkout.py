@@ -24,14 +24,6 @@ BEFORE_TEXTS_WERE_KEPT = (
 )
 
 
-@pytest.fixture
-def alembic(project: ProjectDirectory, database: Target) -> AlembicProject:
-    project.environment_yaml(staging=database)
-    made = AlembicProject.make(project.path)
-    made.chain("aa01", "aa02", "aa03")
-    return made
-
-
 def files(alembic: AlembicProject, *revisions: str) -> list[Path]:
     versions = alembic.path / "migrations" / "versions"
     return [file for each in revisions for file in versions.glob(f"*{each}*.py")]
