@@ -309,6 +309,11 @@ def project(tmp_path: Path, server: Target, monkeypatch: pytest.MonkeyPatch) -> 
     return directory
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first: at the end nobody could help whoever has one."""
+    items.sort(key=lambda item: item.get_closest_marker("projects") is None)
+
+
 def pytest_collection_finish() -> None:
     """Thousands of tests and their modules stay to the end: no collection of garbage need look at them."""
     gc.collect()
