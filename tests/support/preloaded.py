@@ -237,8 +237,9 @@ def _end(status: SystemExit) -> NoReturn:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
     except OSError:
         code = 120  # as Python ends where nobody reads what it wrote
     os._exit(code or 0)
