@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pgops.errors import PgopsError
-from pgops.migrations.alembic_env.failures import MigrationError
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.status.status import AheadError, history_of, migration_status
 from pgops.postgres import Target, connected, execute, fetch_all
