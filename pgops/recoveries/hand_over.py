@@ -8,9 +8,10 @@ seen on the disk: the same command goes on from there, or back.
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pgops.backups.pgbackrest.errors import PgBackRestError
@@ -18,8 +19,9 @@ from pgops.backups.pgbackrest.recovery import Observer
 from pgops.errors import LockedError, PgopsError
 from pgops.pgtools import Finished, Runner, run
 from pgops.postgres import DatabaseError
+from pgops.recoveries.debian import start_command
 from pgops.recoveries.hand_over_plan import HandOver, parted_at, running_server
-from pgops.recoveries.hand_over_record import RECORD, State
+from pgops.recoveries.hand_over_record import RECORD, Record, State
 
 _WAIT = 600
 _LOCK = 10.0
@@ -252,18 +254,29 @@ def _started(plan: HandOver) -> HandOver:
     """Start the server in the place, as the old one was started, and see that it is the one that is meant."""
     record, runner = plan.record, plan.cluster.place.runner
     if not plan.old.pid:
-        options = ["-o", record.options] if record.options else []
-        argv = ["env", "-u", "LC_ALL", f"{record.programs}/pg_ctl", "-D", record.data, "-l", record.log]
-        said = run(runner, [*argv, "-w", "-t", str(_WAIT), *options, "start"])
+        said = run(runner, _start_command(record))
         if said.exit_code != 0:
-            log = run(runner, ["tail", "-n", "3", "--", record.log]).stdout
-            raise HandOverError(
-                f"the server in {record.data} does not start: {' '.join((log or _said(said)).split())}"
-            )
+            why = _why_it_ended(runner, record.log) or _said(said)
+            raise HandOverError(f"the server in {record.data} does not start: {why}")
     plan = plan.looked_at_again()
     if not plan.old.pid:
         raise HandOverError(f"the server in {record.data} ended again: {record.log} says why")
     return plan
+
+
+def _why_it_ended(runner: Runner, log: str) -> str:
+    """What a server that does not start wrote last; farther up are the sessions that the old one ended, fatal ones too."""
+    lines = run(runner, ["tail", "-n", "5", "--", log]).stdout.splitlines()
+    fatal = [each for each in lines if re.search(r"\b(?:FATAL|PANIC): ", each)]
+    return " ".join(" ".join(fatal[-1:] or lines[-3:]).split())
+
+
+def _start_command(record: Record) -> Sequence[str]:
+    if record.debian:
+        return start_command(record.debian, record.options, _WAIT)
+    options = ["-o", record.options] if record.options else []
+    argv = ["env", "-u", "LC_ALL", f"{record.programs}/pg_ctl", "-D", record.data, "-l", record.log]
+    return [*argv, "-w", "-t", str(_WAIT), *options, "start"]
 
 
 def _check_archive(plan: HandOver) -> None:

@@ -13,6 +13,7 @@ from pgops.environments import Environment
 from pgops.errors import BlockedError, ConfigurationError, LockedError, PgopsError, UsageError
 from pgops.local.reach import place_name
 from pgops.postgres import DatabaseError, connected, fetch_one
+from pgops.recoveries.debian import DebianCluster, find_debian_cluster
 from pgops.recoveries.hand_over_record import RECORD, Found, Record, look, read_record
 from pgops.recoveries.kept import Kept
 from pgops.recoveries.place import directory_place, superusers
@@ -142,6 +143,8 @@ def find_hand_over(environment: Environment, found: Kept, directory: str | None)
         )
     paths = [data, f"{data}.before-{found.id}", cluster.data]
     old, kept, new = look(place.runner, programs, paths)
+    # A server that ran left a file that says with what; where that is lost, so is the cluster.
+    debian = find_debian_cluster(place.runner, data, old.options if old.facts.get("options") else None)
     record = Record(
         id=found.id,
         environment=environment.name,
@@ -150,13 +153,14 @@ def find_hand_over(environment: Environment, found: Kept, directory: str | None)
         recovered=new.path,
         programs=programs,
         options=old.options,
-        log=_log(old),
+        log=_log(old, debian),
         system_identifier=new.system_identifier,
         old_timeline=old.timeline,
         began=timestamp(dt.datetime.now(dt.UTC)),
         was_there=old.there,
         was_running=bool(old.pid),
         timeline=written.timeline if written else 0,
+        debian=debian.label if debian else "",
     )
     return HandOver(
         environment,
@@ -170,6 +174,7 @@ def find_hand_over(environment: Environment, found: Kept, directory: str | None)
         begun=False,
         running=running,
         replay=cluster.replay() if new.pid else None,
+        warnings=_outside_of_systemd(old, debian),
     )
 
 
@@ -192,10 +197,23 @@ def _running(environment: Environment) -> Running | None:
         return None  # a server that is gone is what this is for
 
 
-def _log(old: Found) -> str:
+def _log(old: Found, debian: DebianCluster | None) -> str:
     """Where the old server's messages go that no logging collector takes."""
-    told = old.facts.get("log", "")
+    if debian is not None and debian.log:
+        return debian.log
+    # A log that was removed while the server runs is made anew.
+    told = old.facts.get("log", "").removesuffix(" (deleted)")
     return told if told.startswith("/") and not told.startswith("/dev/") else f"{old.path}.log"
+
+
+def _outside_of_systemd(old: Found, debian: DebianCluster | None) -> tuple[str, ...]:
+    if debian is None or not debian.systemd or old.pid:
+        return ()
+    unit = f"postgresql@{debian.major}-{debian.name}"
+    return (
+        f"the server is started outside of {unit}; afterwards, as root: pg_ctlcluster {debian.label} stop; systemctl start "
+        f"{unit}",
+    )
 
 
 def check_hand_over(plan: HandOver) -> HandOver:
@@ -214,7 +232,7 @@ def check_hand_over(plan: HandOver) -> HandOver:
             untouched=_UNTOUCHED,
             hint="wait for it",
         )
-    return replace(plan, missing=_missing(plan), warnings=tuple(_warnings(plan)))
+    return replace(plan, missing=_missing(plan), warnings=(*plan.warnings, *_warnings(plan)))
 
 
 def _refuse(what: str, hint: str = _PAGE) -> BlockedError:

@@ -54,7 +54,8 @@ class Record:
 
     ``data`` is the data directory that changes hands, ``kept`` where the old cluster lies meanwhile, ``recovered`` where
     the new one lay before. ``options`` and ``log``: how the old server was started. ``timeline``: the new cluster's,
-    0 until it stands still. ``state``: on the way to the new one, there, on the way back, back.
+    0 until it stands still. ``debian``: as Debian's pg_ctlcluster knows the cluster, ``15 main``, where that started it.
+    ``state``: on the way to the new one, there, on the way back, back.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Record:
     was_running: bool
     timeline: int = 0
     lsn: str = ""
+    debian: str = ""
     state: State = "forward"
 
     def text(self) -> str:

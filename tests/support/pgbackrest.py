@@ -254,6 +254,8 @@ def backed_up_by(
 
 PLACE = "/srv/pg"
 """Where :func:`second_server` is: its data directory is ``main`` in it."""
+DEBIAN = f"/etc/postgresql/{IMAGE.rpartition(':')[2]}/second"
+"""Where the configuration of :func:`debian_server` is."""
 
 
 @dataclass(frozen=True)
@@ -283,24 +285,57 @@ class SecondServer:
 def second_server(cluster: Cluster) -> Iterator[SecondServer]:
     """A server in the container that is not its first process: with a stanza of its own, ``second``."""
     binaries = f"/usr/lib/postgresql/{IMAGE.rpartition(':')[2]}/bin"
+    with _second_server(
+        cluster,
+        create=f"{binaries}/initdb -D {PLACE}/main --no-sync --auth=trust",
+        configuration=f"{PLACE}/main",
+        archive="pgbackrest --stanza=second archive-push %p",
+        start=f"{binaries}/pg_ctl -D {PLACE}/main -w -l {PLACE}/log start",
+    ) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def debian_server(cluster: Cluster) -> Iterator[SecondServer]:
+    """The same as Debian makes and starts it: its configuration is in :data:`DEBIAN`, and archiving takes the stanza's name
+    from the environment that is written down there."""
+    major = IMAGE.rpartition(":")[2]
+    try:
+        with _second_server(
+            cluster,
+            create=f"pg_createcluster -d {PLACE}/main -s /tmp -p 5433 {major} second -- --no-sync --auth=trust && "
+            f"echo PGBACKREST_STANZA=second >>{DEBIAN}/environment",
+            configuration=DEBIAN,
+            archive="pgbackrest archive-push %p",
+            start=f"pg_ctlcluster {major} second start",
+        ) as found:
+            yield found
+    finally:
+        cluster.shell(f"rm -rf {DEBIAN} /var/log/postgresql/postgresql-{major}-second.log", user="root")
+
+
+@contextlib.contextmanager
+def _second_server(
+    cluster: Cluster, *, create: str, configuration: str, archive: str, start: str
+) -> Iterator[SecondServer]:
+    binaries = f"/usr/lib/postgresql/{IMAGE.rpartition(':')[2]}/bin"
     cluster.shell(f"mkdir -p {PLACE} && chown postgres: {PLACE}", user="root")
     config = cluster.shell("cat /etc/pgbackrest.conf")
     cluster.put(
         "/etc/pgbackrest.conf",
         f"{config}[second]\npg1-path={PLACE}/main\npg1-port=5433\npg1-socket-path=/tmp\n",
     )
-    archive = "archive_command='pgbackrest --stanza=second archive-push %p'"
-    cluster.shell(
-        f"{binaries}/initdb -D {PLACE}/main --no-sync --auth=trust >/dev/null && mkdir {PLACE}/fast && "
-        "printf '%s\\n' port=5433 \"listen_addresses='*'\" \"unix_socket_directories='/tmp'\" fsync=off archive_mode=on "
-        f'wal_level=replica "{archive}" >>{PLACE}/main/postgresql.conf && '
-        f"echo 'host all all all trust' >>{PLACE}/main/pg_hba.conf && "
-        f"{binaries}/pg_ctl -D {PLACE}/main -w -l {PLACE}/log start >/dev/null && pgbackrest --stanza=second stanza-create"
-    )
-    cluster.container.reload()
-    address = next(iter(cluster.container.attrs["NetworkSettings"]["Networks"].values()))["IPAddress"]
-    target = dataclasses.replace(cluster.target, host=address, port=5433, dbname="postgres")
     try:
+        cluster.shell(
+            f"({create}) >/dev/null && mkdir {PLACE}/fast && "
+            "printf '%s\\n' port=5433 \"listen_addresses='*'\" \"unix_socket_directories='/tmp'\" fsync=off archive_mode=on "
+            f"wal_level=replica \"archive_command='{archive}'\" >>{configuration}/postgresql.conf && "
+            f"echo 'host all all all trust' >>{configuration}/pg_hba.conf && "
+            f"{start} >/dev/null && pgbackrest --stanza=second stanza-create"
+        )
+        cluster.container.reload()
+        address = next(iter(cluster.container.attrs["NetworkSettings"]["Networks"].values()))["IPAddress"]
+        target = dataclasses.replace(cluster.target, host=address, port=5433, dbname="postgres")
         yield SecondServer(cluster, binaries, target)
     finally:
         cluster.shell(f"{binaries}/pg_ctl -D {PLACE}/main -m immediate stop || true")

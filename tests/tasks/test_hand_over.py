@@ -20,9 +20,12 @@ from pgops.recoveries.hand_over_plan import HandOver, find_hand_over
 from pgops.recoveries.kept import find_recovery
 from tests.conftest import ProjectDirectory, Ran
 from tests.support.pgbackrest import (
+    DEBIAN,
+    IMAGE,
     PLACE,
     Cluster,
     SecondServer,
+    debian_server,
     on_a_machine,
     requested,
     running_cluster,
@@ -47,20 +50,36 @@ def second(
     """The environment's server, with 500 rows in its backup and one more in the archive."""
     with second_server(cluster) as found:
         on_a_machine(found, project, tmp_path / "bin", monkeypatch)
-        found.sql(f"CREATE TABLESPACE fast LOCATION '{PLACE}/fast'")
-        found.sql("CREATE TABLE precious TABLESPACE fast AS SELECT generate_series(1, 500) AS g")
-        cluster.shell("pgbackrest --stanza=second backup")
-        found.sql("INSERT INTO precious VALUES (501)")
-        found.sql("SELECT pg_create_restore_point('all there')")
-        found.sql("DELETE FROM precious")
-        last = found.sql("SELECT pg_walfile_name(pg_switch_wal())")
-        found.sql("ALTER SYSTEM SET work_mem = '5MB'")
-        found.sql("SELECT pg_reload_conf()")
-        deadline = time.monotonic() + 60
-        while found.sql("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") < last:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        fill(found)
         yield found
+
+
+@pytest.fixture
+def debian(
+    cluster: Cluster, project: ProjectDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SecondServer]:
+    """The same, made and started by Debian's programs."""
+    with debian_server(cluster) as found:
+        on_a_machine(found, project, tmp_path / "bin", monkeypatch)
+        fill(found)
+        yield found
+
+
+def fill(found: SecondServer) -> None:
+    """Give it 500 rows in a backup, one more in the archive, and none now."""
+    found.sql(f"CREATE TABLESPACE fast LOCATION '{PLACE}/fast'")
+    found.sql("CREATE TABLE precious TABLESPACE fast AS SELECT generate_series(1, 500) AS g")
+    found.cluster.shell("pgbackrest --stanza=second backup")
+    found.sql("INSERT INTO precious VALUES (501)")
+    found.sql("SELECT pg_create_restore_point('all there')")
+    found.sql("DELETE FROM precious")
+    last = found.sql("SELECT pg_walfile_name(pg_switch_wal())")
+    found.sql("ALTER SYSTEM SET work_mem = '5MB'")
+    found.sql("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 60
+    while found.sql("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") < last:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -141,6 +160,42 @@ def test_it_takes_the_place_is_killed_goes_on_and_goes_back(
     ran = project.run("restore.discard", f"--recovery={recovery}", "--yes")
     assert ran.code == 0, ran.text
     assert second.ls() == {"fast", "log", "main"}
+
+
+@requested
+@pytest.mark.timeout(600)
+def test_debian_s_cluster_is_started_by_its_own_program(
+    debian: SecondServer, project: ProjectDirectory
+) -> None:
+    """Its configuration, environment and log are outside of the data directory, and hold when that is lost altogether."""
+    debian.cluster.shell(f"pg_ctlcluster {IMAGE.rpartition(':')[2]} second restart -o '-c work_mem=7MB'")
+    done = answer(project.run("restore", "--to-point=all there", "--yes", "--json"))
+    recovery = done["restore"]["recovery"]["id"]
+
+    def started(work_mem: str) -> None:
+        assert debian.sql("SHOW config_file") == f"{DEBIAN}/postgresql.conf"
+        assert debian.sql("SHOW hba_file") == f"{DEBIAN}/pg_hba.conf"
+        assert debian.sql("SHOW work_mem") == work_mem
+        process = f"/proc/$(head -n 1 {MAIN}/postmaster.pid)"
+        assert "PGBACKREST_STANZA=second" in debian.cluster.shell(f"tr '\\0' '\\n' <{process}/environ")
+        assert debian.cluster.shell(f"readlink {process}/fd/2").startswith("/var/log/postgresql/")
+
+    ran = project.run("restore.hand-over", "--yes")
+    assert ran.code == 0, ran.text
+    assert rows(debian) == "501"
+    started("7MB")
+    ran = project.run("restore.hand-over", "--back", "--yes")
+    assert ran.code == 0, ran.text
+    assert rows(debian) == "0"
+    started("7MB")
+    # Nothing is left of the cluster but its configuration.
+    debian.cluster.shell(f"{debian.programs}/pg_ctl -D {MAIN} -m immediate stop; rm -r {MAIN}")
+    ran = project.run("restore.hand-over", f"--recovery={recovery}", f"--directory={MAIN}", "--yes")
+    assert ran.code == 0, ran.text
+    assert rows(debian) == "501"
+    started("5MB")
+    ran = project.run("restore.discard", f"--recovery={recovery}", "--yes")
+    assert ran.code == 0, ran.text
 
 
 class Doing:
