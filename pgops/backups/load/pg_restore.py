@@ -108,6 +108,23 @@ def with_options(target: Target, options: str) -> Target:
     return dataclasses.replace(target, extra=extra)
 
 
+def without_event_triggers(connection: Connection, admin: Target, made: Target) -> Target:
+    """A database that pgops makes and fills, in whose sessions no event trigger of the archive runs.
+
+    pg_restore makes event triggers before it refreshes materialised views: one that refuses DDL would end the restore,
+    and one on logins would keep us from comparing what came out. They are there afterwards, and run for everybody else.
+    Who may not turn them off (before 17 nobody may) may not make them either, superusers of before 17 apart.
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
+
+    :param connection: a session on ``admin``, another database of the server, reached the same way.
+    """
+    if major_version(connection) < 17 or not fetch_value(
+        connection, "SELECT has_parameter_privilege('event_triggers', 'SET')"
+    ):
+        return made
+    return with_options(made, accepted_options(admin, "-c event_triggers=off"))
+
+
 def load_archive(
     tools: Toolset,
     backup: Path,

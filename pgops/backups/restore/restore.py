@@ -26,7 +26,7 @@ from pgops.backups.database.attributes import (
 )
 from pgops.backups.database.errors import database_errors, interrupt_errors
 from pgops.backups.load import side_databases
-from pgops.backups.load.pg_restore import load_archive
+from pgops.backups.load.pg_restore import load_archive, without_event_triggers
 from pgops.backups.load.side_database import (
     Hooks,
     Step,
@@ -170,7 +170,9 @@ def _made_ready(
         restore=restore_id,
         at=now.astimezone(dt.UTC).isoformat(),
     )
-    new = target.with_database(side_database_name(target.dbname, "new", restore_id))
+    new = without_event_triggers(
+        admin, looked.admin, target.with_database(side_database_name(target.dbname, "new", restore_id))
+    )
     new_oid = making.enter_context(
         side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major)
     )

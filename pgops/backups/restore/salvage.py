@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from pgops.backups.database.attributes import attributes_of, existing_roles, setting_statements
 from pgops.backups.database.errors import database_errors, interrupt_errors
 from pgops.backups.load import side_databases
+from pgops.backups.load.pg_restore import without_event_triggers
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
 from pgops.backups.load.side_databases import Marker, side_database_name
 from pgops.backups.manifest.manifest import CONTENTS_NAME, DUMP_DIRECTORY, MANIFEST_NAME
@@ -100,7 +101,9 @@ def salvage(
             restore=restore_id,
             at=now.astimezone(dt.UTC).isoformat(),
         )
-        new = target.with_database(side_database_name(target.dbname, "new", restore_id))
+        new = without_event_triggers(
+            admin, looked.admin, target.with_database(side_database_name(target.dbname, "new", restore_id))
+        )
         attributes = attributes_for(looked, looked.around.here)
         with side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major):
             wanted = attributes_of(manifest)

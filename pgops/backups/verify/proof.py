@@ -18,7 +18,12 @@ from typing import Protocol
 from pgops.backups.database.attributes import attributes_of, create_statement, existing_roles
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
-from pgops.backups.load.pg_restore import lighter_compression, load_archive, session_options
+from pgops.backups.load.pg_restore import (
+    lighter_compression,
+    load_archive,
+    session_options,
+    without_event_triggers,
+)
 from pgops.backups.load.preflight import obstacles, refuse
 from pgops.backups.load.side_database import remove_leftovers, restore_lock
 from pgops.backups.load.side_databases import Marker, side_database_name
@@ -159,12 +164,13 @@ def restored_copy(
             with made(admin, scratch, backup, around.facts.major, now) as target:
                 started = time.monotonic()
                 step(f"restoring into {target.place}")
+                quiet = without_event_triggers(admin, scratch, target)
                 try:
                     load_archive(
                         choice.toolset,
                         directory,
                         manifest,
-                        target=target,
+                        target=quiet,
                         admin=scratch,
                         options=session_options(admin, lighter_compression(admin, manifest.settings)),
                         jobs=jobs,
@@ -178,11 +184,11 @@ def restored_copy(
                     problems.append(f"it can't be restored: {error.message}")
                 else:
                     step("comparing rows, sequences, extensions, indexes and heads")
-                    problems += compare(target, manifest, jobs=jobs).problems
+                    problems += compare(quiet, manifest, jobs=jobs).problems
                     seconds += time.monotonic() - started
                     step("comparing the content of every table")
                     problems += differing(
-                        choice.toolset, directory, target, bytea_output=_bytea_output(manifest)
+                        choice.toolset, directory, quiet, bytea_output=_bytea_output(manifest)
                     )
                 yield recorded(), target
 
