@@ -28,7 +28,7 @@ from pgops.local.tools import tool_sources
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.tracing.trace import with_trace
-from pgops.postgres import Target, connected, execute, fetch_all, fetch_value, identifier
+from pgops.postgres import Target, connected, execute, fetch_value
 from tests.support.oracle import BEYOND, FAILING, UNKNOWABLE, Truth, read_everything, truth, upgrade_of
 from tests.support.oracle_dangers import DANGERS
 from tests.support.oracle_manual import OF_TEAMS, OF_THE_MANUAL
@@ -36,6 +36,7 @@ from tests.support.oracle_schema import SCHEMA
 from tests.support.oracle_statements import STATEMENTS, Revision
 from tests.support.oracle_unlisted import HARMLESS, HARMS
 from tests.support.projects import AlembicProject
+from tests.support.traces import clean
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hazards.md"
 SETTINGS = HazardSettings(large_rows=1_000)
@@ -114,17 +115,7 @@ def traced(path: Path, target: Target, empty: ScratchServer, statement: Revision
         try:
             yield empty.target, empty.origin
         finally:
-            with connected(empty.target) as connection:
-                execute(connection, "DROP DATABASE IF EXISTS app WITH (FORCE)")
-                for query, kind in (
-                    ("SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'", "TABLESPACE"),
-                    (
-                        "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'",
-                        "ROLE",
-                    ),
-                ):
-                    for (name,) in fetch_all(connection, query):
-                        execute(connection, f"DROP {kind} {identifier(name)}")
+            clean(empty.target)
 
     project = AlembicProject.make(path)
     project.revision("aa01", None, upgrade_of(statement))

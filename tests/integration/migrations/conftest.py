@@ -8,6 +8,7 @@ import pytest
 
 from pgops.postgres import Connection, Target
 from tests.support.hazards import tables_of_all_sizes
+from tests.support.traces import lender
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +16,10 @@ def look(server: Target) -> Iterator[Connection]:
     """A read-only session on a database with the same tables empty, small and large."""
     with tables_of_all_sizes(server) as reader:
         yield reader
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lent_servers() -> Iterator[None]:
+    """Scratch servers that traces use one after the other."""
+    yield
+    lender.close()
