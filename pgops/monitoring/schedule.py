@@ -48,8 +48,7 @@ class Job:
     @property
     def name(self) -> str:
         """``pgops-shop-production``: of this project and environment, in letters that every scheduler takes."""
-        slug = re.sub(r"[^a-z0-9]+", "-", f"{self.project.name}-{self.environment}".lower()).strip("-")
-        return f"pgops-{slug}"
+        return f"pgops-{slug(self.project, self.environment)}"
 
     @property
     def mark(self) -> str:
@@ -79,6 +78,11 @@ class Text:
 
     name: str
     text: str
+
+
+def slug(project: Path, environment: str) -> str:
+    """``shop-production``: what tells this job from those of other projects whose environments have the same names."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{project.name}-{environment}".lower()).strip("-")
 
 
 def variables_of(environment: Environment) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ def machine(docker_engine: str) -> Iterator[Machine]:
             made.said(
                 "chown shop: environments.yaml; pg_lsclusters -h | grep -q . || pg_createcluster 17 main >/dev/null; "
                 "systemctl start postgresql@17-main; install -d -m 755 /etc/pgops; "
-                "(umask 077; echo SHOP_PASSWORD=s3cr3t >/etc/pgops/production.env)"
+                "(umask 077; echo SHOP_PASSWORD=s3cr3t >/etc/pgops/shop-production.env)"
             )
             made.until(lambda: "accepting" in made.said("pg_isready", None), 60, "no server")
             made.said(

@@ -140,7 +140,7 @@ def _refuse_too_rare(environment: Environment, times: Slots) -> None:
 
 def _job(environment: Environment, times: Slots, *, system: bool, image: str) -> Job:
     from pgops.monitoring.check import limits_of
-    from pgops.monitoring.schedule import Job, variables_of
+    from pgops.monitoring.schedule import Job, slug, variables_of
     from pgops.terminal.commands import program_name
 
     config = os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME") or "/nonexistent") / ".config"
@@ -153,7 +153,8 @@ def _job(environment: Environment, times: Slots, *, system: bool, image: str) ->
         environment.project,
         (str(program),) if program.exists() else (sys.executable, "-m", "pgops"),
         variables_of(environment),
-        home / f"{environment.name}.env",
+        # Not the environment's name alone: another project's production would be handed these secrets.
+        home / f"{slug(environment.project, environment.name)}.env",
         bool(limits_of(environment)),
         image,
         _owner(environment.project) if system else "",
