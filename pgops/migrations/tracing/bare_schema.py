@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+from pgops.migrations.hazards.lock_modes import BY_PG_LOCKS, blocks_writes
 from pgops.migrations.hazards.observed import Lock, Seen, Write
-from pgops.migrations.tracing.lock_sampler import BEFORE_WRITERS, LockSampler
+from pgops.migrations.tracing.lock_sampler import LockSampler
 from pgops.migrations.tracing.observer import SESSION, Observer
 from pgops.migrations.tracing.repeating import LIMITED
 from pgops.migrations.tracing.savepoints import Failure
@@ -116,7 +117,11 @@ class BareSchemaObserver(Observer):
         another table.
         """
         pid = int(ask(raw, "SELECT pg_catalog.pg_backend_pid()"))
-        held = {oid for oid, modes in session.held.items() if modes & BEFORE_WRITERS}
+        held = {
+            oid
+            for oid, modes in session.held.items()
+            if any(blocks_writes(BY_PG_LOCKS[each]) for each in modes)
+        }
         found: dict[int, set[str]] = {}
         for _ in range(_ROUNDS):
             with LockSampler(self._target, pid, "ROW EXCLUSIVE", but={*held, *found}) as sampler:

@@ -11,10 +11,6 @@ from pgops.postgres import Target, connected, execute, fetch_all, fetch_value
 _FIRST_LOOK, _SLOWEST_LOOK = 0.001, 0.05
 
 
-BEFORE_WRITERS = frozenset(["ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"])
-"""What waits for who writes, as ``pg_locks`` names it."""
-
-
 class LockSampler:
     """Watches the locks of a backend from a session that stands in its way until it is seen to wait.
 
