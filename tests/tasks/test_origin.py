@@ -53,7 +53,7 @@ def test_two_projects_with_one_store_and_one_name_for_an_environment(
     assert ran.code == 0, ran.text
     assert "latest passes over" in ran.err and theirs.dbname in ran.err
     assert value(ours, "SELECT count(*) FROM knowledge") == 500
-    ran = project.run("restore", f"--backup={newest[-1][:-3]}", "--dry-run")
+    ran = project.run("restore", f"--backup={newest[-1][:-1]}", "--dry-run")
     assert (ran.code, f"--backup={newest[-1]}" in ran.err) == (2, True), ran.text
     ran = project.run("restore", f"--backup={newest[-1]}", "--dry-run")
     assert (ran.code, f"is a backup of database {theirs.dbname}" in ran.err) == (0, True), ran.text
