@@ -302,7 +302,7 @@ MONITORING = Record(
         Field(
             "metrics",
             File("the path of a directory"),
-            "directory of node_exporter's textfile collector; scheduled runs and checks write `pgops-<environment>.prom` there",
+            "directory of node_exporter's textfile collector; scheduled runs and checks write `pgops-<project>-<environment>.prom` there",
         ),
         Field(
             "notify",

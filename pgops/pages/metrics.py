@@ -7,17 +7,20 @@ moments of the last successes, and the limits beside them; how old they are is f
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pgops.backups.verify.history import expected
-from pgops.errors import PgopsError
+from pgops.errors import PgopsError, RefusedError
 from pgops.monitoring.freshness import SKEW
 from pgops.monitoring.memory import Memory
 from pgops.overview.report import EnvironmentReport, Report
-from pgops.runtime.files import put_in_place
+from pgops.runtime.files import put_in_place, read_regular
 
-_LABELS = ("environment",)
+_LABELS = ("project", "environment")
+_MARK_LIMIT = 1 << 20
 _HELP = {
     "pgops_environment_reachable": "1 where the database answered",
     "pgops_database_size_bytes": "Size of the database",
@@ -41,10 +44,12 @@ _HELP = {
 }
 
 
-def exposition(report: Report, memories: Mapping[str, Memory]) -> bytes:
+def exposition(report: Report, memories: Mapping[str, Memory], project: str) -> bytes:
     """The textfile of the environments of a report.
 
     :param memories: what this machine remembers of each, by its name.
+    :param project: the name of the project's directory: environments of several projects may have one name, and a
+        collector that meets a series twice gives none of them.
     """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -54,7 +59,7 @@ def exposition(report: Report, memories: Mapping[str, Memory]) -> bytes:
         for name, value in _values(each, memories.get(each.name, Memory()), report.at):
             if name not in gauges:
                 gauges[name] = Gauge(name, _HELP[name], _LABELS, registry=registry)
-            gauges[name].labels(environment=each.name).set(value)
+            gauges[name].labels(project=project, environment=each.name).set(value)
     return generate_latest(registry)
 
 
@@ -118,22 +123,58 @@ def _of_backups(found: EnvironmentReport, border: dt.datetime) -> Iterator[tuple
         yield "pgops_restore_expected_duration_seconds", told.seconds
 
 
-def textfile(directory: Path, environment: str) -> Path:
-    """Where an environment's textfile lies; one for each, so that two machines or runs never write into one."""
-    return directory / f"pgops-{environment}.prom"
+def textfile(directory: Path, project: Path, environment: str) -> Path:
+    """Where an environment's textfile lies; one for each, so that two machines or runs never write into one.
+
+    :param project: the project's directory.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-")
+    return directory / f"pgops-{name}-{environment}.prom"
 
 
-def write_textfile(file: Path, content: bytes) -> None:
+def write_textfile(file: Path, content: bytes, *, project: Path, environment: str) -> None:
     """Put a textfile in place: whole, or as it was before; readable for whoever collects it.
 
+    :param project: the project's directory; two directories may have one name, so its first line says whose it is.
+    :raises RefusedError: the file is of another project, which is there still.
     :raises PgopsError: it can't be written.
     """
-    # The collector reads what ends in .prom, so it never sees the one beside.
+    mark = f"# pgops metrics of {environment} of "
     try:
-        put_in_place(file, content, mode=0o644)
+        _refuse_foreign(file, mark, project)
+        # The collector reads what ends in .prom, so it never sees the one beside.
+        put_in_place(file, f"{mark}{_told(project)}\n".encode() + content, mode=0o644)
     except OSError as error:
         raise PgopsError(
             f"metrics can't be written to {file}: {error.strerror}",
             untouched="what stood there stays as it was",
             hint=f"ls -ld {file.parent}",
         ) from error
+
+
+def _refuse_foreign(file: Path, mark: str, project: Path) -> None:
+    try:
+        first = read_regular(file, _MARK_LIMIT).decode("utf-8", errors="replace").partition("\n")[0]
+    except FileNotFoundError:
+        return
+    if first == f"{mark}{_told(project)}" or _is_gone(first.removeprefix(mark)):
+        return
+    raise RefusedError(
+        f"metrics can't be written to {file}: it is there already, and not of this project ({first[:200]!r})",
+        untouched="what stood there stays as it was",
+        hint=f"give one of the two another directory or name; if nobody needs the file: rm {file}",
+    )
+
+
+def _is_gone(told: str) -> bool:
+    """Whether the project of a first line was moved or removed: it writes no more."""
+    try:
+        project = json.loads(told)
+    except ValueError:
+        return False
+    return isinstance(project, str) and not Path(project).exists()
+
+
+def _told(project: Path) -> str:
+    """A directory on one line, whatever is in its name."""
+    return json.dumps(str(project))

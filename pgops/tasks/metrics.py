@@ -19,7 +19,7 @@ _TIMEOUT = 30.0
 
 @task(
     help={
-        "to": "directory to write `pgops-<environment>.prom` to; each environment's `monitoring.metrics` when not given",
+        "to": "directory to write `pgops-<project>-<environment>.prom` to; each environment's `monitoring.metrics` when not given",
         "env": "environment (name or alias); all of them when not given",
     }
 )
@@ -52,7 +52,7 @@ def write(
 
     :param to: the directory; each environment's own when ``None``.
     :returns: the files.
-    :raises PgopsError: one of them can't be written; those before it are.
+    :raises PgopsError: one of them can't be written, or is another project's; those before it are.
     """
     from pgops.monitoring.memory import MemoryFile
     from pgops.overview.report import Report
@@ -75,7 +75,8 @@ def write(
             continue
         for problem in (*each.row.problems, *each.problems):
             console.warn(told_of(each.name, problem))
-        file = textfile(directory, environment.name)
-        write_textfile(file, exposition(Report(found.at, (each,)), memories))
+        file = textfile(directory, environment.project, environment.name)
+        content = exposition(Report(found.at, (each,)), memories, environment.project.name)
+        write_textfile(file, content, project=environment.project, environment=environment.name)
         written.append(file)
     return written

@@ -78,7 +78,7 @@ def test_a_drill_recovers_and_its_times_are_kept(physical: ProjectDirectory, clu
     assert [each["backup"] for each in told["restores"]][-1] == drill["backup"]
     (physical.path / "metrics").mkdir()
     answer(physical.run("metrics", "--to=metrics", "--json"))
-    text = (physical.path / "metrics" / "pgops-staging.prom").read_text()
+    text = (physical.path / "metrics" / f"pgops-{physical.path.name}-staging.prom").read_text()
     assert "pgops_restore_expected_duration_seconds{" in text
 
 

@@ -316,15 +316,15 @@ def test_metrics_are_what_a_collector_reads(
         f"    backups: {{max_age: 26h, prove_every: 7d}}\n    monitoring: {{metrics: {directory}}}\n",
     )
     made = run(staging)
-    assert made["metrics"] == str(directory / "pgops-staging.prom")
-    file = directory / "pgops-staging.prom"
+    assert made["metrics"] == str(directory / f"pgops-{staging.path.name}-staging.prom")
+    file = directory / f"pgops-{staging.path.name}-staging.prom"
     assert file.stat().st_mode & 0o777 == 0o644
-    assert [each.name for each in directory.iterdir()] == ["pgops-staging.prom"]
+    assert [each.name for each in directory.iterdir()] == [file.name]
     values = {
         sample.name: sample.value
         for family in text_string_to_metric_families(file.read_text(encoding="utf-8"))
         for sample in family.samples
-        if sample.labels == {"environment": "staging"}
+        if sample.labels == {"project": staging.path.name, "environment": "staging"}
     }
     assert values["pgops_environment_reachable"] == values["pgops_backup_fresh"] == 1
     assert values["pgops_migrations_pending"] == 1
@@ -336,9 +336,9 @@ def test_metrics_are_what_a_collector_reads(
     ran = staging.run("metrics", f"--to={directory}")
     assert ran.code == 0, ran.text
     text = file.read_text(encoding="utf-8")
-    assert 'pgops_environment_reachable{environment="staging"} 0.0' in text
+    assert f'pgops_environment_reachable{{environment="staging",project="{staging.path.name}"}} 0.0' in text
     assert "pgops_migrations_pending" not in text, "nobody knows"
-    assert 'pgops_backups{environment="staging"} 1.0' in text
+    assert f'pgops_backups{{environment="staging",project="{staging.path.name}"}} 1.0' in text
     assert staging.run("metrics", "--to=/nowhere/at/all").code == 1
 
 
