@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pgops.checks.event_triggers import event_triggers
 from pgops.checks.privileges import may_back_up, may_migrate
 from pgops.checks.report import Check, FailedChecksError, Finding, fail, failed, ok, warn
 from pgops.checks.search_path import search_path
@@ -184,6 +185,7 @@ def _server(
     yield _pooling(target, connection)
     yield from may_migrate(connection)
     yield from search_path(connection, environment.trusted_owners)
+    yield from event_triggers(connection, environment.trusted_owners)
     yield from may_back_up(connection)
     if environment.backups.pgbackrest is not None:
         yield from _archiving(connection)
