@@ -42,6 +42,10 @@ class UnwantedError(Exception):
     """An upload was broken off because nobody wants it any more."""
 
 
+class OddKeyError(VerificationError):
+    """A bucket holds an object whose key can't be one of ours, and can't be read."""
+
+
 class Bucket:
     """Objects of one bucket below a prefix; keys are relative to it. Errors name the bucket, never a key."""
 
@@ -118,14 +122,52 @@ class Bucket:
         return found
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Key and size of every object whose key begins with ``prefix``, which ends with ``/``."""
+        """Key and size of every object whose key begins with ``prefix``, which ends with ``/``.
+
+        :raises OddKeyError: one of them has a key that is no path (``..``, control characters), so nothing behind it is seen.
+        :raises UnreachableError: the server does not answer, or gives the same objects again and again.
+        """
+        firsts: set[str] = set()
         try:
             batches = iter(self._obstore.list(self._store, self._path(prefix)))
             while (batch := self._asked(lambda: next(batches, None))) is not None:
+                if not batch:
+                    continue
+                if batch[0]["path"] in firsts:
+                    raise UnreachableError(
+                        f"{self.url} does not answer as it should: its list of objects has no end",
+                        hint="check the store's endpoint, and try again",
+                    )
+                firsts.add(batch[0]["path"])
                 for each in batch:
-                    yield self._key(each["path"]), int(each["size"])
+                    # What a browser of buckets keeps for a folder, and what was not asked for.
+                    if (key := self._key(each["path"])).startswith(prefix):
+                        yield key, int(each["size"])
         except (self._exceptions.BaseError, FileNotFoundError) as error:
-            raise self._explain(error) from error
+            raise self._odd_key(prefix, error) or self._explain(error) from error
+
+    def directories(self, prefix: str) -> Iterator[str]:
+        """What stands between ``prefix``, which ends with ``/``, and the next ``/`` in the keys of objects."""
+        try:
+            found = self._asked(
+                lambda: self._obstore.list_with_delimiter(self._store, self._path(prefix.rstrip("/")))
+            )
+        except (self._exceptions.BaseError, FileNotFoundError) as error:
+            raise self._odd_key(prefix, error) or self._explain(error) from error
+        for path in found["common_prefixes"]:
+            if (key := self._key(path)).startswith(prefix):
+                yield key.removeprefix(prefix)
+
+    def _odd_key(self, prefix: str, error: Exception) -> OddKeyError | None:
+        said = redact(_first_line(error))
+        if "invalid path" not in said:
+            return None
+        return OddKeyError(
+            f"{self.url}/{prefix} holds an object whose name is no path, which pgops did not put there: "
+            f"{said.partition('invalid path: ')[2]}",
+            untouched="nothing was changed",
+            hint="find out who else writes there, and remove that object",
+        )
 
     def get(self, key: str, *, most: int = _SMALL) -> bytes:
         """A small object.

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, is_id
 from pgops.backups.manifest.seal import NO_KEYS, Keys
-from pgops.backups.repository.bucket import Bucket, Uploaded
+from pgops.backups.repository.bucket import Bucket, OddKeyError, Uploaded
 from pgops.backups.repository.cache import private_directory, user_cache
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.locks import CLAIM_NAME, RepositoryLocks
@@ -78,12 +78,23 @@ class S3Repository:
         return sorted(backup_id for backup_id, names in self._everything().items() if MANIFEST_NAME in names)
 
     def _everything(self) -> dict[str, set[str]]:
+        """The names of all objects of each backup; where one has an odd key, manifests and claims alone."""
         found: dict[str, set[str]] = {}
         prefix = f"{self._environment}/"
-        for key, _size in self._bucket.list(prefix):
-            backup_id, slash, name = key.removeprefix(prefix).partition("/")
-            if slash and is_id(backup_id):
-                found.setdefault(backup_id, set()).add(name)
+        try:
+            for key, _size in self._bucket.list(prefix):
+                backup_id, slash, name = key.removeprefix(prefix).partition("/")
+                if slash and is_id(backup_id):
+                    found.setdefault(backup_id, set()).add(name)
+        except OddKeyError:
+            # It spoils the backup that it lies in, and hides no other.
+            return {
+                each: {
+                    name for name in (MANIFEST_NAME, CLAIM_NAME) if self._bucket.exists(self._key(each, name))
+                }
+                for each in self._bucket.directories(prefix)
+                if is_id(each)
+            }
         return found
 
     def read(self, backup_id: str, name: str) -> bytes:
@@ -177,9 +188,11 @@ class S3Repository:
 
     def _remove(self, backup_id: str) -> None:
         """The manifest first: from then on it is not a backup; the claim last: until then it is known as ours."""
-        self._bucket.delete([self._key(backup_id, MANIFEST_NAME)])
         prefix = self._key(backup_id, "")
-        keys = [key for key, _size in self._bucket.list(prefix) if key != prefix + CLAIM_NAME]
+        # Listed before anything goes: what can't be listed stays as it is.
+        apart = (prefix + MANIFEST_NAME, prefix + CLAIM_NAME)
+        keys = [key for key, _size in self._bucket.list(prefix) if key not in apart]
+        self._bucket.delete([prefix + MANIFEST_NAME])
         self._bucket.delete(keys)
         self._settle(backup_id)
 
@@ -200,8 +213,11 @@ class S3Repository:
             if backup_id in whole:
                 # Its maker died between the manifest and the claim's removal.
                 self._settle(backup_id)
-            else:
+                continue
+            try:
                 self._remove(backup_id)
+            except OddKeyError as error:
+                on_stuck(backup_id, error)
         for backup_id in made - claimed:
             # Its maker died before the claim was in the bucket, or when it was gone.
             if not self._staging.is_claimed(backup_id):

@@ -18,7 +18,7 @@ import pytest
 from pgops.backups.dump import create as backups_create
 from pgops.backups.manifest.manifest import MANIFEST_NAME, Manifest
 from pgops.backups.repository import find, listing
-from pgops.backups.repository.bucket import Bucket
+from pgops.backups.repository.bucket import Bucket, OddKeyError
 from pgops.backups.repository.locks import CLAIM_NAME
 from pgops.backups.repository.repository import Progress, Repository, no_progress
 from pgops.backups.repository.s3 import S3Repository
@@ -39,6 +39,8 @@ from tests.support.s3_servers import (
     conditional_server,
     signing_server,
 )
+
+ID = "20261122T171500Z-cccccc"
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +186,67 @@ def test_damage_in_the_bucket_is_found_and_named(
 
     assert not proof.ok
     assert any(key.removeprefix(prefix) in each for each in proof.problems), proof.problems
+
+
+def test_an_object_with_an_odd_key_spoils_the_backup_that_it_lies_in_alone(
+    s3: S3Server, database: Target, tmp_path: Path
+) -> None:
+    small_data(database)
+    repository = repository_at(s3, tmp_path / "staging", "odd")
+    odd, good = back_up_to(repository, database, tmp_path), back_up_to(repository, database, tmp_path)
+    home = s3.objects / "some" / "prefix" / "odd"
+    (home / odd / "dump" / "a\x7fb").write_bytes(b"")
+    claim = repository._claims.make(left := "20261122T171500Z-aaaaaa")
+    repository._bucket.put(f"odd/{left}/{CLAIM_NAME}", claim)
+    (home / left / "a\x7f").write_bytes(b"")
+
+    found = listing(repository)
+    assert [each.id for each in found.backups] == [good]
+    ((damaged, why),) = found.damaged
+    assert damaged == odd
+    assert "holds an object whose name is no path" in why
+    assert repository.leftovers() == [left]
+    stuck: list[str] = []
+    repository.clear_leftovers(lambda backup_id, _error: stuck.append(backup_id))
+    assert stuck == [left]
+    with pytest.raises(OddKeyError):
+        repository.delete(odd)
+    assert odd in repository.ids(), "nothing of it was removed"
+    third = back_up_to(repository, database, tmp_path)
+    assert find(repository, "latest").id == third
+    drop_all(database)
+
+
+@pytest.mark.parametrize("endless", [True, False])
+def test_a_server_that_lists_what_was_not_asked_for_or_without_end(tmp_path: Path, endless: bool) -> None:
+    keys = [f"some/prefix/test/{ID}/", f"some/prefix/test/{ID}/{MANIFEST_NAME}", "some/prefix/other/x"]
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        f"<ETag>x</ETag><Size>1</Size></Contents>"
+        for key in keys
+    )
+    more = f"<IsTruncated>{str(endless).lower()}</IsTruncated>"
+    more += "<NextContinuationToken>same</NextContinuationToken>" if endless else ""
+
+    class Listing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"<ListBucketResult>{more}{contents}</ListBucketResult>".encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Listing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        repository = repository_at(S3Server(f"http://127.0.0.1:{server.server_port}", tmp_path), tmp_path)
+        if endless:
+            with pytest.raises(UnreachableError, match="has no end"):
+                repository.ids()
+        else:
+            assert repository.ids() == [ID]
+            assert repository.names(ID) == [MANIFEST_NAME], "a folder's own object is no file"
+        server.shutdown()
 
 
 def test_what_a_dead_process_left_is_not_a_backup_and_is_cleared(s3: S3Server, tmp_path: Path) -> None:

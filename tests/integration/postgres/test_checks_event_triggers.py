@@ -47,5 +47,7 @@ def test_event_triggers_of_somebody_else(database: Target) -> None:
         run_sql(database, 'ALTER EVENT TRIGGER "on ddl" DISABLE')
         assert len(found(database)) == int(logins)
         run_sql(
-            database, *(["DROP EVENT TRIGGER at_login"] if logins else []), "DROP FUNCTION public.theirs CASCADE"
+            database,
+            *(["DROP EVENT TRIGGER at_login"] if logins else []),
+            "DROP FUNCTION public.theirs CASCADE",
         )
