@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgops.errors import PgopsError
 from pgops.runtime.temporary import directory_below, own_directory, private
+from pgops.units import human_bytes
 
 
 @contextlib.contextmanager
@@ -32,6 +34,23 @@ def private_directory() -> Iterator[Path]:
                 hint="set TMPDIR to a directory that you can write to",
             ) from error
         yield root
+
+
+def refuse_too_much(root: Path, size: int, what: str) -> None:
+    """Refuse to fetch what has no room, before a disk that others need is full.
+
+    :param size: bytes; somebody else may have put more there than a backup has.
+    :param what: where they come from, for the message.
+    :raises PgopsError: ``root``'s disk has less.
+    """
+    free = shutil.disk_usage(root).free
+    if size > free:
+        raise PgopsError(
+            f"there is no room for {what} below {tempfile.gettempdir()}: "
+            f"it has {human_bytes(size)}, and {human_bytes(free)} are free",
+            untouched="the backup was left as it is",
+            hint="free some space there, or set TMPDIR to a directory with room",
+        )
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, is_id
 from pgops.backups.manifest.seal import NO_KEYS, Keys
 from pgops.backups.repository.bucket import Bucket, OddKeyError, Uploaded
-from pgops.backups.repository.cache import private_directory, user_cache
+from pgops.backups.repository.cache import private_directory, refuse_too_much, user_cache
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.locks import CLAIM_NAME, RepositoryLocks
 from pgops.backups.repository.notes import is_note
@@ -145,6 +145,7 @@ class S3Repository:
     ) -> Iterator[Path]:
         sizes = {name: size for name, size in self._sizes(backup_id).items() if not is_note(name)}
         with private_directory() as root:
+            refuse_too_much(root, sum(sizes.values()), self.location(backup_id))
             fetched = _Sum(progress, sum(sizes.values()))
             for_each(sizes, functools.partial(self._fetch, backup_id, root, fetched), at_once=_AT_ONCE)
             yield root
@@ -164,12 +165,19 @@ class S3Repository:
             if error.errno == errno.ENAMETOOLONG:
                 raise self._no_path(backup_id, name) from error
             raise
-        with stream:
-            for piece in self._bucket.stream(self._key(backup_id, name)):
-                if unwanted.is_set():
-                    return
-                stream.write(piece)
-                fetched.add(len(piece))
+        try:
+            with stream:
+                for piece in self._bucket.stream(self._key(backup_id, name)):
+                    if unwanted.is_set():
+                        return
+                    stream.write(piece)
+                    fetched.add(len(piece))
+        except OSError as error:
+            raise PgopsError(
+                f"{self.location(backup_id)} can't be fetched into {root}: {error.strerror}",
+                untouched="the backup was left as it is",
+                hint="free some space there, or set TMPDIR to a directory with room",
+            ) from error
 
     def _no_path(self, backup_id: str, name: str) -> VerificationError:
         return VerificationError(

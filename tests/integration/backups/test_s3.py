@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -24,7 +26,7 @@ from pgops.backups.repository.repository import Progress, Repository, no_progres
 from pgops.backups.repository.s3 import S3Repository
 from pgops.backups.verify.reading import check_files, verify
 from pgops.environments import S3Settings, Store
-from pgops.errors import UnreachableError, VerificationError
+from pgops.errors import PgopsError, UnreachableError, VerificationError
 from pgops.postgres import Target
 from pgops.runtime import variables
 from pgops.secrets.references import LiteralSecret, Secret
@@ -217,6 +219,30 @@ def test_an_object_with_an_odd_key_spoils_the_backup_that_it_lies_in_alone(
     drop_all(database)
 
 
+def test_what_has_no_room_here_is_not_fetched(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = repository_at(s3, tmp_path / "staging", "room")
+    repository._bucket.put(f"room/{ID}/dump/toc.dat", b"x" * 1000)
+    full = shutil._ntuple_diskusage(5000, 4001, 999)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _path: full)
+        with (
+            pytest.raises(PgopsError, match=f"no room for {repository.location(ID)} below"),
+            repository.local(ID),
+        ):
+            pass
+    with repository.local(ID) as root:
+        assert (root / "dump" / "toc.dat").stat().st_size == 1000
+
+    def full_now(_sum: object, _size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pgops.backups.repository.s3._Sum.add", full_now)
+    with pytest.raises(PgopsError, match=r"can't be fetched into .*: No space left"), repository.local(ID):
+        pass
+
+
 @pytest.mark.parametrize("endless", [True, False])
 def test_a_server_that_lists_what_was_not_asked_for_or_without_end(tmp_path: Path, endless: bool) -> None:
     keys = [f"some/prefix/test/{ID}/", f"some/prefix/test/{ID}/{MANIFEST_NAME}", "some/prefix/other/x"]
@@ -372,7 +398,7 @@ def test_a_fetch_that_fails_or_is_interrupted_fetches_no_more(
             time.sleep(0.5)
 
         with (
-            pytest.raises(KeyboardInterrupt if cause == "interrupted" else OSError),
+            pytest.raises(KeyboardInterrupt if cause == "interrupted" else PgopsError),
             repository.local("20261122T171500Z-ffffff", slowly),
         ):
             pass

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pgops.checks.event_triggers import event_triggers
 from pgops.checks.report import Finding
 from pgops.postgres import Target, connected
+from tests.conftest import pin
 from tests.support.restores import run_sql
 from tests.support.roles import role
 
 
 def found(target: Target, *trusted: str) -> list[Finding]:
     with connected(target) as connection:
+        pin(connection, {})
         return list(event_triggers(connection, trusted))
 
 
