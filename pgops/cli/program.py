@@ -14,8 +14,8 @@ from pgops import __version__
 from pgops.environments.load import FILE_NAME
 from pgops.errors import UsageError
 from pgops.tasks import _core
+from pgops.tasks._core import UnknownTaskError
 from pgops.tasks._program import end_in_silence, parse_tasks, printed, usage_errors
-from pgops.tasks._words import UnknownTaskError
 from pgops.terminal import commands
 
 

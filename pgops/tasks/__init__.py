@@ -7,13 +7,12 @@ import sys
 
 from invoke.collection import Collection
 
-from pgops.tasks import _program
-
 # Invoke switches bytecode off (its --write-pyc turns it on), and every start would compile all of our modules
 # and a project's revisions anew. What Python itself was told, by -B or PYTHONDONTWRITEBYTECODE, still holds.
+# Before the first import of ours, for what is imported before would be compiled at every start for ever.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
-_program.install()
+importlib.import_module("pgops.tasks._program").install()
 
 # Order is the order of `--list`. Modules, not task objects: Collection.from_module would also collect
 # every Task a module imports.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 from pgops.errors import UsageError
-from pgops.tasks._words import UnknownTaskError, nearest
 from pgops.terminal.commands import program_name
 
 # They rule how `context.run` starts shell commands; no task of ours starts one.
@@ -19,6 +18,11 @@ _FOR_LISTS = ("list-depth", "list-format")
 _FOR_RUNS = (*_FOR_SHELL_COMMANDS, "config", "dry", "no-dedupe")
 _FORMATS = ("flat", "nested", "json")
 _UNSET = (None, False, 0, "", "flat")
+_TOO_LONG_TO_BE_NEAR = 80
+
+
+class UnknownTaskError(UsageError):
+    """A word that names no task."""
 
 
 def check_values(args: Any) -> None:
@@ -132,3 +136,13 @@ def _letter(program: Program, name: str) -> str:
     letters = [each for each in program.args[name].names if len(each) == 1]
     typed = next((each for each in letters if f"-{each}" in program.argv), None)
     return f"; -{typed} behind the task's name is the task's own" if typed == "e" else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Up to two names that are near, the nearest first."""
+    import difflib
+
+    # difflib takes quadratic time: a word of a thousand letters is near nothing.
+    if len(word) > _TOO_LONG_TO_BE_NEAR:
+        return []
+    return difflib.get_close_matches(word, list(dict.fromkeys(known)), n=2, cutoff=0.7)

@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,12 +26,13 @@ from invoke.program import Program
 from pgops.errors import ExitCode, UsageError
 from pgops.tasks import _core
 from pgops.tasks._task import SHORT_FLAGS, OpsTask
-from pgops.tasks._words import Known, read
 from pgops.terminal.commands import program_name, use_program
 from pgops.terminal.streams import open_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pgops.tasks._words import Known
 
 _FLAG = re.compile(r"<\w+: ([\w-]+)[^>]*>")  # how Invoke's messages show an argument
 _NO_VALUE = re.compile(r"Flag (\S+) needed value and was not given one")
@@ -86,21 +87,25 @@ def _print_reference(program: Program) -> NoReturn:
 
 def _read_tasks(program: Program) -> list[ParserContext]:
     _core.check_values(program.args)
-    known = _known(program)
+    names = _names(program)
     words = list(program.core.unparsed)
-    typed = read(words, known, lambda name: _required(program.collection[name]))
-    args = program.args
-    if typed.help_for is not None:
-        args.help._value = typed.help_for
+    tasks, help_for = _understood(program, words, names) if words else ([], None)
+    if help_for is not None:
+        program.args.help._value = help_for
         end_in_silence()
-        return typed.tasks
-    ours = bool(typed.tasks) and all(
-        isinstance(program.collection[each.name], OpsTask) for each in typed.tasks
-    )
-    _core.check_help_and_list(program, typed.tasks, known.names)
-    if ours:
-        _core.check_beside_tasks(program, typed.tasks, next(each for each in words if each in known.names))
-    return typed.tasks
+        return tasks
+    _core.check_help_and_list(program, tasks, names)
+    if tasks and all(isinstance(program.collection[each.name], OpsTask) for each in tasks):
+        _core.check_beside_tasks(program, tasks, next(each for each in words if each in names))
+    return tasks
+
+
+def _understood(
+    program: Program, words: Sequence[str], names: Collection[str]
+) -> tuple[list[ParserContext], str | None]:
+    from pgops.tasks._words import read
+
+    return read(words, _known(program, names), lambda name: _required(program.collection[name]))
 
 
 def end_in_silence() -> None:
@@ -190,7 +195,9 @@ def asks_for_json(argv: Sequence[str]) -> bool:
     return any(each == "--json" or _JSON.match(each) for each in argv[1:])
 
 
-def _known(program: Program) -> Known:
+def _known(program: Program, names: Collection[str]) -> Known:
+    from pgops.tasks._words import Known
+
     contexts = program.parser.contexts
     collection = program.collection
 
@@ -211,7 +218,7 @@ def _known(program: Program) -> Known:
         context_of=lambda word: contexts[word] if is_ours(word) else None,
         is_foreign=lambda word: word in contexts and not is_ours(word),
         foreign=foreign,
-        names=_names(program),
+        names=names,
         collections=list(collection.collections),
         core=program.initial_context,
         environments=lambda: _environments(program),

@@ -10,69 +10,60 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 
 from pgops.errors import UsageError
+from pgops.tasks._core import UnknownTaskError, nearest
 from pgops.terminal.commands import program_name
 
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
-_TOO_LONG_TO_BE_NEAR = 80
 _HELP = frozenset({"--help", "-h"})
 
 
-class UnknownTaskError(UsageError):
-    """A word that names no task."""
-
-
-class Foreign(Protocol):
-    """Reads the words of tasks that are not ours, as Invoke does."""
-
-    def __call__(self, words: Sequence[str]) -> tuple[list[ParserContext], list[str]]:
-        """The tasks at the beginning of ``words``, and what follows them."""
-
-
-@dataclass(frozen=True)
+# At every start: a dataclass takes a hundred times as long to make.
 class Known:
     """What a word can be.
 
     :param context_of: the flags of one of our tasks by its name or alias, unfilled; ``None`` for any other word.
     :param is_foreign: whether a word names a task that is not ours.
+    :param foreign: reads words that begin with such a task, as Invoke does: the tasks, and what follows them.
     :param names: every task's name and aliases.
     :param collections: names that stand before a dot.
     :param core: Invoke's core options.
     :param environments: names of environments; asked for only when a word is explained.
     """
 
-    context_of: Callable[[str], ParserContext | None]
-    is_foreign: Callable[[str], bool]
-    foreign: Foreign
-    names: Collection[str]
-    collections: Collection[str]
-    core: ParserContext
-    environments: Callable[[], Collection[str]]
+    def __init__(
+        self,
+        *,
+        context_of: Callable[[str], ParserContext | None],
+        is_foreign: Callable[[str], bool],
+        foreign: Callable[[Sequence[str]], tuple[list[ParserContext], list[str]]],
+        names: Collection[str],
+        collections: Collection[str],
+        core: ParserContext,
+        environments: Callable[[], Collection[str]],
+    ) -> None:
+        self.context_of = context_of
+        self.is_foreign = is_foreign
+        self.foreign = foreign
+        self.names = names
+        self.collections = collections
+        self.core = core
+        self.environments = environments
 
 
-@dataclass(frozen=True)
-class Typed:
-    """A command line that was understood.
-
-    :param tasks: the tasks in order, filled with their values.
-    :param help_for: the task whose help was asked for behind its name, or ``None``.
-    """
-
-    tasks: list[ParserContext]
-    help_for: str | None
-
-
-def read(words: Sequence[str], known: Known, required: Callable[[str], Iterable[str]]) -> Typed:
+def read(
+    words: Sequence[str], known: Known, required: Callable[[str], Iterable[str]]
+) -> tuple[list[ParserContext], str | None]:
     """Understand what stands behind Invoke's core options.
 
     :param words: the rest of the command line, without ``--`` and what follows it.
     :param required: the attribute names of a task's flags that must be given.
+    :returns: the tasks in order, filled with their values; and the one whose help was asked for behind its name.
     :raises UsageError: a word that is no task, no flag of its task or no value; a flag given twice, without its
         value, with an empty one or with one that looks like a flag; a required flag left out.
     """
@@ -93,7 +84,7 @@ def read(words: Sequence[str], known: Known, required: Callable[[str], Iterable[
             reading = _Task(word, context, known)
             rest, wants_help = reading.take(rest[1:])
             if wants_help:
-                return Typed(tasks, context.name)
+                return tasks, context.name
             reading.check_required(required(word))
             tasks.append(context)
             before = word
@@ -103,7 +94,7 @@ def read(words: Sequence[str], known: Known, required: Callable[[str], Iterable[
             before = found[-1].name or word
         else:
             raise _no_task(rest, before, tasks[-1] if tasks else None, known)
-    return Typed(tasks, None)
+    return tasks, None
 
 
 class _Task:
@@ -299,16 +290,6 @@ def _flag(context: ParserContext, flag: str) -> Argument | None:
     # Not `get`: Invoke's dictionary knows aliases only by its brackets.
     found: Argument | None = context.flags[flag] if flag in context.flags else None  # noqa: SIM401
     return found
-
-
-def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Up to two names that are near, the nearest first."""
-    import difflib
-
-    # difflib takes quadratic time: a word of a thousand letters is near nothing.
-    if len(word) > _TOO_LONG_TO_BE_NEAR:
-        return []
-    return difflib.get_close_matches(word, list(dict.fromkeys(known)), n=2, cutoff=0.7)
 
 
 def _spelled(argument: Argument) -> str:

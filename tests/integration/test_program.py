@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -199,3 +200,31 @@ def test_alone_it_shows_what_there_is_to_type(shop: Path) -> None:
     assert ran.returncode == 0
     assert "pgops --help TASK explains one" in ran.stdout
     assert "migrate.plan" in ran.stdout
+
+
+def test_a_checkout_is_compiled_at_its_first_start_and_not_at_each(tmp_path: Path) -> None:
+    """Invoke switches bytecode off; what of ours is imported before it is on again would never be kept."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(pgops.__file__).parent, tmp_path / "pgops", ignore=ignored)
+    (tmp_path / "tasks.py").write_text("from pgops.tasks import namespace\n", encoding="utf-8")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "invoke", "--list"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    kept = {
+        ".".join(file.parent.parent.relative_to(tmp_path).parts) + "." + file.name.split(".")[0]
+        for file in tmp_path.glob("pgops/**/*.pyc")
+    }
+    ours = {
+        each for each in imported if each.startswith("pgops.") and each.rpartition(".")[2].startswith("_")
+    }
+    assert "pgops.tasks._task" in ours
+    assert ours - kept == set()

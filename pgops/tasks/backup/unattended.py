@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgops.errors import ExitCode, PgopsError
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 
 
-@dataclass(slots=True)
 class _Done:
     """What a run did. ``id`` and ``json`` are of the backup it took; ``proof``: of the newest, by restoring it."""
 
-    id: str | None = None
-    json: dict[str, object] | None = None
-    pruned: Pruned | None = None
-    proof: Proof | None = None
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.json: dict[str, object] | None = None
+        self.pruned: Pruned | None = None
+        self.proof: Proof | None = None
 
 
 @task(

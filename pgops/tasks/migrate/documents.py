@@ -11,15 +11,6 @@ if TYPE_CHECKING:
     from pgops.pages.findings import Finding
     from pgops.terminal.console import Console
 
-DOCUMENTS = ("markdown", "sarif", "annotations", "code_quality")
-
-DOCUMENT_HELP = {
-    "markdown": "print it as Markdown for a pull request, or write it to this file",
-    "sarif": "print its hazards as SARIF 2.1.0, or write them to this file",
-    "annotations": "print its hazards as GitHub's workflow commands, or write them to this file",
-    "code_quality": "print its hazards as GitLab's Code Quality report, or write them to this file",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Documents:

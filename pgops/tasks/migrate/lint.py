@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, task
-from pgops.tasks.migrate.documents import DOCUMENT_HELP, DOCUMENTS, Documents
+from pgops.tasks.migrate.document_flags import DOCUMENT_HELP, DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +49,7 @@ def lint(
     """Read revision files for hazards, without a database: for a pull request or a pre-commit hook."""
     from pgops.errors import UsageError
     from pgops.migrations.lint.lint import lint as read
+    from pgops.tasks.migrate.documents import Documents
 
     documents = Documents(markdown=markdown, sarif=sarif, annotations=annotations, code_quality=code_quality)
     documents.check(json=json)

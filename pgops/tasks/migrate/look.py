@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
 from pgops.tasks.migrate.approve import write_plan
-from pgops.tasks.migrate.documents import DOCUMENT_HELP, DOCUMENTS, Documents
+from pgops.tasks.migrate.document_flags import DOCUMENT_HELP, DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +52,7 @@ def plan(
     from pgops.migrations.rehearsal.gate import required as rehearsal_required
     from pgops.migrations.run import gates
     from pgops.targets import target_for
+    from pgops.tasks.migrate.documents import Documents
     from pgops.tasks.migrate.promotion import ask_promotions
     from pgops.tasks.migrate.rehearse import rehearsal_of
     from pgops.tasks.migrate.traced import traced_plans
