@@ -81,6 +81,11 @@ class Marker:
         """How the database that took the name came there."""
         return f"a restore of {self.backup} put there" if self.backup else "an undo put back"
 
+    @property
+    def name(self) -> str:
+        """What a database that carries this marker is called."""
+        return side_database_name(self.of, self.kind, self.restore)
+
     def text(self) -> str:
         """The comment's text."""
         return _PREFIX + json.dumps(dataclasses.asdict(self), ensure_ascii=False)
@@ -128,6 +133,18 @@ class SideDatabase:
 def new_restore_id(now: dt.datetime) -> str:
     """``20261122t171500_ab12cd``: lower case and short, for it becomes part of a database's name."""
     return f"{now.astimezone(dt.UTC):%Y%m%dt%H%M%S}_{secrets.token_hex(3)}"
+
+
+def new_marker(database: str, *, environment: str, backup: str | None, now: dt.datetime) -> Marker:
+    """The marker of a database that a restore of ``backup`` makes beside ``database``."""
+    return Marker(
+        kind="new",
+        of=database,
+        environment=environment,
+        backup=backup,
+        restore=new_restore_id(now),
+        at=now.astimezone(dt.UTC).isoformat(),
+    )
 
 
 def side_database_name(database: str, kind: Kind, restore_id: str) -> str:

@@ -19,7 +19,7 @@ from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
 from pgops.backups.restore.restore import Restored
 from pgops.backups.verify.against_manifest import compare
-from pgops.backups.verify.reading import check_files
+from pgops.backups.verify.reading import undamaged_files
 from pgops.errors import LockedError, RefusedError, VerificationError
 from pgops.pgtools import check, restorable_archive, restore_command, run
 from pgops.postgres import Connection, blockers_of_application, connected
@@ -89,13 +89,7 @@ def restore_in_place(
             held(inside, "schema", wait=lock_wait, what=f"a migration of {target.place}", mode=Mode.SHARED)
         )
         hooks.step(Step.CHECKING)
-        directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
-        problems = check_files(directory, manifest, hooks.progress)
-        if problems:
-            raise VerificationError(
-                f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
-                hint=f"use another backup: invoke backup.list --env={repository.environment}",
-            )
+        directory = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
         # Whatever is there: functions and large objects are in no table, and nothing else is a way back.
         safety = back_up(hooks)
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))

@@ -22,12 +22,12 @@ from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import APPLICATION, load_archive, with_options
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
-from pgops.backups.load.side_databases import Marker, side_database_name
+from pgops.backups.load.side_databases import new_marker
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Table
 from pgops.backups.repository.cache import private_directory
 from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
-from pgops.backups.verify.reading import check_files
+from pgops.backups.verify.reading import undamaged_files
 from pgops.errors import RefusedError, UsageError, VerificationError
 from pgops.pgtools import check, list_command, restore_command, run
 from pgops.postgres import (
@@ -157,13 +157,7 @@ def restore_parts(
     with database_errors(target, untouched=untouched), contextlib.ExitStack() as stack:
         admin = stack.enter_context(restore_lock(looked.admin, target, wait=lock_wait))
         hooks.step(Step.CHECKING)
-        directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
-        problems = check_files(directory, manifest, hooks.progress)
-        if problems:
-            raise VerificationError(
-                f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
-                hint=f"use another backup: invoke backup.list --env={repository.environment}",
-            )
+        directory = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
         remove_leftovers(admin, target.dbname)
         scratch = stack.enter_context(_scratch(admin, looked, hooks, now))
         room = stack.enter_context(private_directory())
@@ -201,18 +195,10 @@ def restore_parts(
 @contextlib.contextmanager
 def _scratch(admin: Connection, looked: RestorePlan, hooks: Hooks, now: dt.datetime) -> Iterator[Target]:
     """A database for the whole of the archive's definitions; dropped when the block fails."""
-    restore_id = side_databases.new_restore_id(now)
-    name = side_database_name(looked.target.dbname, "new", restore_id)
-    marker = Marker(
-        kind="new",
-        of=looked.target.dbname,
-        environment=looked.target.environment,
-        backup=looked.backup.id,
-        restore=restore_id,
-        at=now.astimezone(dt.UTC).isoformat(),
-    )
+    target = looked.target
+    marker = new_marker(target.dbname, environment=target.environment, backup=looked.backup.id, now=now)
     attributes = merged(looked.around.here, attributes_of(looked.backup.manifest))
-    scratch = looked.target.with_database(name)
+    scratch = target.with_database(marker.name)
     with side_database(admin, scratch, attributes, marker, hooks, major=looked.around.facts.major):
         yield scratch
 

@@ -39,6 +39,7 @@ from pgops.backups.load.side_databases import (
     Marker,
     comment_statement,
     database_oid,
+    new_marker,
     side_database_name,
     taking_over,
 )
@@ -47,7 +48,7 @@ from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
 from pgops.backups.restore.swap import Rename, Swapped, handing_over_template, settle, swap
 from pgops.backups.verify.against_manifest import Comparison, compare
-from pgops.backups.verify.reading import check_files
+from pgops.backups.verify.reading import undamaged_files
 from pgops.errors import LockedError, RefusedError, UnreachableError, VerificationError
 from pgops.postgres import Connection, Target, connect, connected, execute, identifier
 from pgops.postgres.locks import Mode, held, still_held
@@ -151,28 +152,12 @@ def _made_ready(
     inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
     _unchanged(admin, looked)
     hooks.step(Step.CHECKING)
-    directory = stack.enter_context(repository.local(looked.backup.id, hooks.progress))
-    problems = check_files(directory, looked.backup.manifest, hooks.progress)
-    if problems:
-        raise VerificationError(
-            f"backup {looked.backup.id} is damaged: {'; '.join(problems)}",
-            hint=f"use another backup: invoke backup.list --env={repository.environment}",
-        )
+    directory = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
     removed = remove_leftovers(admin, target.dbname)
     safety = None if looked.empty else back_up(hooks)
     attributes = attributes_for(looked, looked.around.here)
-    restore_id = side_databases.new_restore_id(now)
-    marker = Marker(
-        kind="new",
-        of=target.dbname,
-        environment=target.environment,
-        backup=looked.backup.id,
-        restore=restore_id,
-        at=now.astimezone(dt.UTC).isoformat(),
-    )
-    new = without_event_triggers(
-        admin, looked.admin, target.with_database(side_database_name(target.dbname, "new", restore_id))
-    )
+    marker = new_marker(target.dbname, environment=target.environment, backup=looked.backup.id, now=now)
+    new = without_event_triggers(admin, looked.admin, target.with_database(marker.name))
     new_oid = making.enter_context(
         side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major)
     )

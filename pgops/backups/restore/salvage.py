@@ -18,10 +18,9 @@ from pathlib import Path, PurePosixPath
 
 from pgops.backups.database.attributes import attributes_of, existing_roles, setting_statements
 from pgops.backups.database.errors import database_errors, interrupt_errors
-from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import without_event_triggers
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
-from pgops.backups.load.side_databases import Marker, side_database_name
+from pgops.backups.load.side_databases import new_marker, side_database_name
 from pgops.backups.manifest.manifest import CONTENTS_NAME, DUMP_DIRECTORY, MANIFEST_NAME
 from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
@@ -92,18 +91,8 @@ def salvage(
         reach = [readable, directory.resolve()]
         entries = _entries(looked, readable, reach, untouched)
         remove_leftovers(admin, target.dbname)
-        restore_id = side_databases.new_restore_id(now)
-        marker = Marker(
-            kind="new",
-            of=target.dbname,
-            environment=target.environment,
-            backup=looked.backup.id,
-            restore=restore_id,
-            at=now.astimezone(dt.UTC).isoformat(),
-        )
-        new = without_event_triggers(
-            admin, looked.admin, target.with_database(side_database_name(target.dbname, "new", restore_id))
-        )
+        marker = new_marker(target.dbname, environment=target.environment, backup=looked.backup.id, now=now)
+        new = without_event_triggers(admin, looked.admin, target.with_database(marker.name))
         attributes = attributes_for(looked, looked.around.here)
         with side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major):
             wanted = attributes_of(manifest)
@@ -123,7 +112,7 @@ def salvage(
                 if rebuilt:
                     count, rows = _what_is_there(new)
                 differences = () if rebuilt else _differences(new, looked, jobs)
-            name = side_database_name(target.dbname, "salvaged", restore_id)
+            name = side_database_name(target.dbname, "salvaged", marker.restore)
             _keep(admin, new.dbname, name, looked.backup.id)
     return Salvaged(
         backup=looked.backup,

@@ -26,7 +26,7 @@ from pgops.backups.load.pg_restore import (
 )
 from pgops.backups.load.preflight import obstacles, refuse
 from pgops.backups.load.side_database import remove_leftovers, restore_lock
-from pgops.backups.load.side_databases import Marker, side_database_name
+from pgops.backups.load.side_databases import new_marker
 from pgops.backups.load.surroundings import survey
 from pgops.backups.manifest.manifest import Locale, Manifest
 from pgops.backups.manifest.proof import Proof
@@ -220,16 +220,8 @@ def _scratch_database(
     manifest = backup.manifest
     remove_leftovers(admin, SCRATCH)
     _remove_roles(admin)
-    restore_id = side_databases.new_restore_id(now)
-    target = scratch.with_database(side_database_name(SCRATCH, "new", restore_id))
-    marker = Marker(
-        kind="new",
-        of=SCRATCH,
-        environment=manifest.environment,
-        backup=backup.id,
-        restore=restore_id,
-        at=now.astimezone(dt.UTC).isoformat(),
-    )
+    marker = new_marker(SCRATCH, environment=manifest.environment, backup=backup.id, now=now)
+    target = scratch.with_database(marker.name)
     _make_roles(admin, manifest)
     try:
         create_database(admin, target.dbname, manifest, major)

@@ -104,6 +104,22 @@ def check_files(root: Path, manifest: Manifest, progress: Progress = no_progress
 
 
 @contextlib.contextmanager
+def undamaged_files(backup: Backup, repository: Repository, progress: Progress) -> Iterator[Path]:
+    """The directory of a backup's files for the block, each of them what the manifest says.
+
+    :raises VerificationError: one is not; the message names them all.
+    """
+    with repository.local(backup.id, progress) as directory:
+        problems = check_files(directory, backup.manifest, progress)
+        if problems:
+            raise VerificationError(
+                f"backup {backup.id} is damaged: {'; '.join(problems)}",
+                hint=f"use another backup: invoke backup.list --env={repository.environment}",
+            )
+        yield directory
+
+
+@contextlib.contextmanager
 def meanwhile(work: Callable[[Progress], _T], progress: Progress = no_progress) -> Iterator[Future[_T]]:
     """Hash files in another thread during the block; a block that fails ends that too, at its next chunk."""
     over = threading.Event()
