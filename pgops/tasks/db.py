@@ -98,7 +98,7 @@ def down(
     json: bool = False,
 ) -> None:
     """Stop the local server; its data stays unless --volumes says otherwise."""
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     environment, server = _server(context, env)
     before = server.status()
@@ -109,9 +109,9 @@ def down(
             if note := honour_stamp(environment, before.target):
                 console.warn(note)
         console.say(f"{environment.name}: {before.target.place}, {before.state}, {before.place}")
-        console.ask(
+        console.confirm(
             environment,
-            required_answer(environment, Effect.DESTROYS),
+            Effect.DESTROYS,
             f"Delete all data of {environment.name} ({before.place}) for good?",
             yes=yes,
             confirm=confirm,
@@ -180,15 +180,15 @@ def psql(
 
     from pgops.pgtools.shell import run_psql
     from pgops.targets import target_for
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     environment = load_environment(context, env)
     target = target_for(environment)
     elsewhere = _stamped_as_another(console, environment, target, write=write)
     if environment.protected and write:
-        console.ask(
+        console.confirm(
             environment,
-            required_answer(environment, Effect.CHANGES),
+            Effect.CHANGES,
             f"Open a shell that can write on {environment.name} ({target})?",
             confirm=confirm,
         )
@@ -244,7 +244,7 @@ def reset(
     from pgops.errors import RefusedError
     from pgops.targets import target_for
     from pgops.tasks.migrate.run import bring_up
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     environment = load_environment(context, env)
     target = target_for(environment)
@@ -267,9 +267,9 @@ def reset(
         console.say("dry run: it would be dropped, created empty and migrated; nothing was touched")
         console.result({"environment": environment.name, "dry_run": True})
         return
-    console.ask(
+    console.confirm(
         environment,
-        required_answer(environment, Effect.DESTROYS),
+        Effect.DESTROYS,
         f"Drop {target.place} with everything in it?",
         yes=yes,
         confirm=confirm,

@@ -20,7 +20,14 @@ from pgops.runtime.clear_text import Styles, clear, clear_json, in_one_line
 from pgops.secrets.redaction import redact
 from pgops.terminal import layout
 from pgops.terminal.commands import as_typed
-from pgops.terminal.confirmation import Answer, answered_by_flags, next_step, refuse_agent
+from pgops.terminal.confirmation import (
+    Answer,
+    Effect,
+    answered_by_flags,
+    next_step,
+    refuse_agent,
+    required_answer,
+)
 from pgops.terminal.steps import Logged, Silent, Ticker, drawn
 from pgops.terminal.streams import can_move, is_coloured, is_terminal, width_of, write
 from pgops.units import timestamp
@@ -157,6 +164,11 @@ class Console:
         if self.json_output:
             self._object({"ok": True, **value})
 
+    def dry_run(self, value: Mapping[str, Any]) -> None:
+        """The end of a dry run; ``value`` is what would have been done."""
+        self.say("dry run: nothing was changed")
+        self.result(value)
+
     def clear_result(self, value: Mapping[str, Any]) -> None:
         """:meth:`result` with nothing masked: only where a secret is what was asked for."""
         if self.json_output:
@@ -228,6 +240,18 @@ class Console:
             agreed = self._agreed(environment, answer, question)
         if not agreed:
             raise RefusedError("not confirmed", untouched=untouched, hint=again)
+
+    def confirm(
+        self,
+        environment: Environment,
+        effect: Effect,
+        question: str,
+        *,
+        yes: bool = False,
+        confirm: str | None = None,
+    ) -> None:
+        """:meth:`ask` for what this effect on this environment needs (:func:`required_answer`)."""
+        self.ask(environment, required_answer(environment, effect), question, yes=yes, confirm=confirm)
 
     def agree(self, question: str, *, yes: bool, untouched: str) -> None:
         """Return when a change that concerns no environment is agreed to; never a default yes.

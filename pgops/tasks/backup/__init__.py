@@ -242,7 +242,7 @@ def prune(
     from pgops.backups.retention.prune import prune as remove
     from pgops.errors import PgopsError
     from pgops.targets import target_for
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     environment = load_environment(context, env)
     if physical := _physical(environment):
@@ -257,9 +257,9 @@ def prune(
         console.warn(f"{each.id} is left to you: it is of {origin_of(each.manifest)}; it lies in {each.path}")
     pruned = Pruned([], [])
     if decision.removed and not dry_run:
-        console.ask(
+        console.confirm(
             environment,
-            required_answer(environment, Effect.DESTROYS),
+            Effect.DESTROYS,
             f"Remove {len(decision.removed)} of {len(found.backups)} backups of {environment.name} from "
             f"{repository.url}?",
             yes=yes,

@@ -111,8 +111,7 @@ def upgrade(
                 check_rehearsal(each, rehearsed)
     signed = check_signed(console, found, document, signature, accepted=accepted, overridden=any(overridden))
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})
+        console.dry_run({"run": {**_no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})
         return
     ask(console, found, yes=yes, confirm=confirm)
 
@@ -198,8 +197,7 @@ def down(
     accepted = gates.check_hazards((found,), accept_hazard or (), reason)
     signed = check_signed(console, (found,), document, signature, accepted=accepted)
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
+        console.dry_run({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
         return
     ask(console, (found,), yes=yes, confirm=confirm)
     from pgops.tasks.migrate.before import way_back
@@ -242,7 +240,7 @@ def stamp(
     from pgops.migrations.run.stamp import stamp as adopt
     from pgops.targets import target_for
     from pgops.tasks.migrate.statuses import history_for
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     environment = load_environment(context, env)
     target = target_for(environment)
@@ -259,12 +257,11 @@ def stamp(
         told += f" of {'history' if len(names) == 1 else 'histories'} {', '.join(names)}"
     console.say(f"{told} will say {to}; no revision is run, and nothing checks that it is true")
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result({"run": {**_no_run(), "outcome": "dry_run"}})
+        console.dry_run({"run": {**_no_run(), "outcome": "dry_run"}})
         return
-    console.ask(
+    console.confirm(
         environment,
-        required_answer(environment, Effect.DESTROYS),
+        Effect.DESTROYS,
         f"stamp {environment.name} ({target.place}) as {to}?",
         yes=yes,
         confirm=confirm,
@@ -333,7 +330,7 @@ def _same_as_approved(plans: Sequence[Plan], approved: str | None) -> None:
 
 
 def ask(console: Console, plans: Sequence[Plan], *, yes: bool, confirm: str | None) -> None:
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     plan = plans[0]
     if plan.action == "downgrade":
@@ -344,9 +341,9 @@ def ask(console: Console, plans: Sequence[Plan], *, yes: bool, confirm: str | No
         effect = Effect.CHANGES
     verb = "apply" if plan.action == "upgrade" else "roll back"
     count = sum(len(each.pending) for each in plans)
-    console.ask(
+    console.confirm(
         plan.environment,
-        required_answer(plan.environment, effect),
+        effect,
         f"{verb} {count} revision{'' if count == 1 else 's'} {'to' if verb == 'apply' else 'on'} "
         f"{plan.environment.name} ({plan.target.place})?",
         yes=yes,

@@ -92,8 +92,7 @@ def undo(
         # Signed is what migrate.down --out writes; where signatures are wanted, this says so.
         check_signed(console, (downgrade.plan,), None, None)
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result({"dry_run": True, "undo": facts})
+        console.dry_run({"dry_run": True, "undo": facts})
         return
     if chosen == "downgrade":
         from pgops.migrations.run.attempt import Approval
@@ -158,14 +157,12 @@ def _restore(
     from pgops.backups.repository import open_repository
     from pgops.backups.restore.restore import restore
     from pgops.tasks.restore.hooks import shown_hooks
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
     from pgops.terminal.messages import restore as words
     from pgops.terminal.progress import StepProgress
 
     question = f"Replace {target.place} by backup {plan.backup.id}?"
-    console.ask(
-        environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
-    )
+    console.confirm(environment, Effect.DESTROYS, question, yes=yes, confirm=confirm)
     with StepProgress(console) as shown:
         hooks = shown_hooks(console, environment, target, lock_wait, shown)
         done = restore(

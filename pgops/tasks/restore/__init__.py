@@ -84,7 +84,7 @@ def run(
     from pgops.tasks.restore.hooks import shown_hooks
     from pgops.tasks.restore.recovery import Asked, is_recovery, recover, refuse_flags
     from pgops.tasks.restore.salvage import backup_to_salvage
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
     from pgops.terminal.progress import StepProgress
 
     environment = load_environment(context, env)
@@ -173,13 +173,10 @@ def run(
         )
     looked.refuse()
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result({"dry_run": True, "restore": words.planned_json(looked, environment)})
+        console.dry_run({"dry_run": True, "restore": words.planned_json(looked, environment)})
         return
     question = f"Replace {target.place} by backup {looked.backup.id} of {source.name}?"
-    console.ask(
-        environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
-    )
+    console.confirm(environment, Effect.DESTROYS, question, yes=yes, confirm=confirm)
     with StepProgress(console) as shown:
         hooks = shown_hooks(console, environment, target, lock_wait, shown)
         if no_safety_backup:
@@ -213,7 +210,7 @@ def undo(
 
     from pgops.backups.restore import undo as undoing
     from pgops.targets import target_for
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
     from pgops.units import human_seconds
 
     environment = load_environment(context, env)
@@ -227,8 +224,7 @@ def undo(
     words.show_written(console, written)
     console.say(f"would be put back: {kept.name}, set aside at {kept.marker.time}{words.size_of(kept.size)}")
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result(
+        console.dry_run(
             {
                 "dry_run": True,
                 "restore": {
@@ -240,9 +236,7 @@ def undo(
         )
         return
     question = f"Put {kept.name} back as {target.place}? What is there now is kept beside it."
-    console.ask(
-        environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
-    )
+    console.confirm(environment, Effect.DESTROYS, question, yes=yes, confirm=confirm)
     done = undoing.undo(
         target, kept, expected_oid=state.oid, now=dt.datetime.now(dt.UTC), lock_wait=lock_wait
     )
@@ -338,7 +332,7 @@ def discard(
     from pgops.backups.restore import undo as undoing
     from pgops.errors import UsageError
     from pgops.targets import target_for
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     environment = load_environment(context, env)
     if recovery is not None:
@@ -361,13 +355,10 @@ def discard(
     for each in meant:
         undoing.refuse_other(each, environment.name, environment.aliases)
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result({"dry_run": True, "discarded": [each.name for each in meant]})
+        console.dry_run({"dry_run": True, "discarded": [each.name for each in meant]})
         return
     question = f"Drop {', '.join(each.name for each in meant)} for good?"
-    console.ask(
-        environment, required_answer(environment, Effect.DESTROYS), question, yes=yes, confirm=confirm
-    )
+    console.confirm(environment, Effect.DESTROYS, question, yes=yes, confirm=confirm)
     removed = undoing.discard(target, meant, lock_wait=lock_wait)
     console.say(f"dropped: {', '.join(removed)}")
     console.result({"discarded": removed})

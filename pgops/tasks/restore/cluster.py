@@ -36,7 +36,7 @@ def hand_over(
     from pgops.recoveries import hand_over as handing
     from pgops.recoveries.hand_over_plan import check_hand_over, find_hand_over
     from pgops.recoveries.kept import find_recovery
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
     from pgops.terminal.progress import StepProgress
 
     environment = load_environment(context, env)
@@ -62,9 +62,9 @@ def hand_over(
         console.say("dry run: nothing was touched")
         console.result({"dry_run": True, "hand_over": words.as_json(plan)})
         return
-    console.ask(
+    console.confirm(
         environment,
-        required_answer(environment, Effect.DESTROYS),
+        Effect.DESTROYS,
         words.question(plan, back=back),
         yes=yes,
         confirm=confirm,

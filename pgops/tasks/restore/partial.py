@@ -37,7 +37,7 @@ def restore_some(
     from pgops.backups.load.side_database import Hooks
     from pgops.backups.load.side_databases import new_restore_id
     from pgops.backups.restore.partial import choose_parts, restore_parts
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
     from pgops.terminal.progress import StepProgress
     from pgops.units import human_seconds
 
@@ -52,13 +52,12 @@ def restore_some(
         console.warn(warning)
     looked.refuse()
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result(
+        console.dry_run(
             {"dry_run": True, "restore": {"environment": environment.name, "schema": parts.schema}}
         )
         return
     question = f"Restore {len(parts.tables)} tables into a new schema of {looked.target.place}?"
-    console.ask(environment, required_answer(environment, Effect.CHANGES), question, yes=yes, confirm=confirm)
+    console.confirm(environment, Effect.CHANGES, question, yes=yes, confirm=confirm)
     with StepProgress(console) as shown:
         hooks = Hooks(
             step=lambda step: shown.step(step.value),

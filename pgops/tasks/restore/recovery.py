@@ -95,7 +95,7 @@ def recover(
     """
     from pgops.completion.remembered import RECOVERIES, remember
     from pgops.recoveries.beside import recovered_to_stay
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
     from pgops.terminal.progress import StepProgress
 
     if asked.dump:
@@ -110,9 +110,9 @@ def recover(
         console.say("dry run: nothing was made")
         console.result({"dry_run": True, "restore": words.route_json(environment, route)})
         return
-    console.ask(
+    console.confirm(
         environment,
-        required_answer(environment, Effect.CHANGES),
+        Effect.CHANGES,
         f"Recover the cluster of {environment.name} to {route.goal.words}, beside the running one?",
         yes=yes,
         confirm=confirm,
@@ -271,7 +271,7 @@ def discard(
 ) -> None:
     """``restore.discard --recovery``."""
     from pgops.recoveries.kept import discard_recovery, find_recovery
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
 
     found = find_recovery(environment, recovery)
     replaced = found.hand_over if found.state == "handed_over" else None
@@ -280,9 +280,9 @@ def discard(
         console.say(f"dry run: {what} was not removed")
         console.result({"dry_run": True, "discarded": [found.id]})
         return
-    console.ask(
+    console.confirm(
         environment,
-        required_answer(environment, Effect.DESTROYS),
+        Effect.DESTROYS,
         f"End and remove the recovered cluster in {found.place}? The running one is another."
         if replaced is None
         else f"Remove the old cluster in {what}, for good? There is no way back to it then.",

@@ -37,7 +37,7 @@ def salvage_what_can_be_had(
     from pgops.backups.load.side_database import Hooks
     from pgops.backups.restore.salvage import salvage
     from pgops.backups.restore.salvaged import SalvagedError
-    from pgops.terminal.confirmation import Effect, required_answer
+    from pgops.terminal.confirmation import Effect
     from pgops.terminal.progress import StepProgress
 
     target = looked.target
@@ -51,11 +51,10 @@ def salvage_what_can_be_had(
         # A restore would be refused. Here it is tried, and what is missing for it is told.
         console.warn(f"{obstacle.what}; it is tried all the same")
     if dry_run:
-        console.say("dry run: nothing was changed")
-        console.result({"dry_run": True, "restore": {"environment": environment.name, "salvaged": True}})
+        console.dry_run({"dry_run": True, "restore": {"environment": environment.name, "salvaged": True}})
         return
     question = f"Restore what can be had into a new database beside {target.place}?"
-    console.ask(environment, required_answer(environment, Effect.CHANGES), question, yes=yes, confirm=confirm)
+    console.confirm(environment, Effect.CHANGES, question, yes=yes, confirm=confirm)
     with StepProgress(console) as shown:
         hooks = Hooks(
             step=lambda step: shown.step(step.value),
