@@ -243,7 +243,7 @@ def reset(
     from pgops import postgres
     from pgops.errors import RefusedError
     from pgops.targets import target_for
-    from pgops.tasks.migrate.run import bring_up
+    from pgops.tasks.migrate.carry_out import bring_up
     from pgops.terminal.confirmation import Effect
 
     environment = load_environment(context, env)

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
 from pgops.tasks.migrate.approve import as_planned, check_signed, given_plan, planned, write_plan
+from pgops.tasks.migrate.carry_out import ask, carry_out, no_run, runs_as_dict
 
 if TYPE_CHECKING:
     from pgops.environments import Environment
-    from pgops.errors import PgopsError
     from pgops.migrations.plan.plan import Plan
-    from pgops.migrations.run.attempt import Approval
-    from pgops.migrations.run.run import RunResult
     from pgops.migrations.status.status import Status
     from pgops.postgres import Target
     from pgops.terminal.console import Console
@@ -61,7 +59,7 @@ def upgrade(
         chosen = (one_history(environment, history, f"--to={to}"),)
     if to is None and plan is None and (at := _nothing_pending(console, chosen, target)) is not None:
         console.say(f"{environment.name}: {target.place} is at {at}, nothing is pending")
-        console.result({"run": _no_run()})
+        console.result({"run": no_run()})
         return
 
     from pgops.migrations.plan.histories import plans_as_dict
@@ -94,7 +92,7 @@ def upgrade(
     )
     _same_as_approved(found, plan if document is None else None)
     if document is None and not any(each.pending for each in found):
-        console.result({"run": _no_run()})
+        console.result({"run": no_run()})
         return
     gates.check_server(found[0])
     gates.check_reversible(found)
@@ -111,7 +109,7 @@ def upgrade(
                 check_rehearsal(each, rehearsed)
     signed = check_signed(console, found, document, signature, accepted=accepted, overridden=any(overridden))
     if dry_run:
-        console.dry_run({"run": {**_no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})
+        console.dry_run({"run": {**no_run(), "outcome": "dry_run"}, "plan": plans_as_dict(found)})
         return
     ask(console, found, yes=yes, confirm=confirm)
 
@@ -131,7 +129,7 @@ def upgrade(
         )
         for each, override, rehearsed in zip(found, overridden, rehearsals, strict=True)
     ]
-    _finish(console, carry_out(console, found, approvals, lock_wait))
+    console.result(runs_as_dict(carry_out(console, found, approvals, lock_wait)))
 
 
 def _check_rules(environment: Environment, given: list[str] | None) -> None:
@@ -188,16 +186,16 @@ def down(
     _same_as_approved((found,), plan if document is None else None)
     if out is not None:
         written = write_plan(console, (found,), (None,), out)
-        console.result({"run": {**_no_run(), "outcome": "dry_run"}, "plan": {**found.as_dict(), **written}})
+        console.result({"run": {**no_run(), "outcome": "dry_run"}, "plan": {**found.as_dict(), **written}})
         return
     if document is None and not found.pending:
-        console.result({"run": _no_run()})
+        console.result({"run": no_run()})
         return
     gates.check_server(found)
     accepted = gates.check_hazards((found,), accept_hazard or (), reason)
     signed = check_signed(console, (found,), document, signature, accepted=accepted)
     if dry_run:
-        console.dry_run({"run": {**_no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
+        console.dry_run({"run": {**no_run(), "outcome": "dry_run"}, "plan": found.as_dict()})
         return
     ask(console, (found,), yes=yes, confirm=confirm)
     from pgops.tasks.migrate.before import way_back
@@ -210,7 +208,7 @@ def down(
         reason=reason,
         signed=None if signed is None else signed.for_journal(),
     )
-    _finish(console, carry_out(console, (found,), [approval], lock_wait))
+    console.result(runs_as_dict(carry_out(console, (found,), [approval], lock_wait)))
 
 
 @task(
@@ -257,7 +255,7 @@ def stamp(
         told += f" of {'history' if len(names) == 1 else 'histories'} {', '.join(names)}"
     console.say(f"{told} will say {to}; no revision is run, and nothing checks that it is true")
     if dry_run:
-        console.dry_run({"run": {**_no_run(), "outcome": "dry_run"}})
+        console.dry_run({"run": {**no_run(), "outcome": "dry_run"}})
         return
     console.confirm(
         environment,
@@ -327,128 +325,3 @@ def _same_as_approved(plans: Sequence[Plan], approved: str | None) -> None:
         untouched="nothing was applied",
         hint=f"look at what changed: invoke migrate.plan --env={name}",
     )
-
-
-def ask(console: Console, plans: Sequence[Plan], *, yes: bool, confirm: str | None) -> None:
-    from pgops.terminal.confirmation import Effect
-
-    plan = plans[0]
-    if plan.action == "downgrade":
-        effect = Effect.DESTROYS
-    elif any(hazard.level != "note" for each in plans for hazard in each.all_hazards):
-        effect = Effect.RISKY_CHANGES
-    else:
-        effect = Effect.CHANGES
-    verb = "apply" if plan.action == "upgrade" else "roll back"
-    count = sum(len(each.pending) for each in plans)
-    console.confirm(
-        plan.environment,
-        effect,
-        f"{verb} {count} revision{'' if count == 1 else 's'} {'to' if verb == 'apply' else 'on'} "
-        f"{plan.environment.name} ({plan.target.place})?",
-        yes=yes,
-        confirm=confirm,
-    )
-
-
-def _carry_out_one(console: Console, plan: Plan, approval: Approval, lock_wait: float) -> RunResult:
-    from pgops.migrations.run.run import Run
-    from pgops.terminal.messages.migrate import Progress
-
-    with Progress(console) as progress:
-        return Run(plan, approval, progress, lock_wait=lock_wait).carry_out()
-
-
-def carry_out(
-    console: Console, plans: Sequence[Plan], approvals: Sequence[Approval], lock_wait: float
-) -> list[RunResult]:
-    """The plans of an environment's histories, in their order; one that fails ends it."""
-    from pgops.errors import PgopsError
-
-    results: list[RunResult] = []
-    for plan, approval in zip(plans, approvals, strict=True):
-        if not plan.pending and len(plans) > 1:
-            continue
-        try:
-            result = _carry_out_one(console, plan, approval, lock_wait)
-        except PgopsError as error:
-            _tell_of_the_others(error, plan, plans, results)
-            raise
-        _say_done(console, plan, result)
-        results.append(result)
-    return results
-
-
-def _tell_of_the_others(
-    error: PgopsError, plan: Plan, plans: Sequence[Plan], results: Sequence[RunResult]
-) -> None:
-    """A failure in one history: how far the others have come."""
-    if len(plans) == 1:
-        return
-    done = [str(each.history) for each in results]
-    behind = plans[list(plans).index(plan) + 1 :]
-    left = [str(each.environment.alembic.history) for each in behind if each.pending]
-    error.message = f"history {plan.environment.alembic.history}: {error.message}"
-    told = [
-        error.untouched,
-        f"before it, history {', '.join(done)} was migrated" if done else "",
-        f"history {', '.join(left)} was not begun" if left else "",
-    ]
-    error.untouched = "; ".join(filter(None, told))
-
-
-def bring_up(console: Console, environment: Environment, target: Target) -> list[str]:
-    """Migrate a database that has just been made, empty: nothing in it can be hurt, so nothing is asked.
-
-    :returns: the revisions applied.
-    """
-    from pgops.migrations.plan.histories import make_plans
-    from pgops.migrations.run.attempt import Approval
-
-    plans = make_plans(environment.histories(), target)
-    results = carry_out(console, plans, [Approval()] * len(plans), 30.0)
-    return [revision for each in results for revision in each.applied]
-
-
-def _finish(console: Console, results: Sequence[RunResult]) -> None:
-    console.result(runs_as_dict(results))
-
-
-def runs_as_dict(results: Sequence[RunResult]) -> dict[str, object]:
-    """``run`` is what was done altogether; of several histories ``runs`` has each."""
-    if len(results) == 1:
-        return {"run": results[0].as_dict()}
-    outcomes = {each.outcome for each in results}
-    last = results[-1]
-    together = {
-        "id": last.id,
-        "outcome": "succeeded" if "succeeded" in outcomes else last.outcome,
-        "applied": [revision for each in results for revision in each.applied],
-        "backup": last.backup,
-        "restore_point": last.restore_point,
-        "duration": round(sum(each.seconds for each in results), 3),
-    }
-    return {"run": together, "runs": [each.as_dict() for each in results]}
-
-
-def _say_done(console: Console, plan: Plan, result: RunResult) -> None:
-    from pgops.units import human_seconds
-
-    history = plan.environment.alembic.history
-    name = plan.environment.name + (f", history {history}," if history else "")
-    heads = ", ".join(plan.to) or "base"
-    if result.proof is None:
-        console.say(f"{name} is at {heads} already: another run brought it there")
-    else:
-        count = len(result.applied)
-        word = "applied" if plan.action == "upgrade" else "rolled back"
-        console.say(
-            f"{word} {count} revision{'' if count == 1 else 's'} in {human_seconds(result.seconds)} (run {result.id}); "
-            f"read back on a new connection: {name} is at {heads}, no new INVALID index"
-        )
-        for index in result.proof.invalid_before:
-            console.warn(f"index {index.name} on {index.table} was INVALID before: {index.repair}")
-
-
-def _no_run() -> dict[str, object]:
-    return {"id": None, "outcome": "nothing_pending", "applied": [], "backup": None, "restore_point": None}

@@ -97,7 +97,7 @@ def undo(
     if chosen == "downgrade":
         from pgops.migrations.run.attempt import Approval
         from pgops.tasks.migrate.before import way_back
-        from pgops.tasks.migrate.run import ask, carry_out, runs_as_dict
+        from pgops.tasks.migrate.carry_out import ask, carry_out, runs_as_dict
 
         assert downgrade.plan is not None
         plans = (downgrade.plan,)
