@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pgops.environments.spec import NAME
+from pgops.environments.spec_values import NAME
 from pgops.environments.tree import Mapping as MappingNode
 from pgops.environments.tree import Node, Place, Scalar, Sequence, parse
 

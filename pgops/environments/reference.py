@@ -27,23 +27,9 @@ from pgops.environments.kinds import (
     Table,
     Text,
 )
-from pgops.environments.spec import (
-    ALEMBIC,
-    BACKUPS,
-    COMPOSE,
-    DOCUMENT,
-    ENVIRONMENT,
-    ENVIRONMENT_NAME,
-    HAZARDS,
-    KEEP,
-    MONITORING,
-    REHEARSAL,
-    REVERSIBLE,
-    SECRET_SOURCES,
-    STORE,
-    TIMEOUTS,
-    WORD,
-)
+from pgops.environments.spec import BACKUPS, COMPOSE, DOCUMENT, ENVIRONMENT, KEEP, MONITORING, STORE, TIMEOUTS
+from pgops.environments.spec_migrations import ALEMBIC, HAZARDS, REHEARSAL, REVERSIBLE
+from pgops.environments.spec_values import ENVIRONMENT_NAME, SECRET_SOURCES, WORD
 from pgops.units import SECONDS
 
 _RECORDS = (

@@ -25,24 +25,18 @@ from pgops.environments.kinds import (
     Text,
 )
 from pgops.environments.spec import (
-    ALEMBIC,
     BACKUPS,
     COMPOSE,
     DEFAULTS,
     DOCUMENT,
     ENVIRONMENT,
-    HAZARDS,
-    HISTORY,
     KEEP,
     MONITORING,
-    PASSWORD,
-    REHEARSAL,
-    REVERSIBLE,
-    SECRET_SOURCES,
     STORE,
     TIMEOUTS,
-    VALUE,
 )
+from pgops.environments.spec_migrations import ALEMBIC, HAZARDS, HISTORY, REHEARSAL, REVERSIBLE
+from pgops.environments.spec_values import PASSWORD, SECRET_SOURCES, VALUE
 from pgops.units import SECONDS
 
 Schema = dict[str, Any]

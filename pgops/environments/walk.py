@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pgops.environments.kinds import Items, Kind, Record, SecretKind, Table
 from pgops.environments.scalars import is_null, read_scalar, what_is
-from pgops.environments.spec import SECRET_SOURCES
+from pgops.environments.spec_values import SECRET_SOURCES
 from pgops.environments.tree import Mapping, Node, Place, Scalar, Sequence
 from pgops.environments.words import did_you_mean, join, listed, shown
 from pgops.secrets.references import (
