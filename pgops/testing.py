@@ -52,8 +52,9 @@ def scratch_database(
 
 def assert_single_head(environment: str | None = None, *, root: Path | None = None) -> None:
     """The revisions have exactly one head, of several histories each: nobody forgot to merge."""
-    from pgops.migrations.revisions.history import NotPlainError, read_history
+    from pgops.migrations.revisions.history import read_history
     from pgops.migrations.revisions.location import locate
+    from pgops.migrations.revisions.revision import NotPlainError
 
     for found in _environment(environment, root).histories():
         try:

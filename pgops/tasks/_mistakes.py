@@ -41,7 +41,8 @@ def look_for_revision(environments: Sequence[Environment], to: str | None) -> No
 
     :raises UsageError: it is in none of them.
     """
-    from pgops.migrations.revisions.history import NotPlainError, known_revision
+    from pgops.migrations.revisions.history import known_revision
+    from pgops.migrations.revisions.revision import NotPlainError
     from pgops.migrations.status.status import history_of
 
     if to is None:

@@ -73,7 +73,7 @@ import json
 from pathlib import Path
 from pgops.environments import load
 from pgops.migrations.alembic_env.status import status_through_env_py
-from pgops.migrations.revisions.history import NotPlainError
+from pgops.migrations.revisions.revision import NotPlainError
 from pgops.migrations.status.status import history_of, migration_status
 from pgops.targets import target_for
 environment = load(root=Path.cwd(), file=Path("environments.yaml")).environment("here")

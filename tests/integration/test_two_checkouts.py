@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pgops.environments import load
-from pgops.migrations.revisions.history import History, NotPlainError
+from pgops.migrations.revisions.history import History
+from pgops.migrations.revisions.revision import NotPlainError
 from pgops.migrations.status.status import history_of
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory

@@ -8,7 +8,8 @@ from typing import Any
 from pgops.migrations.alembic_env.context import VersionTable
 from pgops.migrations.alembic_env.environment import Scripts
 from pgops.migrations.plan.plan import Plan, PlannedRevision, plan_hash
-from pgops.migrations.revisions.history import History, Revision
+from pgops.migrations.revisions.history import History
+from pgops.migrations.revisions.revision import Revision
 from pgops.postgres import Identity, Target
 from tests.support.projects import AlembicProject
 

@@ -29,15 +29,9 @@ from pgops.migrations.alembic_env.runner import Call, explained, import_path, lo
 from pgops.migrations.alembic_env.second_attempt import Seen
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
-from pgops.migrations.revisions.history import (
-    History,
-    NotPlainError,
-    Revision,
-    duplicate,
-    file_hash,
-    read_files,
-)
+from pgops.migrations.revisions.history import History, duplicate, read_files
 from pgops.migrations.revisions.location import ScriptLocation, locate
+from pgops.migrations.revisions.revision import NotPlainError, Revision, file_hash
 from pgops.postgres import (
     READ_ONLY,
     Identity,

@@ -21,9 +21,9 @@ from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.plan.hashes import text_hash
 from pgops.migrations.plan.plan import PlannedRevision
 from pgops.migrations.plan.source_lines import RecordingBuffer
-from pgops.migrations.revisions.history import Revision, text_now
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.migrations.revisions.reversible import irreversible
+from pgops.migrations.revisions.revision import Revision, text_now
 
 
 def render_files(location: ScriptLocation, revisions: Sequence[Revision]) -> tuple[PlannedRevision, ...]:

@@ -20,14 +20,8 @@ from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.migrations.journal import AppliedFile, applied_files, refuse_writers_of_everything
 from pgops.migrations.plan.plan import PlannedRevision
-from pgops.migrations.revisions.history import (
-    History,
-    NotPlainError,
-    Revision,
-    file_hash,
-    read_revision,
-    resolve_dependencies,
-)
+from pgops.migrations.revisions.history import History, resolve_dependencies
+from pgops.migrations.revisions.revision import NotPlainError, Revision, file_hash, read_revision
 from pgops.postgres import Connection
 from pgops.runtime import temporary
 

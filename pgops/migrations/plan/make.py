@@ -23,8 +23,9 @@ from pgops.migrations.plan.empty import as_notes, is_empty
 from pgops.migrations.plan.hashes import text_hash
 from pgops.migrations.plan.plan import Action, Plan, PlannedRevision, plan_hash
 from pgops.migrations.plan.render import Rendered, outline, render
-from pgops.migrations.revisions.history import History, Revision, first_paragraph, known_revision, text_now
+from pgops.migrations.revisions.history import History, known_revision
 from pgops.migrations.revisions.reversible import irreversible
+from pgops.migrations.revisions.revision import Revision, first_paragraph, text_now
 from pgops.migrations.status.query import database_told
 from pgops.migrations.status.status import AheadError
 from pgops.postgres import Connection, Identity, Target, connected, server_facts, set_read_only

@@ -14,7 +14,7 @@ import pgops
 from pgops.migrations.journal.provenance import hostname, operator
 from pgops.migrations.plan.plan import Plan, relative
 from pgops.migrations.rehearsal.rehearsal import Rehearsal
-from pgops.migrations.revisions.history import file_hash
+from pgops.migrations.revisions.revision import file_hash
 from pgops.units import timestamp
 
 _OUTSIDE = "module "

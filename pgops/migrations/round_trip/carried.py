@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from pgops.migrations.alembic_env.failures import describe
-from pgops.migrations.revisions.history import Revision
+from pgops.migrations.revisions.revision import Revision
 
 
 @dataclass

@@ -22,7 +22,8 @@ from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.autogenerate import drift
-from pgops.migrations.revisions.history import History, Revision, known_revision
+from pgops.migrations.revisions.history import History, known_revision
+from pgops.migrations.revisions.revision import Revision
 from pgops.migrations.round_trip.carried import CarriedFiles
 from pgops.migrations.round_trip.data import MigrationData, count_rows, lost
 from pgops.migrations.round_trip.schema import Schema, differences, read_schema

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pgops.migrations import journal
-from pgops.migrations.revisions.history import History, file_hash, text_now
+from pgops.migrations.revisions.history import History
+from pgops.migrations.revisions.revision import file_hash, text_now
 from pgops.postgres import Connection
 
 if TYPE_CHECKING:

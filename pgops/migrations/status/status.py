@@ -13,8 +13,9 @@ from typing import Any
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, ExitCode, PgopsError
 from pgops.migrations import journal
-from pgops.migrations.revisions.history import History, NotPlainError, read_history
+from pgops.migrations.revisions.history import History, read_history
 from pgops.migrations.revisions.location import locate
+from pgops.migrations.revisions.revision import NotPlainError
 from pgops.migrations.status.query import LastRun, StatusFacts, database_told, query_status
 from pgops.postgres import (
     READ_ONLY,

@@ -277,7 +277,7 @@ def stamp(
 
 def _nothing_pending(console: Console, environments: Sequence[Environment], target: Target) -> str | None:
     """Where the database is when nothing is pending beyond doubt; ``None`` when Alembic has to look."""
-    from pgops.migrations.revisions.history import NotPlainError
+    from pgops.migrations.revisions.revision import NotPlainError
     from pgops.migrations.status.status import history_of, migration_status, together
 
     try:

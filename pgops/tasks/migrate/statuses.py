@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pgops.environments import Environment, Project
 from pgops.errors import ConfigurationError, PgopsError
-from pgops.migrations.revisions.history import History, NotPlainError
+from pgops.migrations.revisions.history import History
 from pgops.migrations.revisions.mistakes import check_python
+from pgops.migrations.revisions.revision import NotPlainError
 from pgops.migrations.status.status import (
     Status,
     history_of,

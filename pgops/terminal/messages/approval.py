@@ -61,7 +61,7 @@ def _show_plan(console: Console, plan: Mapping[str, Any], action: str, environme
 
 def _of_checkout(revision: Mapping[str, Any], environment: Environment) -> str:
     """Whether who signs has the same file before them."""
-    from pgops.migrations.revisions.history import file_hash, text_now
+    from pgops.migrations.revisions.revision import file_hash, text_now
 
     file = environment.project / revision["file"]
     if not file.is_file():

@@ -18,17 +18,9 @@ from hypothesis import strategies as st
 
 from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError, UsageError
-from pgops.migrations.revisions.history import (
-    History,
-    NotPlainError,
-    Revision,
-    file_hash,
-    known_revision,
-    read_history,
-    read_revision,
-    resolve_dependencies,
-)
+from pgops.migrations.revisions.history import History, known_revision, read_history, resolve_dependencies
 from pgops.migrations.revisions.location import locate
+from pgops.migrations.revisions.revision import NotPlainError, Revision, file_hash, read_revision
 
 
 def read(text: str) -> Revision:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgops.migrations.journal import work_application
-from pgops.migrations.revisions.history import file_hash, text_now
+from pgops.migrations.revisions.revision import file_hash, text_now
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.run import PlanChangedError, Run, RunResult, run_settings
 from tests.support.plans import planned, revision

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from pgops.migrations.revisions.history import History, Revision
+from pgops.migrations.revisions.history import History
+from pgops.migrations.revisions.revision import Revision
 from pgops.migrations.status.query import LastRun
 from pgops.migrations.status.status import Status, assess
 
