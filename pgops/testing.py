@@ -27,7 +27,7 @@ from pgops.errors import UnreachableError, UsageError
 from pgops.postgres import Target, connected
 
 if TYPE_CHECKING:
-    from pgops.migrations.round_trip.round_trip import Base, RoundTrip, Step
+    from pgops.migrations.round_trip.result import Base, RoundTrip, Step
 
 ServerChoice = Literal["auto", "embedded", "local"]
 SERVER_CHOICES: tuple[ServerChoice, ...] = ("auto", "embedded", "local")

@@ -16,7 +16,7 @@ from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.autogenerate.drift import others_hidden, owned_by
-from pgops.migrations.plan.make import refuse_unintended_heads
+from pgops.migrations.plan.through_env import refuse_unintended_heads
 from pgops.postgres import Target, connected, identity
 
 if TYPE_CHECKING:

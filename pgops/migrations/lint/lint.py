@@ -13,8 +13,8 @@ from pgops.migrations import hazards
 from pgops.migrations.hazards import Hazard, Known
 from pgops.migrations.lint.changed import Changed, changed_since
 from pgops.migrations.lint.offline import render_files
-from pgops.migrations.plan.make import refuse_unintended_heads
 from pgops.migrations.plan.plan import PlannedRevision, relative
+from pgops.migrations.plan.through_env import refuse_unintended_heads
 from pgops.migrations.revisions.history import History, read_history
 from pgops.migrations.revisions.location import locate
 from pgops.migrations.revisions.revision import NotPlainError, text_now

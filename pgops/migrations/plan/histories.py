@@ -8,8 +8,9 @@ from collections.abc import Collection, Sequence
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError
-from pgops.migrations.plan.make import Reader, make_plan
+from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Action, Plan
+from pgops.migrations.plan.through_env import Reader
 from pgops.postgres import Target
 
 

@@ -10,7 +10,8 @@ from pgops.environments import Environment
 from pgops.errors import UsageError
 from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import reading
-from pgops.migrations.round_trip.round_trip import Base, RoundTrip, Step, run_round_trip
+from pgops.migrations.round_trip.result import Base, RoundTrip, Step
+from pgops.migrations.round_trip.round_trip import run_round_trip
 from pgops.postgres import Target
 
 

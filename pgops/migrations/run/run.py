@@ -15,8 +15,8 @@ from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic
 from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
 from pgops.migrations.plan.empty import is_empty
-from pgops.migrations.plan.make import sql_hashes_now
 from pgops.migrations.plan.plan import Plan, PlannedRevision
+from pgops.migrations.plan.through_env import sql_hashes_now
 from pgops.migrations.revisions.revision import file_hash, text_now
 from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run

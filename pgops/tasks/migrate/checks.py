@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgops.tasks._task import Context, histories_of, load_environment, task
 
 if TYPE_CHECKING:
-    from pgops.migrations.round_trip.round_trip import Step
+    from pgops.migrations.round_trip.result import Step
     from pgops.terminal.console import Console
     from pgops.testing import ServerChoice
 
@@ -73,7 +73,7 @@ def test(
     json: bool = False,
 ) -> None:
     """Run every revision up, down and up again on a scratch database, and compare the schema each time."""
-    from pgops.migrations.round_trip.round_trip import Base, RoundTripError
+    from pgops.migrations.round_trip.result import Base, RoundTripError
     from pgops.testing import round_trip
 
     environment = load_environment(context, env)

@@ -13,8 +13,8 @@ from pgops.tasks._mistakes import look_for_revision, mistakes_first
 if TYPE_CHECKING:
     from pgops.backups.repository.origin import Origin
     from pgops.environments import Environment
-    from pgops.migrations.plan.make import Reader
     from pgops.migrations.plan.plan import Action, Plan
+    from pgops.migrations.plan.through_env import Reader
     from pgops.postgres import Target
 
 

@@ -21,7 +21,8 @@ from pgops.environments import (
 )
 from pgops.errors import ConfigurationError, PgopsError, UsageError
 from pgops.migrations.round_trip.database import PREFIX, scratch_database
-from pgops.migrations.round_trip.round_trip import Base, RoundTrip, run_round_trip
+from pgops.migrations.round_trip.result import Base, RoundTrip
+from pgops.migrations.round_trip.round_trip import run_round_trip
 from pgops.migrations.round_trip.schema import differences, read_schema
 from pgops.postgres import Target
 

@@ -11,8 +11,8 @@ import pytest
 
 from pgops.errors import UsageError
 from pgops.migrations.alembic_env.settings import look_settings, milliseconds
-from pgops.migrations.plan.make import refuse_unintended_heads
 from pgops.migrations.plan.plan import plan_hash, relative
+from pgops.migrations.plan.through_env import refuse_unintended_heads
 from tests.support.plans import IDENTITY, TARGET, chain, planned, revision
 from tests.support.projects import AlembicProject
 
