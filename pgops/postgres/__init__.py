@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: the only package that imports psycopg2."""
 
+from pgops.postgres.client_parameters import child_environment, connection_keywords, libpq_url, sqlalchemy_url
 from pgops.postgres.connection import (
     DatabaseError,
     classify,
@@ -35,17 +36,7 @@ from pgops.postgres.recreate import maintenance_connection, recreate_database
 from pgops.postgres.servicefile import service_file
 from pgops.postgres.session import Connection, literal
 from pgops.postgres.settings import READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
-from pgops.postgres.target import (
-    MissingServiceError,
-    Target,
-    child_environment,
-    connection_keywords,
-    from_connection,
-    is_loopback,
-    libpq_url,
-    reached,
-    sqlalchemy_url,
-)
+from pgops.postgres.target import MissingServiceError, Target, from_connection, is_loopback, reached
 from pgops.postgres.trust import UntrustedError, trusted_sql
 from pgops.secrets.redaction import redact
 

@@ -11,8 +11,9 @@ import psycopg2
 import psycopg2.extensions
 
 from pgops.errors import UNTOUCHED, UnreachableError
+from pgops.postgres.client_parameters import connection_keywords
 from pgops.postgres.session import Connection
-from pgops.postgres.target import Target, connection_keywords
+from pgops.postgres.target import Target
 from pgops.postgres.tunnels import broken
 from pgops.runtime import watchdog
 from pgops.runtime.variables import connecting

@@ -15,7 +15,8 @@ from pgops.migrations.hazards import judge, plan, sessions, traced
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.known import Known, ListedSizes, LiveTarget
 from pgops.migrations.hazards.observed import Trace
-from pgops.migrations.hazards.rules import CLAIMED, RULES, Level
+from pgops.migrations.hazards.rule import Level
+from pgops.migrations.hazards.rules import CLAIMED, RULES
 from pgops.postgres import Connection
 
 __all__ = [

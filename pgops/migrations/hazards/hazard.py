@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from pgops.migrations.hazards.rules import Level
+from pgops.migrations.hazards.rule import Level
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pgops.migrations.hazards import live
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.lock_modes import MODES, blocks_writes, strongest, whom_it_blocks
 from pgops.migrations.hazards.observed import Seen
-from pgops.migrations.hazards.rules import Cost
+from pgops.migrations.hazards.rule import Cost
 from pgops.migrations.hazards.sql import Statement
 from pgops.migrations.hazards.target_tables import TargetTables
 from pgops.migrations.hazards.traced_rules import hazard_of_state

@@ -12,14 +12,8 @@ from pgops.migrations.hazards.columns import only_widens, planned_type, proven_n
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.known import Known
 from pgops.migrations.hazards.plan import Plan
-from pgops.migrations.hazards.rules import (
-    ATTACHING,
-    BESIDE_DEFAULT_PARTITION,
-    STATEMENT_RULES,
-    Cost,
-    Level,
-    Rule,
-)
+from pgops.migrations.hazards.rule import Cost, Level, Rule
+from pgops.migrations.hazards.rules import ATTACHING, BESIDE_DEFAULT_PARTITION, STATEMENT_RULES
 from pgops.migrations.hazards.sql import Name, Statement
 from pgops.units import human_bytes, human_seconds
 

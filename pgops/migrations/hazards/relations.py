@@ -9,7 +9,8 @@ from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.judge import facts_of, recipe, span
 from pgops.migrations.hazards.lock_modes import blocks_writes, strongest, whom_it_blocks
 from pgops.migrations.hazards.observed import Change, Seen
-from pgops.migrations.hazards.rules import BESIDE_DEFAULT_PARTITION, STATEMENT_RULES, Level, Rule
+from pgops.migrations.hazards.rule import Level, Rule
+from pgops.migrations.hazards.rules import BESIDE_DEFAULT_PARTITION, STATEMENT_RULES
 from pgops.migrations.hazards.sql import Statement
 from pgops.migrations.hazards.target_tables import TargetTables, name_of
 from pgops.migrations.hazards.traced_rules import READING

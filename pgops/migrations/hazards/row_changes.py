@@ -10,7 +10,8 @@ from pgops.migrations.hazards import live
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.judge import facts_of, recipe
 from pgops.migrations.hazards.observed import Seen, Write
-from pgops.migrations.hazards.rules import STATEMENT_RULES, Level
+from pgops.migrations.hazards.rule import Level
+from pgops.migrations.hazards.rules import STATEMENT_RULES
 from pgops.migrations.hazards.sql import Statement, Token
 from pgops.migrations.hazards.target_tables import (
     Reference,

@@ -7,49 +7,9 @@ ALTER TABLE takes is said under https://www.postgresql.org/docs/current/sql-alte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Literal
 
 from pgops.migrations.hazards.off import OFF
-
-Level = Literal["note", "warning", "block"]
-
-
-class Cost(Enum):
-    """What a statement's time grows with; bytes of the table (indexes included) per second, order of magnitude only.
-
-    Rough figures for an ordinary cloud disk under load; they are there to tell a blink from an outage.
-    """
-
-    INSTANT = 0
-    SCAN = 150_000_000
-    INDEX = 30_000_000
-    REWRITE = 25_000_000
-    ROWS = 10_000_000
-
-    def seconds(self, size: int) -> float:
-        """How long a table of ``size`` bytes takes, roughly."""
-        return size / self.value if self.value else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One kind of harm that a statement can do.
-
-    ``harm`` is a sentence about ``{table}``; ``blocked`` says who waits for the lock, ``""`` where
-    the lock is not what hurts. ``small`` is the level on a table that is neither empty nor large: on
-    an empty one every finding is a note, on a large one it blocks.
-    """
-
-    name: str
-    harm: str
-    lock: str
-    blocked: str
-    cost: Cost
-    small: Level
-    fix: str
-
+from pgops.migrations.hazards.rule import Cost, Rule
 
 _AE, _SRE, _SHARE, _ROWS = "ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE", "SHARE", "ROW EXCLUSIVE"
 _ALL, _WRITES = "reads and writes", "writes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pgops.migrations.hazards.hazard import Hazard
-from pgops.migrations.hazards.rules import Cost, Rule
+from pgops.migrations.hazards.rule import Cost, Rule
 from pgops.migrations.hazards.sql import Statement
 
 READING = Rule(

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pgops.migrations.hazards import Hazard
 from pgops.migrations.hazards.lock_modes import MODES
 from pgops.migrations.hazards.observed import Change
-from pgops.migrations.hazards.rules import STATEMENT_RULES, Cost
+from pgops.migrations.hazards.rule import Cost
+from pgops.migrations.hazards.rules import STATEMENT_RULES
 from pgops.migrations.rehearsal.measured import (
     HeldLock,
     Prediction,

@@ -9,7 +9,8 @@ import pytest
 
 from pgops.environments.hazard_rules import HAZARD_RULES
 from pgops.migrations.hazards.off import OFF
-from pgops.migrations.hazards.rules import CLAIMED, FROM_SQUAWK, LIVE, RULES, STATEMENT_RULES, TRACED, Cost
+from pgops.migrations.hazards.rule import Cost
+from pgops.migrations.hazards.rules import CLAIMED, FROM_SQUAWK, LIVE, RULES, STATEMENT_RULES, TRACED
 from pgops.migrations.hazards.squawk import program
 from pgops.migrations.hazards.traced_rules import READING, STATES
 
