@@ -14,6 +14,7 @@ from pgops.postgres.connection import (
     fetch_value,
     identifier,
     major_version,
+    read_only_session,
     set_settings,
     wait_until_ready,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "no_session_timeouts",
     "passfile",
     "reached",
+    "read_only_session",
     "recreate_database",
     "redact",
     "server_facts",

@@ -13,6 +13,7 @@ import psycopg2.extensions
 from pgops.errors import UNTOUCHED, UnreachableError
 from pgops.postgres.client_parameters import connection_keywords
 from pgops.postgres.session import Connection
+from pgops.postgres.settings import READ_ONLY
 from pgops.postgres.target import Target
 from pgops.postgres.tunnels import broken
 from pgops.runtime import watchdog
@@ -187,6 +188,11 @@ def connected(
         yield connection
     finally:
         connection.close()
+
+
+def read_only_session(target: Target) -> contextlib.AbstractContextManager[Connection]:
+    """A connection for the block whose statements can't write: a look must leave no trace."""
+    return connected(target, application_name="pgops look", settings=READ_ONLY)
 
 
 def major_version(connection: Connection) -> int:

@@ -33,11 +33,10 @@ from pgops.migrations.revisions.history import History, duplicate, read_files
 from pgops.migrations.revisions.location import ScriptLocation, locate
 from pgops.migrations.revisions.revision import NotPlainError, Revision, file_hash
 from pgops.postgres import (
-    READ_ONLY,
     Identity,
     Target,
-    connected,
     identity,
+    read_only_session,
 )
 
 T = TypeVar("T")
@@ -305,7 +304,7 @@ def reading(environment: Environment, target: Target, command: Command) -> Itera
     """
 
     def find() -> Identity:
-        with connected(target, application_name="pgops look", settings=READ_ONLY) as connection:
+        with read_only_session(target) as connection:
             return identity(connection)
 
     surrounded = environment.alembic.app is not None or environment.alembic.runner is not None

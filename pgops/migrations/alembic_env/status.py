@@ -14,7 +14,7 @@ from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.migrations.status.query import database_told, query_status
 from pgops.migrations.status.status import Status, status_from_facts
-from pgops.postgres import READ_ONLY, Target, connected
+from pgops.postgres import Target, read_only_session
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -33,7 +33,7 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
 
     with (
         database_told(environment.name),
-        connected(target, application_name="pgops look", settings=READ_ONLY) as connection,
+        read_only_session(target) as connection,
     ):
         refuse_shared_sessions(target, connection)
         found = query_status(connection, environment.trusted_owners)

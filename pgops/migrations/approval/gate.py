@@ -17,7 +17,7 @@ from pgops.migrations.approval.policy import InForce, Policy, in_force
 from pgops.migrations.approval.signers import Signer
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.status.query import database_told
-from pgops.postgres import connected, set_read_only
+from pgops.postgres import read_only_session
 from pgops.runtime.files import read_regular
 from pgops.units import counted
 
@@ -60,8 +60,7 @@ def look(plans: Sequence[Plan], document: Document | None = None) -> InForce:
     :raises UsedApprovalError: it was already.
     """
     environment, target = plans[0].environment, plans[0].target
-    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
-        set_read_only(connection)
+    with database_told(environment.name), read_only_session(target) as connection:
         if document is not None:
             for each in plans:
                 journal.refuse_used(connection, document.id, str(each.version_table), environment.name)

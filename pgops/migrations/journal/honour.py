@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgops.environments import Environment
 from pgops.errors import UnreachableError
 from pgops.migrations.journal.stamp import check_stamp, read_stamp
-from pgops.postgres import Target, connected, identity, set_read_only
+from pgops.postgres import Target, identity, read_only_session
 
 
 def honour_stamp(environment: Environment, target: Target) -> str | None:
@@ -18,8 +18,7 @@ def honour_stamp(environment: Environment, target: Target) -> str | None:
     :raises UnreachableError: the server does not answer or does not let us in.
     """
     try:
-        with connected(target, application_name="pgops look") as connection:
-            set_read_only(connection)
+        with read_only_session(target) as connection:
             return check_stamp(
                 read_stamp(connection, environment.trusted_owners),
                 environment.name,

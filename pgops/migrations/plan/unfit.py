@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.status.query import database_told
-from pgops.postgres import connected, set_read_only
+from pgops.postgres import read_only_session
 
 
 def with_unfit_rows(plan: Plan, *, after: Sequence[Plan] = ()) -> Plan:
@@ -29,9 +29,8 @@ def with_unfit_rows(plan: Plan, *, after: Sequence[Plan] = ()) -> Plan:
     others = next((each.pending[0].revision for each in after if each.pending), None)
     with (
         database_told(plan.environment.name),
-        connected(plan.target, application_name="pgops look") as connection,
+        read_only_session(plan.target) as connection,
     ):
-        set_read_only(connection)
         found = unfit_rows(
             connection,
             plan.trace,

@@ -10,7 +10,7 @@ from pgops.environments import Environment
 from pgops.errors import BlockedError, UnreachableError, UsageError
 from pgops.migrations import journal
 from pgops.migrations.run.session import on_a_replica
-from pgops.postgres import Target, UntrustedError, connected, set_read_only
+from pgops.postgres import Target, UntrustedError, read_only_session
 
 if TYPE_CHECKING:
     from pgops.migrations.plan.plan import Plan, PlannedRevision
@@ -128,8 +128,7 @@ def ask_promotion(
     :param version_table: where several histories are in the database, the table of this one.
     """
     try:
-        with connected(target, application_name="pgops look") as connection:
-            set_read_only(connection)
+        with read_only_session(target) as connection:
             succeeded = journal.succeeded_files(
                 connection, before.name, before.trusted_owners, version_table=version_table
             )

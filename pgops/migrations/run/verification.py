@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgops.errors import VerificationError
 from pgops.migrations.status.status import read_heads
-from pgops.postgres import Connection, connected, fetch_all, names, set_read_only
+from pgops.postgres import Connection, fetch_all, names, read_only_session
 
 if TYPE_CHECKING:
     from pgops.migrations.plan.plan import Plan
@@ -60,8 +60,7 @@ def verify_run(plan: Plan, invalid_before: frozenset[InvalidIndex]) -> Verificat
 
     :raises VerificationError: the heads are not the plan's, or an INVALID index is new.
     """
-    with connected(plan.target, application_name="pgops look") as connection:
-        set_read_only(connection)
+    with read_only_session(plan.target) as connection:
         heads = read_heads(connection, plan.version_table.name, plan.version_table.schema)
         invalid = invalid_indexes(connection)
     if set(heads) != set(plan.to):

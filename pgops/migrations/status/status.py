@@ -18,13 +18,12 @@ from pgops.migrations.revisions.location import locate
 from pgops.migrations.revisions.revision import NotPlainError
 from pgops.migrations.status.query import LastRun, StatusFacts, database_told, query_status
 from pgops.postgres import (
-    READ_ONLY,
     Connection,
     Target,
-    connected,
     fetch_all,
     identifier,
     names,
+    read_only_session,
     redact,
 )
 from pgops.units import told_of
@@ -225,7 +224,7 @@ def migration_status(environment: Environment, target: Target, history: History)
     """
     with (
         database_told(environment.name),
-        connected(target, application_name="pgops look", settings=READ_ONLY) as connection,
+        read_only_session(target) as connection,
     ):
         found = query_status(connection, environment.trusted_owners)
     if found.elsewhere:

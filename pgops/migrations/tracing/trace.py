@@ -36,7 +36,7 @@ from pgops.postgres import (
     execute,
     fetch_value,
     identity,
-    set_read_only,
+    read_only_session,
 )
 
 ScratchServer = Callable[[Sequence[int], Collection[str]], AbstractContextManager[tuple[Target, str]]]
@@ -122,8 +122,7 @@ def with_trace(
         return plan
     if wanted == "never":
         return _predicted(plan, "hazards.trace is never")
-    with connected(plan.target, application_name="pgops look") as connection:
-        set_read_only(connection)
+    with read_only_session(plan.target) as connection:
         execute(connection, f"SET lock_timeout = '{_LOOK_WAIT}'")
         if wanted == "auto" and not holds_rows(connection, plan):
             return plan

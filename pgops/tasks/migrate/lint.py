@@ -90,13 +90,12 @@ def _with_sizes(
     if sizes_of is not None:
         from pgops.migrations.hazards.known import LiveTarget
         from pgops.migrations.status.query import database_told
-        from pgops.postgres import connected, set_read_only
+        from pgops.postgres import read_only_session
         from pgops.targets import target_for
 
         asked = load_environment(context, sizes_of)
         target = target_for(asked)
-        with database_told(asked.name), connected(target, application_name="pgops look") as connection:
-            set_read_only(connection)
+        with database_told(asked.name), read_only_session(target) as connection:
             return read(LiveTarget(connection), f"{asked.name}: {target.place}")
     if sizes is not None:
         from pgops.migrations.lint.sizes import read_sizes

@@ -201,16 +201,15 @@ def _ahead(environment: Environment, found: Status) -> list[AppliedFile]:
     """What the journal knows of revisions that this checkout lacks, those first that were applied last."""
     from pgops.migrations import journal
     from pgops.migrations.status.query import database_told
-    from pgops.postgres import connected, set_read_only
+    from pgops.postgres import read_only_session
     from pgops.targets import target_for
     from pgops.tasks.migrate.statuses import history_for
 
     history = history_for(environment)
     with (
         database_told(environment.name),
-        connected(target_for(environment), application_name="pgops look") as connection,
+        read_only_session(target_for(environment)) as connection,
     ):
-        set_read_only(connection)
         applied = journal.applied_files(
             connection,
             but=tuple(history.revisions),
@@ -330,14 +329,13 @@ def _beside_the_journal(environment: Environment, own: History) -> tuple[History
     """The checkout's revisions with those of the journal of an environment's database, and which these are."""
     from pgops.migrations.plan.carried import with_applied
     from pgops.migrations.status.query import database_told
-    from pgops.postgres import connected, set_read_only
+    from pgops.postgres import read_only_session
     from pgops.targets import target_for
 
     with (
         database_told(environment.name),
-        connected(target_for(environment), application_name="pgops look") as connection,
+        read_only_session(target_for(environment)) as connection,
     ):
-        set_read_only(connection)
         return with_applied(connection, own, environment)
 
 
@@ -355,7 +353,7 @@ def log(
     from pgops.errors import UsageError
     from pgops.migrations import journal
     from pgops.migrations.status.query import database_told
-    from pgops.postgres import connected, set_read_only
+    from pgops.postgres import read_only_session
     from pgops.targets import target_for
     from pgops.units import human_seconds
 
@@ -364,8 +362,7 @@ def log(
     if limit < 1:
         raise UsageError(f"--limit={limit}: it takes a whole number, 1 or more")
     target = target_for(environment)
-    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
-        set_read_only(connection)
+    with database_told(environment.name), read_only_session(target) as connection:
         runs = journal.runs(connection, limit=limit, trusted=environment.trusted_owners, history=history)
     console.say(f"{environment.name}: {target}")
     if not runs:

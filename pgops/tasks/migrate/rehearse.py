@@ -166,10 +166,9 @@ def _ask_target(plan: Plan) -> tuple[Original, str, tuple[tuple[float, float], .
     from pgops.copies.copy import read_original
     from pgops.migrations import journal
     from pgops.migrations.tracing.schema_copy import surroundings
-    from pgops.postgres import connected, server_facts, set_read_only
+    from pgops.postgres import read_only_session, server_facts
 
-    with connected(plan.target, application_name="pgops look") as connection:
-        set_read_only(connection)
+    with read_only_session(plan.target) as connection:
         original = read_original(connection, surroundings(connection))
         version = server_facts(connection).version
         runs = journal.runs(connection, limit=100, trusted=plan.environment.trusted_owners)

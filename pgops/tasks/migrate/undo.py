@@ -50,7 +50,7 @@ def undo(
     from pgops.migrations.plan.undo import choose_run
     from pgops.migrations.status.query import database_told
     from pgops.migrations.status.status import read_heads
-    from pgops.postgres import connected, set_read_only
+    from pgops.postgres import read_only_session
     from pgops.targets import target_for
     from pgops.tasks.migrate.ways_back import by_backup, by_downgrade, show_ways
 
@@ -60,8 +60,7 @@ def undo(
     target = target_for(environment)
     if note := honour_stamp(environment, target):
         console.warn(note)
-    with database_told(environment.name), connected(target, application_name="pgops look") as connection:
-        set_read_only(connection)
+    with database_told(environment.name), read_only_session(target) as connection:
         found = choose_run(
             runs(connection, trusted=environment.trusted_owners, history=environment.alembic.history),
             run,
