@@ -3,7 +3,8 @@
 from pgops.tasks.migrate.approve import approve
 from pgops.tasks.migrate.checks import check, test
 from pgops.tasks.migrate.lint import lint
-from pgops.tasks.migrate.look import log, plan, revisions, status
+from pgops.tasks.migrate.look import plan, status
+from pgops.tasks.migrate.records import log, revisions
 from pgops.tasks.migrate.rehearse import rehearse
 from pgops.tasks.migrate.run import down, stamp, upgrade
 from pgops.tasks.migrate.undo import undo
