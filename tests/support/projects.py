@@ -24,7 +24,8 @@ from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
-from pgops.migrations.run.run import Run, RunResult
+from pgops.migrations.run.result import RunResult
+from pgops.migrations.run.run import Run
 from pgops.postgres import Target, connected, fetch_all, fetch_value
 
 INI = """

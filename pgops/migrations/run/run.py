@@ -6,7 +6,6 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pgops.errors import BlockedError, LockedError
@@ -22,10 +21,11 @@ from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run
 from pgops.migrations.run.kept import keep_texts
 from pgops.migrations.run.recovery import LOCK_NOT_AVAILABLE, Recovered, recover, remove_leftovers
+from pgops.migrations.run.result import RunResult
 from pgops.migrations.run.retry import RetryPolicy
 from pgops.migrations.run.session import run_session
 from pgops.migrations.run.step import Step
-from pgops.migrations.run.verification import Verification, invalid_indexes, verify_run
+from pgops.migrations.run.verification import invalid_indexes, verify_run
 from pgops.migrations.run.watch import IndexProgress, Watcher
 from pgops.migrations.status.status import read_heads
 from pgops.postgres import Blocker, Connection, identity
@@ -61,32 +61,6 @@ class Reporter(Protocol):
 
     def building(self, progress: IndexProgress) -> None:
         """An index is being built."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended. ``outcome`` is ``succeeded`` or ``nothing_pending``."""
-
-    id: str | None
-    outcome: str
-    applied: tuple[str, ...]
-    backup: str | None
-    seconds: float
-    proof: Verification | None = None
-    history: str | None = None
-    restore_point: str | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """The run in ``migrate --json``."""
-        return {
-            "id": self.id,
-            **({"history": self.history} if self.history else {}),
-            "outcome": self.outcome,
-            "applied": list(self.applied),
-            "backup": self.backup,
-            "restore_point": self.restore_point,
-            "duration": round(self.seconds, 3),
-        }
 
 
 class Run:

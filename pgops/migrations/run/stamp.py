@@ -19,7 +19,7 @@ from pgops.migrations.revisions.history import known_revision
 from pgops.migrations.run.failed import message_of
 from pgops.migrations.run.kept import keep_texts
 from pgops.migrations.run.recovery import recover
-from pgops.migrations.run.run import RunResult
+from pgops.migrations.run.result import RunResult
 from pgops.migrations.run.session import run_session
 from pgops.migrations.status.status import read_heads
 from pgops.postgres import Target, identity

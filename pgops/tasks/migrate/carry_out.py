@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pgops.errors import PgopsError
     from pgops.migrations.plan.plan import Plan
     from pgops.migrations.run.attempt import Approval
-    from pgops.migrations.run.run import RunResult
+    from pgops.migrations.run.result import RunResult
     from pgops.postgres import Target
     from pgops.terminal.console import Console
 

@@ -10,7 +10,8 @@ import pytest
 from pgops.migrations.journal import work_application
 from pgops.migrations.revisions.revision import file_hash, text_now
 from pgops.migrations.run.attempt import Approval
-from pgops.migrations.run.run import PlanChangedError, Run, RunResult, run_settings
+from pgops.migrations.run.result import RunResult
+from pgops.migrations.run.run import PlanChangedError, Run, run_settings
 from tests.support.plans import planned, revision
 from tests.support.projects import Recorder
 
