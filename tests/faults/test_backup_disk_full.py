@@ -14,7 +14,7 @@ from pgops.backups.repository import listing, open_repository
 from pgops.errors import PgopsError
 from pgops.postgres import Target
 from tests.support.backups import environment_for
-from tests.support.restores import run_sql
+from tests.support.sql import run_sql
 
 
 @pytest.fixture

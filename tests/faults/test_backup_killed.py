@@ -23,7 +23,8 @@ from pgops.errors import PgopsError, UnreachableError
 from pgops.local import embedded
 from pgops.postgres import Target, connected, fetch_all, wait_until_ready
 from tests.support.backups import environment_for
-from tests.support.restores import run_sql, small_data
+from tests.support.restores import small_data
+from tests.support.sql import run_sql
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 _CHILD = """

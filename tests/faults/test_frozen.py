@@ -26,10 +26,10 @@ from tests.support.restores import (
     environment_for,
     put_back,
     restorable,
-    run_sql,
     small_data,
     table_hashes,
 )
+from tests.support.sql import run_sql
 
 QUICK = {"every": 0.1, "timeout": 1.0, "grace": 1.0}
 

@@ -21,7 +21,8 @@ import pytest
 from pgops.local import embedded
 from pgops.postgres import Target, connected, execute, fetch_value, identifier, wait_until_ready
 from tests.conftest import ProjectDirectory
-from tests.support.projects import AlembicProject, heads, value
+from tests.support.projects import AlembicProject, heads
+from tests.support.sql import value
 
 _LATE = ("wal_writer_delay = '10s'", "wal_writer_flush_after = '1GB'")
 

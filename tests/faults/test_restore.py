@@ -20,7 +20,8 @@ from pgops.backups.restore import undo
 from pgops.errors import UnreachableError
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_value
 from tests.conftest import REPOSITORY, fresh_database
-from tests.support.restores import back_up, databases, drop_all, put_back, run_sql, small_data, table_hashes
+from tests.support.restores import back_up, databases, drop_all, put_back, small_data, table_hashes
+from tests.support.sql import run_sql
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 LOST = "DELETE FROM knowledge WHERE id > 10"

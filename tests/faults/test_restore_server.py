@@ -27,7 +27,8 @@ from pgops.local import embedded
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import fresh_database
-from tests.support.restores import back_up, databases, put_back, run_sql, small_data, table_hashes, value
+from tests.support.restores import back_up, databases, put_back, small_data, table_hashes
+from tests.support.sql import run_sql, value
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 LOST = "DELETE FROM knowledge WHERE id > 10"

@@ -15,7 +15,8 @@ import pytest
 
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
-from tests.support.projects import AlembicProject, heads, tables, value
+from tests.support.projects import AlembicProject, heads, tables
+from tests.support.sql import value
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "1"))
 WAYS = {

@@ -27,7 +27,7 @@ from pgops.backups.verify.reading import check_files
 from pgops.environments import Environment
 from pgops.postgres import Target
 from pgops.secrets.references import EnvSecret
-from tests.support.restores import run_sql, small_data
+from tests.support.restores import small_data
 from tests.support.s3_gate import Gate, Moment, gate_before
 from tests.support.s3_servers import (
     ACCESS_KEY,
@@ -37,6 +37,7 @@ from tests.support.s3_servers import (
     bucket_environment,
     signing_server,
 )
+from tests.support.sql import run_sql
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "4"))
 _CLAIM = rf"PUT .*/{CLAIM_NAME}$"

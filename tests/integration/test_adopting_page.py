@@ -15,7 +15,8 @@ import pytest
 
 from pgops.postgres import Target
 from tests.integration.test_projects import PROJECTS, url_of
-from tests.support.projects import AlembicProject, tables, value
+from tests.support.projects import AlembicProject, tables
+from tests.support.sql import value
 from tests.support.walks import PROGRAMS, Walker, steps
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adopting.md"

@@ -26,10 +26,10 @@ from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
 from tests.support.bastion import bastion, free_port
 from tests.support.network import network
+from tests.support.preloaded import INVOKE
 from tests.support.projects import STOCK_ENV, AlembicProject, heads
 
 PROXY = str(Path(__file__).parents[1] / "support" / "tcp_proxy.py")
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 NAME = "db.example.test"
 EVERY = "PGOPS_TEST_ROUNDS" in os.environ
 
@@ -120,7 +120,7 @@ def test_every_task_through_a_bastion(database: Target, tmp_path: Path, project:
 
         def run(words: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
-                [*hosts.operator, INVOKE, *shlex.split(words)],
+                [*hosts.operator, str(INVOKE), *shlex.split(words)],
                 cwd=project.path,
                 env=environ,
                 stdin=subprocess.DEVNULL,

@@ -22,6 +22,10 @@ from pgops.backups.manifest.manifest import (
 )
 from pgops.backups.manifest.order import next_id
 from pgops.backups.manifest.proof import Proof
+from pgops.backups.repository import listing
+from pgops.backups.repository.backup import Backup
+from pgops.backups.repository.repository import Repository
+from pgops.backups.verify.reading import check_files
 from pgops.environments import (
     AlembicSettings,
     BackupPolicy,
@@ -54,6 +58,17 @@ def environment_for(
         project=root,
         position=Position(root / "environments.yaml", 1, 1),
     )
+
+
+def sound_backups(repository: Repository) -> list[Backup]:
+    """Everything that is listed; it fails where something of that is not whole."""
+    found = listing(repository)
+    assert found.damaged == ()
+    for backup in found.backups:
+        assert backup.verified
+        with repository.local(backup.id) as files:
+            assert check_files(files, backup.manifest) == []
+    return list(found.backups)
 
 
 def manifest_for(

@@ -13,7 +13,7 @@ from pgops.postgres import (
     Target,
 )
 from tests.support.backups import environment_for
-from tests.support.restores import value
+from tests.support.sql import value
 
 
 class Steps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgops.postgres import Target
-from tests.support.restores import run_sql
+from tests.support.sql import run_sql
 
 ODD = 'odd "name"\nwith a newline, ünïcode and a \\ backslash'
 _ODD = '"odd ""name""\nwith a newline, ünïcode and a \\ backslash"'

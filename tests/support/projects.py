@@ -26,7 +26,7 @@ from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
 from pgops.migrations.run.result import RunResult
 from pgops.migrations.run.run import Run
-from pgops.postgres import Target, connected, fetch_all, fetch_value
+from pgops.postgres import Target, connected, fetch_all
 
 INI = """
 [alembic]
@@ -274,9 +274,3 @@ def heads(target: Target) -> set[str]:
     """What the version table says."""
     with connected(target) as connection:
         return {row[0] for row in fetch_all(connection, "SELECT version_num FROM alembic_version")}
-
-
-def value(target: Target, sql: str) -> Any:
-    """One value from the database."""
-    with connected(target) as connection:
-        return fetch_value(connection, sql)

@@ -14,15 +14,15 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.preloaded import INVOKE
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "rehearsal.md")
 TASKS = REPOSITORY / "docs" / "tasks.md"
-_INVOKE = str(Path(sys.executable).with_name("invoke"))
 _FILES = ("tasks.py", "environments.yaml", "docker-compose.yml", "alembic.ini", "models.py", "migrations")
 _BLOCK = re.compile(
     r"(<!-- recorded: (?P<tasks>[^>]+) -->\n```console\n)(?P<text>.*?)(```\n<!-- end -->)", re.DOTALL
@@ -148,7 +148,7 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(
-            [_INVOKE, "db.down", "--volumes", "--yes"],
+            [str(INVOKE), "db.down", "--volumes", "--yes"],
             cwd=self._project,
             env=self._environ,
             capture_output=True,
@@ -161,7 +161,7 @@ class Session:
         :raises RuntimeError: it did not end with 0.
         """
         done = subprocess.run(
-            [_INVOKE, *shlex.split(tasks)],
+            [str(INVOKE), *shlex.split(tasks)],
             cwd=self._project,
             env=self._environ,
             stdin=subprocess.DEVNULL,

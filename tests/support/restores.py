@@ -7,6 +7,7 @@ import datetime as dt
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pgops.backups.dump import create as backups_create
@@ -17,19 +18,15 @@ from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import plan_restore
 from pgops.backups.restore.restore import Restored, restore
 from pgops.environments import (
-    AlembicSettings,
-    BackupPolicy,
     Environment,
-    HazardSettings,
     HostConnection,
     Keep,
-    Position,
-    Store,
-    Timeouts,
 )
 from pgops.pgtools import DEFAULT_SOURCES
-from pgops.postgres import Target, connected, execute, fetch_all, fetch_value, identifier
+from pgops.postgres import Target, connected, fetch_all, fetch_value, identifier
 from tests.conftest import fresh_database
+from tests.support import backups
+from tests.support.sql import run_sql
 
 NOW = dt.datetime(2026, 11, 22, 17, 15, tzinfo=dt.UTC)
 
@@ -38,24 +35,9 @@ def environment_for(
     target: Target, root: Path, *, name: str = "test", protected: bool = False
 ) -> Environment:
     """An environment whose backups lie below ``root``."""
-    return Environment(
-        name=name,
-        aliases=(),
-        protected=protected,
-        connection=HostConnection(
-            host=target.host,
-            port=target.port,
-            dbname=target.dbname,
-            user=target.user,
-            password=target.password,
-        ),
-        timeouts=Timeouts(),
-        backups=BackupPolicy(store=Store("local", f"file:{root}"), keep=Keep(last=5), jobs=2),
-        alembic=AlembicSettings(config=root / "alembic.ini"),
-        hazards=HazardSettings(),
-        project=root,
-        position=Position(root / "environments.yaml", 1, 1),
-    )
+    found = backups.environment_for(target, root, keep=Keep(last=5), name=name)
+    connection = HostConnection(target.host, target.dbname, target.user, target.port, target.password)
+    return replace(found, protected=protected, connection=connection)
 
 
 @contextlib.contextmanager
@@ -77,19 +59,6 @@ def back_up(target: Target, root: Path, *, name: str = "test") -> tuple[Reposito
 def put_back(target: Target, repository: Repository, backup: Backup, hooks: Hooks | None = None) -> Restored:
     """Look and restore, as the task does."""
     return restore(plan_restore(target, backup), repository, hooks or Hooks(), now=NOW, jobs=2, lock_wait=5)
-
-
-def run_sql(target: Target, *statements: str) -> None:
-    """Run statements one by one."""
-    with connected(target) as connection:
-        for statement in statements:
-            execute(connection, statement)
-
-
-def value(target: Target, sql: str) -> object:
-    """The first column of the first row."""
-    with connected(target) as connection:
-        return fetch_value(connection, sql)
 
 
 def small_data(target: Target) -> None:

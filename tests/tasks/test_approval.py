@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import pytest
 
 from pgops.postgres import Target, connected, fetch_all
 from tests.conftest import ProjectDirectory, Ran
+from tests.support.preloaded import INVOKE
 from tests.support.printed_json import error, parsed
 from tests.support.projects import AlembicProject, heads, tables
 from tests.support.signing import People
 
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 MIGRATE = ("migrate", "--env=production", "--confirm=production", "--json")
 
 
@@ -165,7 +164,7 @@ def test_the_way_back_is_signed_too(release: Release) -> None:
 
 def start(release: Release, *arguments: str, **environ: str) -> pexpect.spawn[str]:
     return pexpect.spawn(
-        INVOKE,
+        str(INVOKE),
         [*arguments],
         cwd=str(release.project.path),
         encoding="utf-8",

@@ -15,7 +15,8 @@ from pgops.backups.manifest.seal import seal
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory, Ran
-from tests.support.restores import run_sql, small_data
+from tests.support.restores import small_data
+from tests.support.sql import run_sql
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +18,8 @@ import pytest
 from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
+from tests.support.preloaded import INVOKE
 
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
 
@@ -159,7 +158,7 @@ def test_the_password_is_in_no_argument(project: ProjectDirectory, database: Tar
     assert secret is not None
     marker = f"select pg_sleep(30) as s{secrets.token_hex(6)}"
     sleeper = subprocess.Popen(
-        [INVOKE, "db.psql", "--command", marker],
+        [str(INVOKE), "db.psql", "--command", marker],
         cwd=project.path,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -223,7 +222,7 @@ def test_psql_on_a_protected_environment_only_reads(project: ProjectDirectory, d
 def test_psql_prompt_on_a_terminal(project: ProjectDirectory, database: Target) -> None:
     project.environment_yaml(staging=database)
     child = pexpect.spawn(
-        INVOKE,
+        str(INVOKE),
         ["db.psql"],
         cwd=str(project.path),
         encoding="utf-8",

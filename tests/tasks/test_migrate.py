@@ -10,7 +10,8 @@ import pytest
 from pgops.postgres import Target, connected, execute, identifier
 from tests.conftest import ProjectDirectory
 from tests.support.printed_json import error, parsed
-from tests.support.projects import AlembicProject, heads, tables, value
+from tests.support.projects import AlembicProject, heads, tables
+from tests.support.sql import value
 
 
 def test_what_holds_nothing_is_not_warned_about_where_it_runs(

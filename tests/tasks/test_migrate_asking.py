@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import pexpect
 import pytest
 
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
+from tests.support.preloaded import INVOKE
 from tests.support.projects import AlembicProject, heads, tables
-
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def protected(project: ProjectDirectory, database: Target) -> ProjectDirectory:
 
 def start(project: ProjectDirectory, *arguments: str) -> pexpect.spawn[str]:
     return pexpect.spawn(
-        INVOKE,
+        str(INVOKE),
         ["migrate", *arguments],
         cwd=str(project.path),
         encoding="utf-8",

@@ -13,6 +13,7 @@ import pytest
 from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
+from tests.support.sql import run_sql
 
 ENV_PY = """
 import sqlalchemy as sa
@@ -48,12 +49,6 @@ def library(project: ProjectDirectory, database: Target) -> ProjectDirectory:
     return project
 
 
-def sql(target: Target, text: str) -> None:
-    """Change the database from outside."""
-    with postgres.connected(target) as connection:
-        postgres.execute(connection, text)
-
-
 def test_check_goes_from_pending_to_clean_to_drift(library: ProjectDirectory, database: Target) -> None:
     pending = library.run("migrate.check")
     assert pending.code == 4
@@ -67,7 +62,7 @@ def test_check_goes_from_pending_to_clean_to_drift(library: ProjectDirectory, da
     clean = library.run("migrate.check")
     assert (clean.code, clean.out) == (0, f"here: {database}\nthe models and here at r1 agree\n")
 
-    sql(database, "ALTER TABLE book ADD COLUMN extra date")
+    run_sql(database, "ALTER TABLE book ADD COLUMN extra date")
     drifted = library.run("migrate.check")
     assert drifted.code == 5
     assert "  column book.extra (DATE): in the database, not in the models\n" in drifted.out

@@ -10,7 +10,8 @@ import pytest
 from pgops.postgres import Target, connected, execute, identifier
 from tests.conftest import ProjectDirectory
 from tests.support.printed_json import error, parsed
-from tests.support.projects import AlembicProject, value
+from tests.support.projects import AlembicProject
+from tests.support.sql import value
 
 
 def test_a_database_ahead_of_this_code(

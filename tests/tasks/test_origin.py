@@ -10,7 +10,8 @@ import pytest
 
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
-from tests.support.restores import back_up, restorable, run_sql, small_data, value
+from tests.support.restores import back_up, restorable, small_data
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import pytest
 from pgops.migrations import journal
 from pgops.postgres import Target, connected, identity
 from tests.conftest import ProjectDirectory
-from tests.support.restores import back_up, databases, restorable, run_sql, small_data, table_hashes, value
+from tests.support.restores import back_up, databases, restorable, small_data, table_hashes
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, signing_server
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture

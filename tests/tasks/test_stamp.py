@@ -13,7 +13,8 @@ from pgops.migrations import journal
 from pgops.postgres import Target, connected, execute, identity
 from tests.conftest import ProjectDirectory
 from tests.support.projects import AlembicProject
-from tests.support.restores import back_up, databases, put_back, restorable, run_sql, small_data, value
+from tests.support.restores import back_up, databases, put_back, restorable, small_data
+from tests.support.sql import run_sql, value
 from tests.tasks.test_db import NO_ENGINE, local
 
 __all__ = ["local"]

@@ -21,7 +21,8 @@ from pgops.environments import load
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.support.projects import AlembicProject
-from tests.support.restores import run_sql, small_data
+from tests.support.restores import small_data
+from tests.support.sql import run_sql
 from tests.tasks.test_backup_check import backup_of, environment, limits
 
 

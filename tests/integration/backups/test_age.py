@@ -28,16 +28,8 @@ from pgops.errors import ConfigurationError, PgopsError, SecretError, Verificati
 from pgops.postgres import Target, identifier
 from pgops.secrets.references import CommandSecret, EnvSecret, FileSecret, known_secrets
 from tests.support.backups import made_up_contents, manifest_for, write_files
-from tests.support.restores import (
-    NOW,
-    drop_all,
-    environment_for,
-    put_back,
-    run_sql,
-    small_data,
-    table_hashes,
-    value,
-)
+from tests.support.restores import NOW, drop_all, environment_for, put_back, small_data, table_hashes
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture

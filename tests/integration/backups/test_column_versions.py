@@ -13,16 +13,8 @@ from pgops.backups.restore.plan import plan_restore
 from pgops.backups.restore.salvage import salvage
 from pgops.backups.verify.proof import prove
 from pgops.postgres import Target
-from tests.support.restores import (
-    NOW,
-    back_up,
-    put_back,
-    restorable,
-    run_sql,
-    small_data,
-    table_hashes,
-    value,
-)
+from tests.support.restores import NOW, back_up, put_back, restorable, small_data, table_hashes
+from tests.support.sql import run_sql, value
 
 # What a server with the minor releases of November 2026 does by itself.
 NOTED = """

@@ -17,7 +17,8 @@ from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.integration.local.engine_project import EngineProject, engine_project
 from tests.support.odd_database import make_odd
-from tests.support.restores import databases, run_sql, schema_text, table_hashes, value
+from tests.support.restores import databases, schema_text, table_hashes
+from tests.support.sql import run_sql, value
 
 pytestmark = pytest.mark.docker
 IMAGE = "postgres:17"

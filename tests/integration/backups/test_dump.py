@@ -34,7 +34,8 @@ from pgops.postgres.locks import held
 from tests.support import restores
 from tests.support.backups import MOMENT, ODD_SQL, environment_for
 from tests.support.dumps import Steps, back_up, nothing_was_written, stock_restore
-from tests.support.restores import run_sql, schema_text, small_data, table_hashes, value
+from tests.support.restores import schema_text, small_data, table_hashes
+from tests.support.sql import run_sql, value
 
 
 def test_a_database_of_everything_comes_back_by_stock_pg_restore(

@@ -20,7 +20,8 @@ from pgops.postgres import (
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.backups import environment_for
 from tests.support.dumps import Steps, nothing_left
-from tests.support.restores import run_sql, small_data
+from tests.support.restores import small_data
+from tests.support.sql import run_sql
 
 
 class _Tampering:

@@ -31,7 +31,8 @@ from pgops.postgres.locks import Mode, held
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.backups import environment_for
 from tests.support.dumps import Steps, back_up, nothing_left
-from tests.support.restores import run_sql, small_data
+from tests.support.restores import small_data
+from tests.support.sql import run_sql
 
 
 def test_a_backup_waits_for_a_migration_and_two_dumps_share(database: Target, tmp_path: Path) -> None:

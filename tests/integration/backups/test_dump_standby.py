@@ -18,7 +18,8 @@ from pgops.local.embedded import process
 from pgops.local.embedded.installation import Cluster, programs_for, server_user
 from pgops.postgres import Target, wait_until_ready
 from tests.support.backups import environment_for
-from tests.support.restores import run_sql, small_data, value
+from tests.support.restores import small_data
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture

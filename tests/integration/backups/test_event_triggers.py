@@ -16,7 +16,8 @@ from pgops.backups.restore.plan import plan_restore
 from pgops.backups.restore.salvage import salvage
 from pgops.backups.verify.proof import prove
 from pgops.postgres import Target, connected, fetch_value
-from tests.support.restores import NOW, back_up, put_back, restorable, run_sql, small_data, value
+from tests.support.restores import NOW, back_up, put_back, restorable, small_data
+from tests.support.sql import run_sql, value
 
 Refused = tuple[Target, Repository, Backup]
 

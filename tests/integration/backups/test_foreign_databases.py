@@ -15,8 +15,9 @@ from pgops.backups.restore import undo
 from pgops.errors import UsageError
 from pgops.postgres import Target, UntrustedError, connected, execute, identifier
 from tests.conftest import ProjectDirectory
-from tests.support.restores import NOW, back_up, databases, put_back, restorable, run_sql, small_data, value
+from tests.support.restores import NOW, back_up, databases, put_back, restorable, small_data
 from tests.support.roles import role
+from tests.support.sql import run_sql, value
 
 ID = "20261122t171500_ab12cd"
 

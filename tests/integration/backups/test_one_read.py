@@ -19,7 +19,7 @@ from pgops.pgtools import Toolset, check, embedded_tools, run
 from pgops.postgres import Target, connected, fetch_all, fetch_value, identifier
 from tests.conftest import fresh_database
 from tests.support.backups import ODD_SQL, environment_for
-from tests.support.restores import run_sql
+from tests.support.sql import run_sql
 
 COUNTED = (
     *ODD_SQL,

@@ -13,7 +13,8 @@ from pgops.errors import BlockedError
 from pgops.postgres import Target
 from tests.conftest import fresh_database
 from tests.support.odd_database import make_odd
-from tests.support.restores import back_up, databases, restorable, run_sql, small_data, value
+from tests.support.restores import back_up, databases, restorable, small_data
+from tests.support.sql import run_sql, value
 
 LATER = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
 COMPARING_CONTENT = "comparing the content of every table"

@@ -10,7 +10,8 @@ import pytest
 from pgops.backups.repository import Backup
 from pgops.pgtools import ToolError
 from pgops.postgres import Target
-from tests.support.restores import back_up, put_back, restorable, run_sql, small_data
+from tests.support.restores import back_up, put_back, restorable, small_data
+from tests.support.sql import run_sql
 
 PLPGSQL = "LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM 1 FROM allowed; RETURN true; END'"
 

@@ -27,12 +27,11 @@ from tests.support.restores import (
     databases,
     put_back,
     restorable,
-    run_sql,
     schema_text,
     small_data,
     table_hashes,
-    value,
 )
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture

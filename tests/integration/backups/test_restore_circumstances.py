@@ -29,11 +29,10 @@ from tests.support.restores import (
     drop_all,
     put_back,
     restorable,
-    run_sql,
     small_data,
     table_hashes,
-    value,
 )
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture

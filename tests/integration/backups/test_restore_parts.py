@@ -14,17 +14,8 @@ from pgops.errors import UsageError
 from pgops.pgtools import ToolError
 from pgops.postgres import Target
 from tests.support.odd_database import ODD, make_odd
-from tests.support.restores import (
-    NOW,
-    back_up,
-    databases,
-    drop_all,
-    run_sql,
-    schema_text,
-    small_data,
-    table_hashes,
-    value,
-)
+from tests.support.restores import NOW, back_up, databases, drop_all, schema_text, small_data, table_hashes
+from tests.support.sql import run_sql, value
 
 
 def test_odd_tables_come_back_beside_the_live_ones_and_nothing_else_changes(

@@ -31,7 +31,7 @@ from pgops.postgres import Target
 from pgops.runtime import variables
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.backups import made_up_contents, manifest_for, write_files
-from tests.support.restores import NOW, drop_all, environment_for, put_back, run_sql, small_data, table_hashes
+from tests.support.restores import NOW, drop_all, environment_for, put_back, small_data, table_hashes
 from tests.support.s3_gate import Moment, gate_before
 from tests.support.s3_servers import (
     ACCESS_KEY,
@@ -41,6 +41,7 @@ from tests.support.s3_servers import (
     conditional_server,
     signing_server,
 )
+from tests.support.sql import run_sql
 
 ID = "20261122T171500Z-cccccc"
 

@@ -26,11 +26,10 @@ from tests.support.restores import (
     environment_for,
     put_back,
     restorable,
-    run_sql,
     small_data,
     table_hashes,
-    value,
 )
+from tests.support.sql import run_sql, value
 
 NEEDS_A_PATH = (
     "CREATE TABLE allowed (name text PRIMARY KEY)",

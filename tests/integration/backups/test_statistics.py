@@ -8,7 +8,8 @@ import pytest
 
 from pgops.backups.dump import dump as dumping
 from pgops.postgres import Target, connected, fetch_all
-from tests.support.restores import back_up, put_back, restorable, run_sql
+from tests.support.restores import back_up, put_back, restorable
+from tests.support.sql import run_sql
 
 ANALYZED = """
 SELECT c.relname::text, pg_stat_get_last_analyze_time(c.oid) IS NOT NULL,

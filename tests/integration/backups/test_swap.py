@@ -20,17 +20,8 @@ from pgops.postgres import Connection, DatabaseError, Target, connected, execute
 from pgops.runtime import watchdog
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import fresh_database
-from tests.support.restores import (
-    NOW,
-    back_up,
-    databases,
-    drop_all,
-    put_back,
-    run_sql,
-    small_data,
-    table_hashes,
-    value,
-)
+from tests.support.restores import NOW, back_up, databases, drop_all, put_back, small_data, table_hashes
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pgops.pgtools import Toolset, embedded_tools, list_command, run
 from pgops.postgres import Target
 from tests.conftest import fresh_database
 from tests.support.backups import MOMENT, ODD_SQL, environment_for
-from tests.support.restores import run_sql
+from tests.support.sql import run_sql
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "12"))
 

@@ -15,34 +15,24 @@ from pgops.migrations.plan.make import make_plan
 from pgops.migrations.run import gates
 from pgops.migrations.run.stamp import stamp
 from pgops.migrations.status.status import history_of, migration_status
-from pgops.postgres import Target, UntrustedError, connected, execute, fetch_value
+from pgops.postgres import Target, UntrustedError
 from tests.support.projects import AlembicProject, carry_out, heads, migrate
 from tests.support.roles import role
+from tests.support.sql import run_sql, value
 
 
 @pytest.fixture
 def app(database: Target) -> Iterator[Target]:
     """An application's role, which may create schemas in the database."""
     with role(database, "app") as found:
-        run(database, f"GRANT CREATE ON DATABASE {database.dbname} TO {found.user}")
+        run_sql(database, f"GRANT CREATE ON DATABASE {database.dbname} TO {found.user}")
         yield found
-
-
-def run(target: Target, *statements: str) -> None:
-    with connected(target) as connection:
-        for statement in statements:
-            execute(connection, statement)
-
-
-def value(target: Target, sql: str) -> object:
-    with connected(target) as connection:
-        return fetch_value(connection, sql)
 
 
 def forge(app: Target, environment: str, *applied: tuple[str, str]) -> None:
     """A journal exactly as ours, made by ``app``, in which revisions succeeded."""
-    run(app, _FIRST, *_VERSIONS)
-    run(
+    run_sql(app, _FIRST, *_VERSIONS)
+    run_sql(
         app,
         f"INSERT INTO pgops.journal VALUES (true, {len(_VERSIONS)}, '{environment}', NULL, current_database(), now())",
         "INSERT INTO pgops.runs VALUES ('r', '"
@@ -77,7 +67,7 @@ def test_a_trigger_on_a_journal_made_beforehand_never_fires(
 ) -> None:
     environment = project_at(tmp_path, database)
     forge(app, "test")
-    run(
+    run_sql(
         app,
         "CREATE FUNCTION pgops.grab() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN EXECUTE 'ALTER ROLE {app.user} SUPERUSER'; RETURN NEW; END $$",
@@ -90,7 +80,7 @@ def test_a_trigger_on_a_journal_made_beforehand_never_fires(
         stamp(environment, database, "heads", lock_wait=1, reason=None)
     assert value(database, f"SELECT rolsuper FROM pg_roles WHERE rolname = '{app.user}'") is False
     assert value(database, "SELECT to_regclass('alembic_version')") is None
-    run(database, "ALTER SCHEMA pgops RENAME TO pgops_not_ours")
+    run_sql(database, "ALTER SCHEMA pgops RENAME TO pgops_not_ours")
     migrate(environment, database)
     assert heads(database) == {"aa02"}
 
@@ -99,7 +89,7 @@ def test_a_view_or_a_policy_as_journal_runs_nothing_in_a_look(
     tmp_path: Path, database: Target, app: Target
 ) -> None:
     environment = project_at(tmp_path, database)
-    run(
+    run_sql(
         app,
         "CREATE SCHEMA pgops",
         "CREATE FUNCTION pgops.grab() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it ran'; END $$",
@@ -202,7 +192,7 @@ def test_what_is_put_into_a_journal_of_ours_is_found(
 ) -> None:
     environment = project_at(tmp_path, database)
     migrate(environment, database)
-    run(
+    run_sql(
         database,
         "CREATE SCHEMA planted",
         "CREATE FUNCTION planted.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
@@ -216,14 +206,14 @@ def test_what_is_put_into_a_journal_of_ours_is_found(
     with refused(*texts):
         migration_status(environment, database, history_of(environment))
     if not repair.startswith("ALTER SCHEMA"):
-        run(database, repair.format(app=app.user))
+        run_sql(database, repair.format(app=app.user))
         assert make_plan(environment, database).pending == ()
 
 
 def test_somebody_who_may_only_read_is_no_danger(tmp_path: Path, database: Target, app: Target) -> None:
     environment = project_at(tmp_path, database)
     migrate(environment, database)
-    run(
+    run_sql(
         database,
         f"GRANT USAGE ON SCHEMA pgops TO {app.user}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA pgops TO {app.user}",
@@ -235,7 +225,7 @@ def test_default_privileges_give_nobody_the_right_to_write_the_journal(
     tmp_path: Path, database: Target, app: Target
 ) -> None:
     environment = project_at(tmp_path, database)
-    run(
+    run_sql(
         database,
         f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {app.user}",
         f"ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO {app.user}",
@@ -250,7 +240,7 @@ def test_whose_journal_counts(tmp_path: Path, database: Target) -> None:
     """A superuser's and the role's own; a group's only for those who work as the group, or name it."""
     environment = project_at(tmp_path, database)
     with role(database, "migrator") as migrator, role(database, "colleague") as colleague:
-        run(
+        run_sql(
             database,
             f"GRANT CREATE ON DATABASE {database.dbname} TO {migrator.user}",
             f"GRANT ALL ON SCHEMA public TO {migrator.user}, {colleague.user}",
@@ -265,10 +255,10 @@ def test_whose_journal_counts(tmp_path: Path, database: Target) -> None:
         trusting = dataclasses.replace(environment, trusted_owners=(migrator.user,))
         assert make_plan(trusting, database).pending == ()
         # A colleague who merely is a member of the owner gains rights by that, but gives none.
-        run(database, f"GRANT {migrator.user} TO {colleague.user}")
+        run_sql(database, f"GRANT {migrator.user} TO {colleague.user}")
         with refused():
             make_plan(environment, colleague)
-        run(database, f"ALTER ROLE {colleague.user} SET role = '{migrator.user}'")
+        run_sql(database, f"ALTER ROLE {colleague.user} SET role = '{migrator.user}'")
         assert make_plan(environment, colleague).pending == ()
 
 

@@ -18,6 +18,7 @@ from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan
 from pgops.postgres import Target, connected, execute
 from tests.support.projects import AlembicProject, heads, migrate
+from tests.support.sql import run_sql
 
 MARK = Path(tempfile.gettempdir()) / f"pgops-forged-{hashlib.sha256(str(id(sys)).encode()).hexdigest()[:12]}"
 
@@ -64,18 +65,13 @@ def down(environment: Environment, target: Target) -> Plan:
     return make_plan(environment, target, to="base", action="downgrade")
 
 
-def sql(target: Target, statement: str) -> None:
-    with connected(target) as connection:
-        execute(connection, statement)
-
-
 @pytest.fixture
 def mallory(database: Target) -> Iterator[str]:
     name = "mallory_of_the_files"
-    sql(database, f"CREATE ROLE {name}")
+    run_sql(database, f"CREATE ROLE {name}")
     yield name
-    sql(database, f"DROP OWNED BY {name} CASCADE")
-    sql(database, f"DROP ROLE {name}")
+    run_sql(database, f"DROP OWNED BY {name} CASCADE")
+    run_sql(database, f"DROP ROLE {name}")
 
 
 PLANTED = {
@@ -129,13 +125,13 @@ def test_what_somebody_planted_is_refused(
     older: Environment, database: Target, mallory: str, planted: str
 ) -> None:
     statement, said = (each.replace("{mallory}", mallory) for each in PLANTED[planted])
-    sql(database, statement)
+    run_sql(database, statement)
     try:
         with pytest.raises(PgopsError) as refused:
             down(older, database)
         assert said in refused.value.message
     finally:
-        sql(database, "DROP ROLE IF EXISTS writers_of_all")
+        run_sql(database, "DROP ROLE IF EXISTS writers_of_all")
 
 
 GRAPHS = {
@@ -162,14 +158,14 @@ def test_a_graph_that_can_not_be_is_refused_before_a_file_is_loaded(
     older: Environment, database: Target, graph: str
 ) -> None:
     statement, said = GRAPHS[graph]
-    sql(database, statement)
+    run_sql(database, statement)
     with pytest.raises(PgopsError) as refused:
         down(older, database)
     assert said in refused.value.message, refused.value
 
 
 def test_what_the_checkout_has_is_the_checkouts(older: Environment, database: Target) -> None:
-    sql(database, keep(evil("aa01", None), "aa01"))
+    run_sql(database, keep(evil("aa01", None), "aa01"))
     found = down(older, database)
     assert [(each.revision, each.kept is not None) for each in found.pending] == [
         ("aa03", True),
@@ -185,12 +181,12 @@ def test_functions_on_the_search_path_are_not_called(older: Environment, databas
         "has_table_privilege(text, text)",
         "convert_from(bytea, text)",
     ):
-        sql(
+        run_sql(
             database,
             f"CREATE FUNCTION public.{name} RETURNS bytea LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION 'somebody else''s code runs'; END $$",
         )
-    sql(database, f'ALTER DATABASE "{database.dbname}" SET search_path = public, pg_catalog')
+    run_sql(database, f'ALTER DATABASE "{database.dbname}" SET search_path = public, pg_catalog')
     assert len(down(older, database).pending) == 3
 
 
@@ -240,7 +236,7 @@ def test_a_link_is_not_followed(older: Environment, database: Target, tmp_path: 
 
 def test_two_histories_may_have_a_revision_of_the_same_name(older: Environment, database: Target) -> None:
     before = [each.file for each in down(older, database).pending]
-    sql(
+    run_sql(
         database,
         keep("revision = 'aa03'\ndown_revision = 'aa02'\ndef upgrade(): pass\ndef downgrade(): pass\n"),
     )
@@ -252,7 +248,7 @@ def test_two_histories_may_have_a_revision_of_the_same_name(older: Environment, 
 
 
 def test_a_commit_that_is_none_is_not_for_pasting(older: Environment, database: Target) -> None:
-    sql(database, "DELETE FROM pgops.files")
+    run_sql(database, "DELETE FROM pgops.files")
     for commit in ("$(reboot)", "; rm -rf ~", "--help", "abc1234"):
         with connected(database) as connection:
             execute(connection, "UPDATE pgops.runs SET git_commit = %s", (commit,))

@@ -10,7 +10,8 @@ from pgops.errors import PgopsError
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.status.status import AheadError, history_of, migration_status
 from pgops.postgres import Target, connected, execute, fetch_all
-from tests.support.projects import STOCK_ENV, AlembicProject, migrate, online_env, tables, value
+from tests.support.projects import STOCK_ENV, AlembicProject, migrate, online_env, tables
+from tests.support.sql import value
 
 
 def objects(target: Target) -> list[tuple[object, ...]]:

@@ -13,7 +13,8 @@ from pgops.errors import LockedError, PgopsError, RefusedError
 from pgops.migrations.alembic_env.failures import MigrationError
 from pgops.migrations.plan.make import make_plan
 from pgops.postgres import Target, connect, connected, execute
-from tests.support.projects import AlembicProject, Recorder, carry_out, migrate, recorded_runs, tables, value
+from tests.support.projects import AlembicProject, Recorder, carry_out, migrate, recorded_runs, tables
+from tests.support.sql import value
 
 
 def test_statement_timeout_is_not_retried(tmp_path: Path, database: Target) -> None:

@@ -23,7 +23,8 @@ from pgops.migrations.tracing import trace as tracing
 from pgops.migrations.tracing.trace import NotTracedError, with_trace
 from pgops.postgres import Target, connected, execute, fetch_all, identifier, literal
 from pgops.secrets.references import LiteralSecret, Secret
-from tests.support.projects import AlembicProject, migrate, online_env, value
+from tests.support.projects import AlembicProject, migrate, online_env
+from tests.support.sql import value
 from tests.support.traces import SETTINGS, hazard, no_backup, plan_of, server
 
 FILLED = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pgops.checks.report import Finding
 from pgops.checks.search_path import search_path
 from pgops.postgres import Target, connected, execute
-from tests.support.restores import run_sql
 from tests.support.roles import role
+from tests.support.sql import run_sql
 
 
 def found(target: Target, *trusted: str) -> list[Finding]:

@@ -17,7 +17,8 @@ import pytest
 
 from tests.integration.rehearsal.conftest import ROWS, Release
 from tests.integration.rehearsal.test_killed import remains, servers
-from tests.support.projects import heads, value
+from tests.support.projects import heads
+from tests.support.sql import value
 
 on_request = pytest.mark.skipif(
     "PGOPS_TEST_ROUNDS" not in os.environ,

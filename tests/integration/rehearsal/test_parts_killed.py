@@ -18,7 +18,8 @@ import pytest
 
 from tests.integration.rehearsal.conftest import ROWS, Release
 from tests.integration.rehearsal.test_killed import SLOW, remains, servers, temporary
-from tests.support.projects import heads, value
+from tests.support.projects import heads
+from tests.support.sql import value
 
 __all__ = ["temporary"]
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "0"))
