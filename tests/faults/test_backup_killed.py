@@ -17,12 +17,11 @@ import pytest
 
 from pgops.backups.dump.create import create
 from pgops.backups.dump.dump import SESSION_PREFIX
-from pgops.backups.repository import listing, open_repository
-from pgops.backups.verify.reading import check_files
+from pgops.backups.repository import open_repository
 from pgops.errors import PgopsError, UnreachableError
 from pgops.local import embedded
 from pgops.postgres import Target, connected, fetch_all, wait_until_ready
-from tests.support.backups import environment_for
+from tests.support.backups import environment_for, sound_backups
 from tests.support.restores import small_data
 from tests.support.sql import run_sql
 
@@ -95,14 +94,7 @@ def processes_of_dumps(target: Target) -> list[int]:
 
 def only_sound_backups(target: Target, root: Path) -> int:
     """Everything that is listed is whole; how many that is."""
-    repository = open_repository(environment_for(target, root))
-    found = listing(repository)
-    assert found.damaged == ()
-    for backup in found.backups:
-        assert backup.verified
-        with repository.local(backup.id) as files:
-            assert check_files(files, backup.manifest) == []
-    return len(found.backups)
+    return len(sound_backups(open_repository(environment_for(target, root))))
 
 
 def next_one_works(target: Target, root: Path) -> None:

@@ -23,10 +23,10 @@ from pgops.backups.manifest.manifest import MANIFEST_NAME
 from pgops.backups.repository import Repository, listing, open_repository
 from pgops.backups.repository.bucket import Bucket, UnwantedError
 from pgops.backups.repository.locks import CLAIM_NAME
-from pgops.backups.verify.reading import check_files
 from pgops.environments import Environment
 from pgops.postgres import Target
 from pgops.secrets.references import EnvSecret
+from tests.support.backups import sound_backups
 from tests.support.restores import small_data
 from tests.support.s3_gate import Gate, Moment, gate_before
 from tests.support.s3_servers import (
@@ -126,14 +126,7 @@ class Place:
 
     def sound(self) -> set[str]:
         """Everything that is listed is whole; what that is."""
-        repository = self.repository
-        found = listing(repository)
-        assert found.damaged == ()
-        for backup in found.backups:
-            assert backup.verified
-            with repository.local(backup.id) as files:
-                assert check_files(files, backup.manifest) == []
-        return {backup.id for backup in found.backups}
+        return {backup.id for backup in sound_backups(self.repository)}
 
     def next_one_works(self) -> None:
         """A new backup succeeds and sweeps what lay about, here and in the bucket; the strangers stay."""
