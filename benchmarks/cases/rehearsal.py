@@ -21,8 +21,8 @@ from pgops.environments import (
 )
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.rehearsal.rehearse import carry_out
-from pgops.migrations.rehearsal.way_back import Quiet
 from pgops.migrations.run.attempt import Approval
+from pgops.migrations.run.reporter import Silent
 from pgops.migrations.run.run import Run
 from pgops.postgres import Target, connected, execute
 
@@ -77,7 +77,7 @@ def watching(bench: Workbench) -> Iterator[Measure]:
             make_plan(environment, copies[-1]),
             copies[-1],
             copies[-1],
-            reporter=Quiet(),
+            reporter=Silent(),
             there_and_back=False,
         )
         assert measured.ok, measured.failure
@@ -85,7 +85,7 @@ def watching(bench: Workbench) -> Iterator[Measure]:
 
     def unwatched() -> Sample:
         environment = _environment(project, copies[-1])
-        run = Run(make_plan(environment, copies[-1]), Approval(), Quiet(), lock_wait=30.0)
+        run = Run(make_plan(environment, copies[-1]), Approval(), Silent(), lock_wait=30.0)
         return {SECONDS: run.carry_out().seconds}
 
     sides = [

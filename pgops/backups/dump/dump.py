@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgops.backups.database import inventory
-from pgops.backups.database.inventory import DatabaseFacts, Relation
+from pgops.backups.database.inventory import Beside, Relation
 from pgops.backups.database.progress import Monitor, Observer, reading
 from pgops.backups.database.restorable import what_hinders_a_restore
 from pgops.backups.manifest.manifest import (
     CONTENTS_NAME,
     DUMP_DIRECTORY,
     GLOBALS_NAME,
-    Extension,
     InvalidIndex,
     SequenceValue,
 )
@@ -75,13 +74,7 @@ class Dumped:
     filled: tuple[Relation, ...]
     others: tuple[Relation, ...]
     sequences: tuple[SequenceValue, ...]
-    large_objects: int
-    invalid_indexes: tuple[InvalidIndex, ...]
-    extensions: tuple[Extension, ...]
-    roles: tuple[str, ...]
-    named_roles: tuple[str, ...]
-    tablespaces: tuple[str, ...]
-    database: DatabaseFacts
+    beside: Beside
     warnings: tuple[str, ...]
     text_bytes: int
     """About how long the rows are as text, uncompressed: what reading them back has to go through."""
@@ -155,13 +148,7 @@ def dump(
                 filled=tuple(filled),
                 others=tuple(each for each in tables if not _has_rows(each, standby=facts.in_recovery)),
                 sequences=_least(before, after, beside.descending),
-                large_objects=beside.large_objects,
-                invalid_indexes=beside.invalid_indexes,
-                extensions=beside.extensions,
-                roles=beside.roles,
-                named_roles=beside.named_roles,
-                tablespaces=beside.tablespaces,
-                database=beside.database,
+                beside=beside,
                 warnings=tuple(warnings),
                 text_bytes=monitor.text_bytes,
             )

@@ -202,6 +202,24 @@ def compare(alembic: AlembicEnvironment, theirs: Collection[TableName] = ()) -> 
     )
 
 
+def revision_context(
+    alembic: AlembicEnvironment, message: str | None, *, autogenerate: bool
+) -> RevisionContext:
+    """What ``alembic revision`` works with, given no other option than these."""
+    arguments = {
+        "message": message,
+        "autogenerate": autogenerate,
+        "sql": False,
+        "head": "head",
+        "splice": False,
+        "branch_label": None,
+        "version_path": None,
+        "rev_id": None,
+        "depends_on": None,
+    }
+    return RevisionContext(alembic.config, alembic.script, arguments)
+
+
 def _differences(
     alembic: AlembicEnvironment, context: MigrationContext, theirs: Collection[TableName]
 ) -> Iterator[str]:
@@ -211,18 +229,7 @@ def _differences(
             untouched="nothing was touched",
             hint="in env.py: target_metadata = Base.metadata",
         )
-    arguments = {
-        "message": None,
-        "autogenerate": True,
-        "sql": False,
-        "head": "head",
-        "splice": False,
-        "branch_label": None,
-        "version_path": None,
-        "rev_id": None,
-        "depends_on": None,
-    }
-    revisions = RevisionContext(alembic.config, alembic.script, arguments)
+    revisions = revision_context(alembic, None, autogenerate=True)
     with others_hidden(context, theirs), _checks_compared(context.opts), _quiet():
         # The heads stand in for where the database is: that was looked at above, with branches
         # and dependencies, which Alembic's own comparison of heads can't tell from being behind.

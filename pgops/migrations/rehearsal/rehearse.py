@@ -20,7 +20,8 @@ from pgops.migrations.rehearsal.probes import MOST, Probes, Table
 from pgops.migrations.rehearsal.way_back import State, down_and_up_again, model_differences, state_of
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.recovery import Recovered
-from pgops.migrations.run.run import Reporter, Run
+from pgops.migrations.run.reporter import Reporter
+from pgops.migrations.run.run import Run
 from pgops.migrations.run.watch import IndexProgress
 from pgops.migrations.tracing.differences import PAST_SQLALCHEMY
 from pgops.postgres import (

@@ -11,16 +11,15 @@ from pgops.errors import ConfigurationError, InterruptedRunError, PgopsError
 from pgops.migrations.alembic_env.context import VersionTable
 from pgops.migrations.autogenerate import drift
 from pgops.migrations.plan.make import make_plan
-from pgops.migrations.plan.plan import Plan, PlannedRevision
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.rehearsal.lost import refuse_to_judge
 from pgops.migrations.rehearsal.measured import RoundTrip
 from pgops.migrations.round_trip.data import count_rows
 from pgops.migrations.round_trip.schema import Schema, differences, read_schema
 from pgops.migrations.run.attempt import Approval
-from pgops.migrations.run.recovery import Recovered
+from pgops.migrations.run.reporter import Silent
 from pgops.migrations.run.run import Run
-from pgops.migrations.run.watch import IndexProgress
-from pgops.postgres import Blocker, Connection, Target, connected, fetch_all
+from pgops.postgres import Connection, Target, connected, fetch_all
 
 _LOCK_WAIT = 30.0
 _MOST = 12
@@ -33,28 +32,6 @@ class State:
 
     schema: Schema
     rows: Mapping[str, int]
-
-
-class Quiet:
-    """Nobody is told of what is only tried."""
-
-    def waiting(self, holders: list[Blocker]) -> None:
-        """Nobody else is here."""
-
-    def recovered(self, what: Recovered) -> None:
-        """Nothing was left by anybody."""
-
-    def applying(self, revision: PlannedRevision, number: int, of: int) -> None:
-        """A revision begins."""
-
-    def applied(self, revision: PlannedRevision, seconds: float) -> None:
-        """A revision is committed."""
-
-    def blocked(self, revision: PlannedRevision, blockers: list[Blocker], pause: float) -> None:
-        """Nobody is in the way."""
-
-    def building(self, progress: IndexProgress) -> None:
-        """An index is being built."""
 
 
 def state_of(connection: Connection, version_table: VersionTable) -> State:
@@ -123,7 +100,7 @@ def down_and_up_again(plan: Plan, superuser: Target, before: State, after: State
 
 
 def _run(plan: Plan) -> None:
-    Run(plan, Approval(), Quiet(), lock_wait=_LOCK_WAIT).carry_out()
+    Run(plan, Approval(), Silent(), lock_wait=_LOCK_WAIT).carry_out()
 
 
 def _now(plan: Plan, superuser: Target) -> State:

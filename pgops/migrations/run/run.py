@@ -6,7 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pgops.errors import BlockedError, LockedError
 from pgops.migrations import journal
@@ -20,13 +20,14 @@ from pgops.migrations.revisions.revision import file_hash, text_now
 from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run
 from pgops.migrations.run.kept import keep_texts
-from pgops.migrations.run.recovery import LOCK_NOT_AVAILABLE, Recovered, recover, remove_leftovers
+from pgops.migrations.run.recovery import LOCK_NOT_AVAILABLE, recover, remove_leftovers
+from pgops.migrations.run.reporter import Reporter
 from pgops.migrations.run.result import RunResult
 from pgops.migrations.run.retry import RetryPolicy
 from pgops.migrations.run.session import run_session
 from pgops.migrations.run.step import Step
 from pgops.migrations.run.verification import invalid_indexes, verify_run
-from pgops.migrations.run.watch import IndexProgress, Watcher
+from pgops.migrations.run.watch import Watcher
 from pgops.migrations.status.status import read_heads
 from pgops.postgres import Blocker, Connection, identity
 from pgops.postgres.locks import held
@@ -39,28 +40,6 @@ class PlanChangedError(BlockedError):
     """What was approved is no longer what would run."""
 
     code = "plan_changed"
-
-
-class Reporter(Protocol):
-    """Who is told while a run goes on."""
-
-    def waiting(self, holders: list[Blocker]) -> None:
-        """Another run holds the lock."""
-
-    def recovered(self, what: Recovered) -> None:
-        """An earlier run that was killed has been put in order."""
-
-    def applying(self, revision: PlannedRevision, number: int, of: int) -> None:
-        """A revision begins."""
-
-    def applied(self, revision: PlannedRevision, seconds: float) -> None:
-        """A revision is committed."""
-
-    def blocked(self, revision: PlannedRevision, blockers: list[Blocker], pause: float) -> None:
-        """A revision did not get its lock; it is tried again after ``pause`` seconds."""
-
-    def building(self, progress: IndexProgress) -> None:
-        """An index is being built."""
 
 
 class Run:

@@ -6,35 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from pgops.migrations.alembic_env.output import OutputGuard
-from pgops.migrations.plan.plan import Plan, PlannedRevision
+from pgops.migrations.plan.plan import Plan
 from pgops.migrations.run.attempt import Approval
-from pgops.migrations.run.recovery import Recovered
+from pgops.migrations.run.reporter import Silent
 from pgops.migrations.run.run import Run
-from pgops.migrations.run.watch import IndexProgress
 from pgops.migrations.tracing.schema_copy import stamp
-from pgops.postgres import Blocker, Target, connected, identity
-
-
-class _Unheard:
-    """A reporter for a run that nobody watches."""
-
-    def waiting(self, holders: list[Blocker]) -> None:
-        """Nobody else is here."""
-
-    def recovered(self, what: Recovered) -> None:
-        """Nothing was left by anybody."""
-
-    def applying(self, revision: PlannedRevision, number: int, of: int) -> None:
-        """What it does is seen when its own plan is traced."""
-
-    def applied(self, revision: PlannedRevision, seconds: float) -> None:
-        """Nor is its end noted."""
-
-    def blocked(self, revision: PlannedRevision, blockers: list[Blocker], pause: float) -> None:
-        """Nobody is in the way."""
-
-    def building(self, progress: IndexProgress) -> None:
-        """An index on an empty table."""
+from pgops.postgres import Target, connected, identity
 
 
 def carry_out_before(plans: Sequence[Plan], target: Target, superuser: Target) -> None:
@@ -55,7 +32,7 @@ def carry_out_before(plans: Sequence[Plan], target: Target, superuser: Target) -
                 Run(
                     dataclasses.replace(plan, target=target, identity=found),
                     Approval(),
-                    _Unheard(),
+                    Silent(),
                     lock_wait=0,
                 ).carry_out()
         finally:

@@ -19,16 +19,14 @@ from pgops.migrations.hazards.observed import Seen, Trace
 from pgops.migrations.plan.empty import as_notes
 from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.run.attempt import Approval
-from pgops.migrations.run.recovery import Recovered
+from pgops.migrations.run.reporter import Silent
 from pgops.migrations.run.run import Run
-from pgops.migrations.run.watch import IndexProgress
 from pgops.migrations.tracing.bare_schema import BareSchemaObserver
 from pgops.migrations.tracing.before import carry_out_before
 from pgops.migrations.tracing.repeating import repeats
 from pgops.migrations.tracing.schema_copy import Surroundings, dump_schema, load_schema, stamp, surroundings
 from pgops.pgtools import ToolSource
 from pgops.postgres import (
-    Blocker,
     Connection,
     DatabaseError,
     Target,
@@ -58,17 +56,11 @@ SELECT EXISTS (
 
 
 @dataclass
-class _Follower:
+class _Follower(Silent):
     """Told by the run which revision is under way; all else is silent."""
 
     observer: BareSchemaObserver
     applied_revisions: list[str] = field(default_factory=list)
-
-    def waiting(self, holders: list[Blocker]) -> None:
-        """Nobody else is here."""
-
-    def recovered(self, what: Recovered) -> None:
-        """Nothing was left by anybody."""
 
     def applying(self, revision: PlannedRevision, number: int, of: int) -> None:
         """A revision begins."""
@@ -78,12 +70,6 @@ class _Follower:
         """A revision is committed."""
         self.observer.revision = None
         self.applied_revisions.append(revision.revision)
-
-    def blocked(self, revision: PlannedRevision, blockers: list[Blocker], pause: float) -> None:
-        """Only the observer itself is ever in the way."""
-
-    def building(self, progress: IndexProgress) -> None:
-        """An index on an empty table."""
 
 
 class NotTracedError(BlockedError):
