@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from pgops.errors import UsageError
 
-DAY = 86400
 STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
 """Hours between two runs: what divides a day, so that every day has the same moments."""
 

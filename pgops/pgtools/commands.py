@@ -142,8 +142,3 @@ def psql_command(database: str, *, arguments: Sequence[str] = ()) -> list[str]:
         f"--dbname={conninfo_database(database)}",
         *arguments,
     ]
-
-
-def version_command(program: str) -> list[str]:
-    """``pg_dump --version``."""
-    return [program, "--version"]

@@ -60,9 +60,5 @@ class EmbeddedState:
         return None if secret is None else secret.reveal()
 
     @property
-    def data_directory(self) -> Path:
-        return self.home / "data"
-
-    @property
     def log_file(self) -> Path:
         return self.home / "server.log"

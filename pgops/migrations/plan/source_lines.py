@@ -22,10 +22,6 @@ class SourceLine:
     first: int
     last: int
 
-    def shifted(self, lines: int) -> SourceLine:
-        """The same for SQL with ``lines`` more lines before it."""
-        return SourceLine(self.sql_line + lines, self.first, self.last)
-
 
 class RecordingBuffer(io.StringIO):
     """Takes what Alembic emits, and notes which call in ``file`` emitted it."""

@@ -26,11 +26,6 @@ class InvalidIndex:
         """The statement that repairs it."""
         return f"REINDEX INDEX CONCURRENTLY {self.name}"
 
-    @property
-    def removal(self) -> str:
-        """The statement that removes it."""
-        return f"DROP INDEX CONCURRENTLY {self.name}"
-
 
 @dataclass(frozen=True, slots=True)
 class Verification:

@@ -82,4 +82,3 @@ def test_a_name_with_schema_and_quotes_is_found_in_the_sql(tmp_path: Path) -> No
         'index side."Odd one" on side.t, made by revision b'
     ]
     assert tied([INDEX], planned(tmp_path, revision("a"))) == ['index side."Odd one" on side.t']
-    assert INDEX.removal == 'DROP INDEX CONCURRENTLY side."Odd one"'
