@@ -20,9 +20,11 @@ from pathlib import Path
 
 import pyrage
 
+from pgops.backups.repository.bucket import Bucket
+from pgops.backups.repository.s3 import S3Repository
 from pgops.environments import Encryption, Environment, S3Settings, Store
 from pgops.postgres import Target
-from pgops.secrets.references import EnvSecret, FileSecret
+from pgops.secrets.references import EnvSecret, FileSecret, LiteralSecret, Secret
 from tests.support.backups import environment_for
 
 BUCKET, PREFIX = "backups", "some/prefix"
@@ -156,3 +158,21 @@ def bucket_environment(target: Target, root: Path, endpoint: str, key: Path | No
     store = Store("bucket", f"s3://{BUCKET}/{PREFIX}", settings, encryption)
     plain = environment_for(target, root)
     return dataclasses.replace(plain, backups=dataclasses.replace(plain.backups, store=store))
+
+
+def store_at(server: S3Server, secret_key: str = SECRET_KEY, bucket: str = BUCKET) -> Store:
+    """A store of environments.yaml in a bucket of this server."""
+    return Store(
+        "bucket",
+        f"s3://{bucket}/some/prefix",
+        S3Settings(
+            endpoint=server.endpoint,
+            access_key=LiteralSecret(Secret(ACCESS_KEY)),
+            secret_key=LiteralSecret(Secret(secret_key)),
+        ),
+    )
+
+
+def repository_at(server: S3Server, staging: Path, name: str = "test", **given: str) -> S3Repository:
+    """The repository of environment ``name`` there; ``given`` goes to :func:`store_at`."""
+    return S3Repository(Bucket(store_at(server, **given)), name, staging)

@@ -7,12 +7,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from email.message import Message
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -25,108 +22,22 @@ from pgops.backups.repository.locks import CLAIM_NAME
 from pgops.backups.repository.repository import Progress, Repository, no_progress
 from pgops.backups.repository.s3 import S3Repository
 from pgops.backups.verify.reading import check_files, verify
-from pgops.environments import S3Settings, Store
 from pgops.errors import PgopsError, UnreachableError, VerificationError
 from pgops.postgres import Target
-from pgops.runtime import variables
-from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.backups import made_up_contents, manifest_for, write_files
 from tests.support.restores import NOW, drop_all, environment_for, put_back, small_data, table_hashes
 from tests.support.s3_gate import Moment, gate_before
 from tests.support.s3_servers import (
-    ACCESS_KEY,
     BUCKET,
     SECRET_KEY,
     S3Server,
     conditional_server,
-    signing_server,
+    repository_at,
+    store_at,
 )
 from tests.support.sql import run_sql
 
 ID = "20261122T171500Z-cccccc"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A server that checks signatures."""
-    with signing_server(tmp_path_factory.mktemp("s3") / "data") as found:
-        yield found
-
-
-def store_at(server: S3Server, secret_key: str = SECRET_KEY, bucket: str = BUCKET) -> Store:
-    return Store(
-        "bucket",
-        f"s3://{bucket}/some/prefix",
-        S3Settings(
-            endpoint=server.endpoint,
-            access_key=LiteralSecret(Secret(ACCESS_KEY)),
-            secret_key=LiteralSecret(Secret(secret_key)),
-        ),
-    )
-
-
-def repository_at(server: S3Server, staging: Path, name: str = "test", **given: str) -> S3Repository:
-    return S3Repository(Bucket(store_at(server, **given)), name, staging)
-
-
-def test_no_variable_of_the_shell_says_where_the_bucket_is(
-    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor with whose keys, how certificates are checked, or what is asked for."""
-    astray = {
-        "AWS_ENDPOINT": "http://127.0.0.1:1",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
-        "AWS_S3_EXPRESS": "true",
-        "AWS_SESSION_TOKEN": "of somebody else",
-        "AWS_SKIP_SIGNATURE": "true",
-        "AWS_ALLOW_INVALID_CERTIFICATES": "true",
-    }
-    for name, value in astray.items():
-        monkeypatch.setenv(name, value)
-    assert repository_at(s3, tmp_path / "staging", "nothing").ids() == []
-    assert {name: os.environ[name] for name in astray} == astray, "other programs find them as they were"
-
-
-def test_no_key_of_the_shell_is_sent_where_the_store_names_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that knows no sessions passes a token over; that of AWS refuses what is signed with two people's."""
-    heard: list[Message] = []
-
-    class Listing(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            heard.append(self.headers)
-            body = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_said: object) -> None:
-            """Nothing is to be printed."""
-
-    for name in variables.AWS_CREDENTIALS:
-        monkeypatch.setenv(name, "of-somebody-else")
-    with HTTPServer(("127.0.0.1", 0), Listing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        own = LiteralSecret(Secret("own-key-0001"))
-        settings = S3Settings(f"http://127.0.0.1:{server.server_port}", access_key=own, secret_key=own)
-        assert list(Bucket(Store("bucket", f"s3://{BUCKET}", settings)).list("")) == []
-        server.shutdown()
-    assert ["Credential=own-key-0001/" in str(each["Authorization"]) for each in heard] == [True]
-    assert not any("of-somebody-else" in str(each) for each in heard)
-
-
-def test_where_no_endpoint_is_named_it_is_that_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
-        elsewhere.settimeout(0.5)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{elsewhere.getsockname()[1]}")
-        # So that nothing is asked of the world outside either.
-        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-        bucket = Bucket(Store("bucket", f"s3://{BUCKET}", S3Settings(region="eu-central-1")))
-        with pytest.raises(UnreachableError):
-            list(bucket.list(""))
-        with pytest.raises(TimeoutError):
-            elsewhere.accept()
 
 
 def back_up_to(repository: Repository, target: Target, root: Path) -> str:
