@@ -20,6 +20,15 @@ from pgops.postgres import Target, connected, execute, fetch_all, identifier
 from tests.support.projects import STOCK_ENV, AlembicProject
 
 SETTINGS = HazardSettings(large_rows=1_000)
+ORDERS = """
+CREATE TABLE orders (id integer PRIMARY KEY, total integer, note text);
+INSERT INTO orders SELECT i, i, 'secret ' || i FROM generate_series(1, 2000) AS i;
+CREATE TABLE lines (id integer PRIMARY KEY, "order" integer);
+INSERT INTO lines SELECT i, i FROM generate_series(1, 2000) AS i;
+CREATE TABLE nothing (id integer PRIMARY KEY, n integer);
+CREATE SEQUENCE counter START 4711;
+ANALYZE;
+"""
 
 
 @contextmanager

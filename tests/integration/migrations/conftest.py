@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pgops.postgres import Connection, Target
+from pgops.postgres import Connection, Target, connected, execute
 from tests.support.hazards import tables_of_all_sizes
-from tests.support.traces import lender
+from tests.support.traces import ORDERS, lender
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +23,11 @@ def _lent_servers() -> Iterator[None]:
     """Scratch servers that traces use one after the other."""
     yield
     lender.close()
+
+
+@pytest.fixture
+def orders(database: Target) -> Target:
+    """A database with orders and their lines, 2000 rows each."""
+    with connected(database) as connection:
+        execute(connection, ORDERS)
+    return database

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pgops.environments import HazardSettings
-from pgops.errors import UnreachableError
-from pgops.local.tools import tool_sources
 from pgops.migrations.hazards.observed import Seen
 from pgops.migrations.plan.make import make_plan
 from pgops.migrations.plan.plan import Plan
-from pgops.migrations.tracing import trace as tracing
-from pgops.migrations.tracing.trace import NotTracedError, with_trace
-from pgops.postgres import Target, connected, execute, fetch_all, identifier, literal
+from pgops.postgres import Target, connected, execute
 from pgops.secrets.references import LiteralSecret, Secret
-from tests.support.projects import AlembicProject, migrate, online_env
+from tests.support.projects import online_env
 from tests.support.sql import value
-from tests.support.traces import SETTINGS, hazard, no_backup, plan_of, server
-
-FILLED = """
-CREATE TABLE orders (id integer PRIMARY KEY, total integer, note text);
-INSERT INTO orders SELECT i, i, 'secret ' || i FROM generate_series(1, 2000) AS i;
-CREATE TABLE lines (id integer PRIMARY KEY, "order" integer);
-INSERT INTO lines SELECT i, i FROM generate_series(1, 2000) AS i;
-CREATE TABLE nothing (id integer PRIMARY KEY, n integer);
-CREATE SEQUENCE counter START 4711;
-ANALYZE;
-"""
+from tests.support.traces import hazard, plan_of
 
 
 def statements(plan: Plan, revision: str = "aa01") -> list[Seen]:
@@ -43,17 +24,10 @@ def statements(plan: Plan, revision: str = "aa01") -> list[Seen]:
     return [each for each in plan.trace.statements if each.revision == revision]
 
 
-@pytest.fixture
-def filled(database: Target) -> Target:
-    with connected(database) as connection:
-        execute(connection, FILLED)
-    return database
-
-
-def test_each_statement_says_what_postgresql_did(tmp_path: Path, filled: Target) -> None:
+def test_each_statement_says_what_postgresql_did(tmp_path: Path, orders: Target) -> None:
     plan = plan_of(
         tmp_path,
-        filled,
+        orders,
         "op.execute('ALTER TABLE orders ALTER total TYPE bigint')\nop.drop_column('lines', 'order')",
         "op.execute('SELECT count(*) FROM orders')",
     )
@@ -82,16 +56,16 @@ def test_each_statement_says_what_postgresql_did(tmp_path: Path, filled: Target)
     ],
     ids=["do", "python", "autocommit", "driver"],
 )
-def test_a_rewrite_is_seen_wherever_it_hides(tmp_path: Path, filled: Target, body: str) -> None:
-    plan = plan_of(tmp_path, filled, body)
+def test_a_rewrite_is_seen_wherever_it_hides(tmp_path: Path, orders: Target, body: str) -> None:
+    plan = plan_of(tmp_path, orders, body)
 
     assert hazard(plan, "changing-column-type").table == "orders"
 
 
-def test_concurrently_is_watched_from_beside(tmp_path: Path, filled: Target) -> None:
+def test_concurrently_is_watched_from_beside(tmp_path: Path, orders: Target) -> None:
     plan = plan_of(
         tmp_path,
-        filled,
+        orders,
         "with op.get_context().autocommit_block():\n"
         "    op.create_index('lines_order', 'lines', ['order'], postgresql_concurrently=True)\n"
         "    op.execute('VACUUM FULL orders')\n"
@@ -105,7 +79,7 @@ def test_concurrently_is_watched_from_beside(tmp_path: Path, filled: Target) -> 
     assert [(each.rule, each.table) for each in plan.all_hazards] == [("rewriting-table", "orders")]
 
 
-def test_no_row_and_no_value_of_a_sequence_leaves_the_target(tmp_path: Path, filled: Target) -> None:
+def test_no_row_and_no_value_of_a_sequence_leaves_the_target(tmp_path: Path, orders: Target) -> None:
     seen = tmp_path / "seen"
     body = f"""
         bind = op.get_bind()
@@ -114,37 +88,37 @@ def test_no_row_and_no_value_of_a_sequence_leaves_the_target(tmp_path: Path, fil
         with open({str(seen)!r}, "a") as file:
             file.write(f"{{rows}} {{number}}\\n")
     """
-    with connected(filled) as connection:
+    with connected(orders) as connection:
         execute(connection, "SELECT nextval('counter'), nextval('counter')")
 
-    plan = plan_of(tmp_path, filled, body)
+    plan = plan_of(tmp_path, orders, body)
 
     assert seen.read_text() == "0 4711\n"
-    assert value(filled, "SELECT last_value FROM counter") == 4712
+    assert value(orders, "SELECT last_value FROM counter") == 4712
     assert [each.rule for each in plan.all_hazards] == ["unseen-sql"]
     assert hazard(plan, "unseen-sql").level == "note"
     assert "SELECT count(*) FROM orders" in [each.sql for each in statements(plan)]
 
 
-def test_a_role_that_may_only_read_is_enough(tmp_path: Path, filled: Target) -> None:
-    with connected(filled) as connection:
+def test_a_role_that_may_only_read_is_enough(tmp_path: Path, orders: Target) -> None:
+    with connected(orders) as connection:
         execute(connection, "CREATE ROLE trace_reader LOGIN PASSWORD 'reader'")
         execute(connection, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO trace_reader")
         execute(connection, "GRANT SELECT ON counter TO trace_reader")
         execute(connection, "ALTER TABLE lines OWNER TO trace_reader")
-    reader = dataclasses.replace(filled, user="trace_reader", password=LiteralSecret(Secret("reader")))
+    reader = dataclasses.replace(orders, user="trace_reader", password=LiteralSecret(Secret("reader")))
     try:
         plan = plan_of(tmp_path, reader, "op.execute('ALTER TABLE lines ALTER \"order\" TYPE bigint')")
         assert hazard(plan, "changing-column-type").table == "lines"
     finally:
-        with connected(filled) as connection:
+        with connected(orders) as connection:
             execute(connection, "DROP OWNED BY trace_reader CASCADE; DROP ROLE trace_reader")
 
 
-def test_what_fails_is_named_and_the_rest_is_predicted(tmp_path: Path, filled: Target) -> None:
+def test_what_fails_is_named_and_the_rest_is_predicted(tmp_path: Path, orders: Target) -> None:
     plan = plan_of(
         tmp_path,
-        filled,
+        orders,
         "op.execute('ALTER TABLE orders ALTER total TYPE bigint')",
         "op.execute('ALTER TABLE orders ALTER nowhere TYPE bigint')",
         "op.execute('CREATE INDEX i ON orders (note)')",
@@ -158,10 +132,10 @@ def test_what_fails_is_named_and_the_rest_is_predicted(tmp_path: Path, filled: T
     assert hazard(plan, "require-concurrent-index-creation").revision == "aa03"
 
 
-def test_a_revision_that_wants_rows_is_no_excuse_to_say_nothing(tmp_path: Path, filled: Target) -> None:
+def test_a_revision_that_wants_rows_is_no_excuse_to_say_nothing(tmp_path: Path, orders: Target) -> None:
     plan = plan_of(
         tmp_path,
-        filled,
+        orders,
         "assert op.get_bind().execute(sa.text('SELECT count(*) FROM orders')).scalar() == 2000",
         "op.execute('TRUNCATE orders')",
     )
@@ -195,8 +169,8 @@ def test_a_revision_that_wants_rows_is_no_excuse_to_say_nothing(tmp_path: Path, 
         ("DROP POLICY everybody ON kept", "hiding-rows"),
     ],
 )  # fmt: skip
-def test_what_no_lexer_of_tables_sees(tmp_path: Path, filled: Target, statement: str, rule: str) -> None:
-    with connected(filled) as connection:
+def test_what_no_lexer_of_tables_sees(tmp_path: Path, orders: Target, statement: str, rule: str) -> None:
+    with connected(orders) as connection:
         execute(connection, "CREATE SCHEMA elsewhere; GRANT SELECT ON orders TO PUBLIC")
         execute(connection, "GRANT USAGE ON SCHEMA elsewhere TO PUBLIC; CREATE SEQUENCE numbers")
         execute(
@@ -209,7 +183,7 @@ def test_what_no_lexer_of_tables_sees(tmp_path: Path, filled: Target, statement:
             "CREATE POLICY everybody ON kept USING (true); CREATE POLICY first ON kept USING (id = 1)",
         )
 
-    plan = plan_of(tmp_path, filled, f"op.execute({statement!r})")
+    plan = plan_of(tmp_path, orders, f"op.execute({statement!r})")
 
     assert (rule, "warning") in {(each.rule, each.level) for each in plan.all_hazards}, plan.notes
 
@@ -221,19 +195,19 @@ def test_what_no_lexer_of_tables_sees(tmp_path: Path, filled: Target, statement:
      "CREATE TABLE fresh (id integer PRIMARY KEY)", "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
      "DO $$ BEGIN CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION f() FROM PUBLIC; END $$"],
 )  # fmt: skip
-def test_what_hurts_nobody_is_no_hazard(tmp_path: Path, filled: Target, statement: str) -> None:
-    plan = plan_of(tmp_path, filled, f"op.execute({statement!r})")
+def test_what_hurts_nobody_is_no_hazard(tmp_path: Path, orders: Target, statement: str) -> None:
+    plan = plan_of(tmp_path, orders, f"op.execute({statement!r})")
 
     assert plan.trace is not None and plan.all_hazards == ()
 
 
-def test_a_wait_is_told_for_the_referenced_table_too(tmp_path: Path, filled: Target) -> None:
-    with connected(filled) as writer:
+def test_a_wait_is_told_for_the_referenced_table_too(tmp_path: Path, orders: Target) -> None:
+    with connected(orders) as writer:
         execute(writer, "BEGIN; DELETE FROM nothing")
         time.sleep(0.4)
         plan = plan_of(
             tmp_path,
-            filled,
+            orders,
             "op.create_foreign_key('f', 'lines', 'nothing', ['order'], ['id'], postgresql_not_valid=True)",
         )
         execute(writer, "ROLLBACK")
@@ -276,11 +250,11 @@ KEPT_ENGINE_ENV = """
 """
 
 
-def test_an_application_that_keeps_its_engine_is_led_to_the_copy(tmp_path: Path, filled: Target) -> None:
+def test_an_application_that_keeps_its_engine_is_led_to_the_copy(tmp_path: Path, orders: Target) -> None:
     try:
         plan = plan_of(
             tmp_path,
-            filled,
+            orders,
             "op.alter_column('orders', 'id', type_=sa.BigInteger())",
             env=online_env(KEPT_ENGINE_ENV),
         )
@@ -288,17 +262,17 @@ def test_an_application_that_keeps_its_engine_is_led_to_the_copy(tmp_path: Path,
         assert {"changing-column-type"} == {each.rule for each in plan.all_hazards}
 
         # The copy is gone: what is asked next goes to the target again.
-        again = make_plan(plan.environment, filled)
+        again = make_plan(plan.environment, orders)
     finally:
         kept = sys.modules.pop("kept_by_the_application")
         kept.engine.dispose()
     assert [each.revision for each in again.pending] == ["aa01"]
 
 
-def test_an_async_driver_is_observed(tmp_path: Path, filled: Target) -> None:
+def test_an_async_driver_is_observed(tmp_path: Path, orders: Target) -> None:
     plan = plan_of(
         tmp_path,
-        filled,
+        orders,
         "op.execute('ALTER TABLE orders ALTER total TYPE bigint')\n"
         "op.execute('UPDATE lines SET \"order\" = 1 WHERE id = 1')\n"
         "with op.get_context().autocommit_block():\n"
@@ -308,177 +282,3 @@ def test_an_async_driver_is_observed(tmp_path: Path, filled: Target) -> None:
 
     assert [(each.rule, each.table) for each in plan.all_hazards] == [("changing-column-type", "orders")]
     assert plan.trace is not None and plan.trace.untraced == ()
-
-
-def nowhere(_majors: Any, _extensions: Any) -> Any:
-    raise UnreachableError("there is no PostgreSQL 18 here to try it on")
-
-
-def test_without_a_server_hazards_are_predicted_and_the_plan_says_so(tmp_path: Path, filled: Target) -> None:
-    project = AlembicProject.make(tmp_path)
-    project.revision("aa01", None, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
-    plan = make_plan(project.environment(filled, hazards=SETTINGS), filled)
-
-    found = with_trace(plan, nowhere, tool_sources(), of_backup=no_backup)
-
-    assert found.trace is None and found.as_dict()["trace"] is None
-    assert found.notes == (
-        "hazards are predicted from the SQL, not traced: there is no PostgreSQL 18 here to try it on",
-    )
-    assert found.all_hazards == plan.all_hazards != ()
-
-
-def test_always_means_always(tmp_path: Path, filled: Target, database: Target) -> None:
-    project = AlembicProject.make(tmp_path)
-    project.revision("aa01", None, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
-    settings = dataclasses.replace(SETTINGS, trace="always")
-    plan = make_plan(project.environment(filled, hazards=settings), filled)
-
-    with pytest.raises(NotTracedError, match="there is no PostgreSQL 18 here") as raised:
-        with_trace(plan, nowhere, tool_sources(), of_backup=no_backup)
-
-    assert raised.value.exit_code == 7
-
-
-@pytest.mark.parametrize("trace", ["never", "auto"])
-def test_never_and_an_empty_target_start_nothing(
-    tmp_path: Path, database: Target, monkeypatch: pytest.MonkeyPatch, trace: str
-) -> None:
-    project = AlembicProject.make(tmp_path)
-    project.chain("aa01", "aa02")
-    environment = project.environment(database, hazards=HazardSettings(trace=trace))
-    migrate(environment, database, to="aa01")
-    monkeypatch.setattr(tracing, "trace", None)
-
-    plan = with_trace(make_plan(environment, database), nowhere, (), of_backup=no_backup)
-
-    assert plan.trace is None
-    assert plan.notes == (
-        ("hazards are predicted from the SQL, not traced: hazards.trace is never",)
-        if trace == "never"
-        else ()
-    )
-
-
-def test_what_can_t_be_dumped_comes_from_a_backup(tmp_path: Path, filled: Target) -> None:
-    project = AlembicProject.make(tmp_path)
-    project.revision("aa01", None, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
-    plan = make_plan(project.environment(filled, hazards=SETTINGS), filled)
-    with connected(filled) as writer:
-        execute(writer, "BEGIN; LOCK TABLE lines IN ACCESS EXCLUSIVE MODE")
-        found = with_trace(
-            plan,
-            server,
-            tool_sources(),
-            of_backup=lambda: ("CREATE TABLE orders (id integer PRIMARY KEY, total integer)", "backup 1"),
-        )
-        execute(writer, "ROLLBACK")
-
-    assert found.trace is not None and found.trace.source == "backup 1"
-    assert hazard(found, "changing-column-type").table == "orders"
-
-
-def test_ctrl_c_ends_the_plan_and_the_server(tmp_path: Path, filled: Target) -> None:
-    seen: list[int] = []
-
-    @contextmanager
-    def noted(majors: Any, extensions: Any) -> Iterator[tuple[Target, str]]:
-        with server(majors, extensions) as (target, origin):
-            seen.append(target.port)
-            yield target, origin
-
-    project = AlembicProject.make(tmp_path)
-    project.revision(
-        "aa01",
-        None,
-        "import os, signal\n"
-        "if op.get_bind().execute(sa.text('SELECT count(*) FROM orders')).scalar() == 0:\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    op.execute('SELECT pg_sleep(20)')",
-    )
-    plan = make_plan(project.environment(filled, hazards=SETTINGS), filled)
-
-    with pytest.raises(KeyboardInterrupt):
-        with_trace(plan, noted, tool_sources(), of_backup=no_backup)
-
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", seen[0])) != 0
-
-
-def test_a_copy_that_can_t_be_made_does_not_keep_the_plan_from_being_shown(
-    tmp_path: Path, filled: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(tracing, "load_schema", refuse)
-
-    plan = plan_of(tmp_path, filled, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
-
-    assert plan.notes == ("hazards are predicted from the SQL, not traced: No space left on device",)
-    assert hazard(plan, "changing-column-type").level == "block"
-
-
-LACKING = """\
-SET client_encoding = 'UTF8';
-
---
--- Name: nobody_has_this; Type: EXTENSION; Schema: -; Owner: -
---
-
-CREATE EXTENSION nobody_has_this;
-
-
---
--- Name: orders; Type: TABLE; Schema: public; Owner: postgres
---
-
-CREATE TABLE orders (id integer PRIMARY KEY, total integer);
-"""
-
-
-def test_what_can_t_be_copied_is_named_and_the_rest_is_traced(
-    tmp_path: Path, filled: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tracing, "dump_schema", lambda *_, **__: LACKING)
-
-    plan = plan_of(tmp_path, filled, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
-
-    assert hazard(plan, "changing-column-type").table == "orders"
-    (note,) = plan.notes
-    assert note.startswith("not traced: not in the copy: extension nobody_has_this: extension")
-
-
-def test_names_and_bodies_that_look_like_the_dumps_own_words_are_copied_as_they_are(
-    tmp_path: Path, filled: Target
-) -> None:
-    name = (
-        "a\n\\restrict abc\nSET transaction_timeout = 0;\n--\n-- Name: b; Type: TABLE; Schema: public\n--\n"
-    )
-    with connected(filled) as connection:
-        execute(connection, f"CREATE TABLE {identifier('public', name)} (id integer)")
-        execute(
-            connection,
-            f"CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $$ SELECT {literal(name)}::text $$",
-        )
-    altered = f"ALTER TABLE {identifier('public', name)} ADD COLUMN other integer"
-    same = f"DO $do$ BEGIN ASSERT public.f() = {literal(name).strip()}; END $do$"
-    plan = plan_of(
-        tmp_path,
-        filled,
-        f"op.execute({altered!r})",
-        f"op.execute({same!r})",
-    )
-    assert plan.trace is not None
-    assert plan.notes == ()
-
-
-def test_the_target_is_as_it_was(tmp_path: Path, filled: Target) -> None:
-    question = "SELECT oid::int8, relname, relfilenode::int8 FROM pg_class ORDER BY 1"
-    with connected(filled) as connection:
-        before = fetch_all(connection, question)
-
-    plan_of(tmp_path, filled, "op.execute('ALTER TABLE orders ALTER total TYPE bigint')")
-
-    with connected(filled) as connection:
-        assert fetch_all(connection, question) == before
