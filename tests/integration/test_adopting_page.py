@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pgops.postgres import Target
-from tests.integration.test_projects import PROJECTS, url_of
+from tests.support.adopted import PROJECTS, url_of
 from tests.support.projects import AlembicProject, tables
 from tests.support.sql import value
 from tests.support.walks import PROGRAMS, Walker, steps

@@ -19,8 +19,8 @@ import pytest
 
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
-from tests.integration.test_projects import BOOKS, PROJECTS, Adopted, assert_goes_up_down_and_up
 from tests.integration.test_real_projects import REPOSITORY, skip_unless_wanted
+from tests.support.adopted import BOOKS, PROJECTS, Adopted, assert_goes_up_down_and_up
 
 SQLALCHEMY = tuple(int(part) for part in importlib.metadata.version("sqlalchemy").split(".")[:2])
 ALEMBIC = tuple(int(part) for part in importlib.metadata.version("alembic").split(".")[:2])

@@ -13,7 +13,7 @@ import pytest
 from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
-from tests.integration.test_projects import PROJECTS, Adopted, url_of
+from tests.support.adopted import PROJECTS, Adopted, url_of
 
 NAMES = ["library", "billing", "shipping", "people", "search", "audit"]
 

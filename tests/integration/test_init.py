@@ -16,7 +16,7 @@ import pytest
 from pgops.environments import load
 from pgops.postgres import Target
 from tests.integration.test_program import run
-from tests.integration.test_projects import PROJECTS, url_of
+from tests.support.adopted import PROJECTS, url_of
 from tests.support.projects import AlembicProject
 
 # What is made by the tests of these projects, or belongs to projects that are fetched.

@@ -20,7 +20,7 @@ from pgops.migrations.revisions.revision import NotPlainError
 from pgops.migrations.status.status import history_of
 from pgops.postgres import Target, connected, execute, fetch_value
 from tests.conftest import ProjectDirectory
-from tests.integration.test_projects import PROJECTS, Adopted
+from tests.support.adopted import PROJECTS, Adopted
 
 ALL = os.environ.get("PGOPS_TEST_ROUNDS") == "all"
 ALWAYS = ("depends_on", "heads_and_branches")
