@@ -9,7 +9,7 @@ import pytest
 
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
-from tests.integration.adopted import PROJECTS, url_of
+from tests.support.adopted import PROJECTS, url_of
 
 SHAPES = (
     "stock_env_py",
