@@ -1,0 +1,90 @@
+"""What a bucket's server answers: a second writer refused, an answer that was lost, a list that nobody asked for."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from pgops.backups.manifest.manifest import MANIFEST_NAME
+from pgops.backups.repository.bucket import Bucket
+from pgops.errors import UnreachableError, VerificationError
+from tests.support.backups import made_up_contents, manifest_for, write_files
+from tests.support.s3_gate import Moment, gate_before
+from tests.support.s3_servers import (
+    S3Server,
+    conditional_server,
+    repository_at,
+    store_at,
+)
+
+ID = "20261122T171500Z-cccccc"
+
+
+@pytest.mark.parametrize("endless", [True, False])
+def test_a_server_that_lists_what_was_not_asked_for_or_without_end(tmp_path: Path, endless: bool) -> None:
+    keys = [f"some/prefix/test/{ID}/", f"some/prefix/test/{ID}/{MANIFEST_NAME}", "some/prefix/other/x"]
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        f"<ETag>x</ETag><Size>1</Size></Contents>"
+        for key in keys
+    )
+    more = f"<IsTruncated>{str(endless).lower()}</IsTruncated>"
+    more += "<NextContinuationToken>same</NextContinuationToken>" if endless else ""
+
+    class Listing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"<ListBucketResult>{more}{contents}</ListBucketResult>".encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Listing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        repository = repository_at(S3Server(f"http://127.0.0.1:{server.server_port}", tmp_path), tmp_path)
+        if endless:
+            with pytest.raises(UnreachableError, match="has no end"):
+                repository.ids()
+        else:
+            assert repository.ids() == [ID]
+            assert repository.names(ID) == [MANIFEST_NAME], "a folder's own object is no file"
+        server.shutdown()
+
+
+def test_of_two_writers_of_one_manifest_the_second_is_refused(tmp_path: Path) -> None:
+    with conditional_server(tmp_path / "data") as server:
+        bucket = Bucket(store_at(server))
+        bucket.create("test/x/manifest.json", b"first")
+        with pytest.raises(FileExistsError):
+            bucket.create("test/x/manifest.json", b"second")
+        assert bucket.get("test/x/manifest.json") == b"first"
+
+
+def test_a_manifest_whose_answer_was_lost_is_ours(tmp_path: Path) -> None:
+    with conditional_server(tmp_path / "data") as server, gate_before(server.endpoint) as gate:
+        bucket = Bucket(store_at(S3Server(gate.endpoint, server.objects)))
+        gate.arm("PUT .*manifest.json", Moment.UNANSWERED, lambda: None)
+        bucket.create("test/x/manifest.json", b"first")
+        assert len([each for each in gate.requests if each.startswith("PUT")]) == 2
+        with pytest.raises(FileExistsError):
+            bucket.create("test/x/manifest.json", b"second")
+
+
+def test_a_backup_that_another_published_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    with conditional_server(tmp_path / "data") as server:
+        repository = repository_at(server, tmp_path / "staging")
+        manifest = manifest_for(write_files(tmp_path / "source", made_up_contents()), environment="test")
+
+        def overtaken(_done: int, _total: int) -> None:
+            repository._bucket.put(f"test/{manifest.id}/{MANIFEST_NAME}", b"another's")
+
+        with pytest.raises(VerificationError) as caught, repository.stage(manifest.id) as staging:
+            write_files(staging.path, made_up_contents())
+            staging.commit(manifest, (), overtaken)
+        assert caught.value.message == f"{repository.location(manifest.id)} is there already"
+        assert repository.read(manifest.id, MANIFEST_NAME) == b"another's"
+        assert len(repository.names(manifest.id)) == 1 + len(manifest.files)
