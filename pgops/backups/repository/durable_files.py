@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pgops.backups.manifest.manifest import MANIFEST_NAME
@@ -16,6 +17,7 @@ from pgops.backups.repository.notes import unfinished_name
 from pgops.backups.repository.plain_files import NotPlainError, open_plain, opened_directory
 from pgops.errors import PgopsError
 
+_FLUSHED_AT_ONCE = 8
 # What a file system answers that has no such locks: there a reader goes without.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 
@@ -139,17 +141,28 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def sync_tree(root: Path) -> None:
-    """Flush every file and directory below ``root``, and close them to other users."""
-    for directory, _names, files in os.walk(root, topdown=False):
-        for name in files:
-            descriptor = open_plain(Path(directory, name))
-            try:
-                os.fchmod(descriptor, 0o600)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        Path(directory).chmod(0o700)
-        sync_directory(Path(directory))
+    """Flush every file and directory below ``root``, and close them to other users.
+
+    Several at once: a journalled file system then writes its journal once for all of them, not once for each.
+
+    :raises OSError: one of them can't be flushed.
+    """
+    with ThreadPoolExecutor(_FLUSHED_AT_ONCE, thread_name_prefix="pgops-flush") as pool:
+        for directory, _names, files in os.walk(root, topdown=False):
+            # Each answer is asked for: a flush that failed must not go unheard.
+            for _done in pool.map(_close_and_flush, (Path(directory, name) for name in files)):
+                pass
+            Path(directory).chmod(0o700)
+            sync_directory(Path(directory))
+
+
+def _close_and_flush(file: Path) -> None:
+    descriptor = open_plain(file)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -67,6 +68,34 @@ def test_nobody_else_may_read_it(repository: DirectoryRepository, tmp_path: Path
     for path in [home, *home.rglob("*")]:
         wanted = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == wanted, path
+
+
+def test_what_is_not_flushed_is_not_published(
+    repository: DirectoryRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are flushed several at once; the one that the disk refuses is heard of all the same."""
+    manifest = made_up(tmp_path)
+    real = os.fsync
+    flushed: set[str] = set()
+    refused: set[str] = set()
+
+    def flush(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if name in refused:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flushed.add(name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    for name in ("3456.dat.gz", "toc.dat", "globals.sql", "dump"):
+        refused = {name}
+        with pytest.raises(PgopsError, match="cannot be written: Input/output error"):
+            stage_and_commit(repository, manifest)
+        assert repository.ids() == []
+    refused = set()
+    flushed.clear()
+    stage_and_commit(repository, manifest)
+    assert {"3456.dat.gz", "toc.dat", "globals.sql", "dump", manifest.id} <= flushed
 
 
 def test_leaving_without_a_commit_leaves_nothing(repository: DirectoryRepository, tmp_path: Path) -> None:
