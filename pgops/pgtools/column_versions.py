@@ -9,10 +9,13 @@ Which pg_dump does what can't be told from its major, so what it wrote is looked
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from pgops.errors import VerificationError
 
 _CONTENTS = "toc.dat"
 _NAME = rb'(?:"(?:[^"]|"")+"|[\w$\x80-\xff]+)'
@@ -59,16 +62,25 @@ def remove_column_versions(archive: Path) -> None:
 
 
 @contextlib.contextmanager
-def restorable_archive(archive: Path) -> Iterator[tuple[Path, list[Path]]]:
+def restorable_archive(archive: Path, sha256: str = "") -> Iterator[tuple[Path, list[Path]]]:
     """An archive in directory format without ``pg_attver``, for the block; the archive itself is left as it is.
 
-    Gives the directory to tell pg_restore, and all that must be within its reach. Where there is nothing to leave
-    out (a backup that pgops made since it knows of this), that is the archive.
+    Gives the directory to tell pg_restore, and all that must be within its reach. Its table of contents is a copy of
+    ours alone: that is what pg_restore runs, and others may be able to write to the archive.
+
+    :param sha256: what its table of contents was checked to have, in hex; empty where nobody knows.
+    :raises VerificationError: it has another one now.
     """
     contents = archive / _CONTENTS
     was = contents.read_bytes() if contents.is_file() else b""
+    if sha256 and hashlib.sha256(was).hexdigest() != sha256:
+        raise VerificationError(
+            f"{contents} was changed since its hash was checked",
+            untouched="nothing of it was run",
+            hint="find out who writes there, and look at the backup anew: invoke backup.verify",
+        )
     now = without_column_versions(was)
-    if now == was:
+    if not was:
         yield archive, [archive]
         return
     with tempfile.TemporaryDirectory(prefix="pgops-") as place:

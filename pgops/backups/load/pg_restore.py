@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pgops.backups.database.progress import Pace
+from pgops.backups.load.standing import contents_hash
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Setting
 from pgops.backups.repository.repository import Progress
 from pgops.errors import UnreachableError
@@ -144,8 +145,9 @@ def load_archive(
     :param options: from :func:`session_options`.
     :param extra: more arguments for pg_restore; ``reach`` is what they name on this machine.
     :raises ToolError: pg_restore failed.
+    :raises VerificationError: its table of contents is not the one that the manifest knows.
     """
-    with restorable_archive(backup / DUMP_DIRECTORY) as (archive, within):
+    with restorable_archive(backup / DUMP_DIRECTORY, contents_hash(manifest)) as (archive, within):
         finished = run_restore(
             tools,
             restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),

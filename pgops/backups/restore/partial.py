@@ -157,7 +157,8 @@ def restore_parts(
     with database_errors(target, untouched=untouched), contextlib.ExitStack() as stack:
         admin = stack.enter_context(restore_lock(looked.admin, target, wait=lock_wait))
         hooks.step(Step.CHECKING)
-        directory = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
+        standing = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
+        directory = standing.root
         remove_leftovers(admin, target.dbname)
         scratch = stack.enter_context(_scratch(admin, looked, hooks, now))
         room = stack.enter_context(private_directory())
@@ -179,6 +180,7 @@ def restore_parts(
             reach=[room],
             progress=hooks.progress,
         )
+        standing.refuse_changes(looked.backup.id, untouched=untouched)
         hooks.step(Step.SETTING)
         with connected(scratch, application_name=APPLICATION, settings=WORKING) as connection:
             _move(connection, parts)

@@ -152,7 +152,8 @@ def _made_ready(
     inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
     _unchanged(admin, looked)
     hooks.step(Step.CHECKING)
-    directory = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
+    standing = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
+    directory = standing.root
     removed = remove_leftovers(admin, target.dbname)
     safety = None if looked.empty else back_up(hooks)
     attributes = attributes_for(looked, looked.around.here)
@@ -177,6 +178,7 @@ def _made_ready(
         extra=restore_arguments(looked, attributes),
         progress=hooks.progress,
     )
+    standing.refuse_changes(looked.backup.id, untouched=f"{target.place} is what it was before")
     hooks.step(Step.COMPARING)
     comparison = compare(new, looked.backup.manifest, jobs=jobs)
     if comparison.problems:

@@ -21,6 +21,7 @@ from pgops.backups.database.errors import database_errors, interrupt_errors
 from pgops.backups.load.pg_restore import without_event_triggers
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
 from pgops.backups.load.side_databases import new_marker, side_database_name
+from pgops.backups.load.standing import contents_hash
 from pgops.backups.manifest.manifest import CONTENTS_NAME, DUMP_DIRECTORY, MANIFEST_NAME
 from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
@@ -100,7 +101,11 @@ def salvage(
             for statement in setting_statements(new.dbname, attributes, roles=roles):
                 execute(admin, statement)
             hooks.step(Step.LOADING)
-            load = TolerantLoad(looked, readable, reach, new, hooks, restore_arguments(looked, attributes))
+            # Where its own table of contents is damaged, what is read is no more than that.
+            known = "" if "toc.dat" in _damaged(files) or readable != directory else contents_hash(manifest)
+            load = TolerantLoad(
+                looked, readable, reach, new, hooks, restore_arguments(looked, attributes), known
+            )
             load.section("pre-data", jobs)
             with _with_search_path(new) as helped:
                 _load_rows(load, entries, _damaged(files), jobs)

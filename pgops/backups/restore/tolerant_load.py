@@ -21,7 +21,10 @@ _IGNORED = "errors ignored on restore"
 
 
 class TolerantLoad:
-    """pg_restore, again and again into the same database; every error is kept."""
+    """pg_restore, again and again into the same database; every error is kept.
+
+    :param contents: the SHA-256 of its table of contents, in hex; empty where nobody knows it.
+    """
 
     def __init__(
         self,
@@ -31,12 +34,14 @@ class TolerantLoad:
         new: Target,
         hooks: Hooks,
         arguments: Sequence[str],
+        contents: str,
     ) -> None:
         self._looked = looked
         self._directory = directory
         self._reach = reach
         self._new = new
         self._hooks = hooks
+        self._contents = contents
         self._arguments = arguments
         self.failed: list[tuple[str, str]] = []
 
@@ -55,7 +60,7 @@ class TolerantLoad:
 
     def _run(self, extra: Sequence[str], jobs: int, what: str, reach: Sequence[Path] = ()) -> None:
         looked = self._looked
-        with restorable_archive(self._directory / DUMP_DIRECTORY) as (archive, within):
+        with restorable_archive(self._directory / DUMP_DIRECTORY, self._contents) as (archive, within):
             finished = run_restore(
                 looked.tools.toolset,
                 salvage_command(
