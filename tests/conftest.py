@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -156,7 +157,10 @@ def docker_engine() -> str:
 
 @pytest.fixture
 def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]:
-    """A real PgBouncer before the session's server: call it with a pool mode (and size), get the target through it."""
+    """A real PgBouncer before the session's server: call it with a pool mode (and size), get the target through it.
+
+    ``leads`` says which names lead to a database of another name.
+    """
     program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None:
         reason = "pgbouncer is not installed (Debian package pgbouncer)"
@@ -167,7 +171,13 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
 
     session_server = server
 
-    def start(pool_mode: str, size: int = 5, *, server: Target = session_server) -> Target:
+    def start(
+        pool_mode: str,
+        size: int = 5,
+        *,
+        server: Target = session_server,
+        leads: Mapping[str, str] = MappingProxyType({}),
+    ) -> Target:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
@@ -178,6 +188,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
         (directory / "users.txt").write_text(f'"{server.user}" "{password}"\n', encoding="utf-8")
         lines = [
             "[databases]",
+            *(f"{name} = host={server.host} port={server.port} dbname={to}" for name, to in leads.items()),
             f"* = host={server.host} port={server.port}",
             "[pgbouncer]",
             "listen_addr = 127.0.0.1",

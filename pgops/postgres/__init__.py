@@ -33,7 +33,7 @@ from pgops.postgres.facts import (
     transaction_pooled,
 )
 from pgops.postgres.passfile import passfile
-from pgops.postgres.recreate import maintenance_connection, recreate_database
+from pgops.postgres.recreate import maintenance_connection, recreate_database, refuse_another
 from pgops.postgres.servicefile import service_file
 from pgops.postgres.session import Connection, literal
 from pgops.postgres.settings import READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
@@ -82,6 +82,7 @@ __all__ = [
     "read_only_session",
     "recreate_database",
     "redact",
+    "refuse_another",
     "server_facts",
     "service_file",
     "sessions",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pgops.errors import UnreachableError
-from pgops.postgres.connection import connect, execute, fetch_one, identifier
+from pgops.errors import RefusedError, UnreachableError
+from pgops.postgres.connection import connect, connected, execute, fetch_one, identifier
+from pgops.postgres.facts import identity
 from pgops.postgres.session import Connection, literal
 from pgops.postgres.target import Target
 
@@ -21,18 +22,51 @@ def maintenance_connection(target: Target, *, application_name: str = "pgops") -
         return connect(target.with_database("template1"), application_name=application_name)
 
 
+def refuse_another(connection: Connection, target: Target) -> None:
+    """Refuse to make, drop or rename a database by a name that a proxy leads elsewhere.
+
+    PgBouncer's ``[databases]`` may lead a name to a database of another name, and each name to another server.
+
+    :param connection: to another database, by the same way; what is done by name is done there.
+    :raises RefusedError: ``target``'s name leads to another database than it names there.
+    """
+    if not connection.proxied:
+        return
+    here = identity(connection)
+    row = fetch_one(connection, "SELECT oid::int8 FROM pg_database WHERE datname = %s", (target.dbname,))
+    try:
+        with connected(target) as reached:
+            there = identity(reached)
+    except UnreachableError:
+        if row is None:
+            return  # a new name leads nowhere yet
+        raise
+    oid = None if row is None else row[0]
+    same_server = here.system_identifier == there.system_identifier
+    if there.database == target.dbname and there.database_oid == oid and same_server:
+        return
+    raise RefusedError(
+        f"{target.host}:{target.port} is a proxy, at which {target.dbname} leads to database {there.database} "
+        f"of server {there.system_identifier or 'unknown'}; by its name another one would be changed",
+        untouched="nothing was touched",
+        hint=f"point {target.environment} at the server itself, and at the database's own name",
+    )
+
+
 def recreate_database(target: Target) -> None:
     """Drop ``target``'s database, ending its sessions, and create it empty with the same owner, encoding and locale.
 
     The caller has asked. Settings (``ALTER DATABASE … SET``) go with the old one.
 
     :raises UnreachableError: no connection.
+    :raises RefusedError: a proxy leads its name elsewhere.
     :raises DatabaseError: the server refused, for example for want of privileges; the name then still
         leads to the old database.
     """
     name = target.dbname
     connection = maintenance_connection(target)
     try:
+        refuse_another(connection, target)
         row = fetch_one(
             connection,
             """

@@ -16,7 +16,7 @@ from pgops.backups.load import side_databases
 from pgops.backups.load.side_databases import Marker, database_oid
 from pgops.backups.repository.repository import Progress, no_progress
 from pgops.errors import PgopsError
-from pgops.postgres import WORKING, Connection, DatabaseError, Target, connected, execute
+from pgops.postgres import WORKING, Connection, DatabaseError, Target, connected, execute, refuse_another
 from pgops.postgres.locks import held
 
 
@@ -62,6 +62,7 @@ def restore_lock(admin: Target, target: Target, *, wait: float) -> Iterator[Conn
     """A connection to the maintenance database that holds the lock of restores of this target.
 
     :raises LockedError: another restore of it is under way.
+    :raises RefusedError: a proxy leads its name elsewhere.
     """
     with (
         connected(
@@ -74,6 +75,7 @@ def restore_lock(admin: Target, target: Target, *, wait: float) -> Iterator[Conn
             what=f"a restore of {target.place}",
         ),
     ):
+        refuse_another(connection, target)
         yield connection
 
 

@@ -14,7 +14,7 @@ from pgops.backups.load.surroundings import Surroundings, survey
 from pgops.backups.repository.backup import Backup
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore
-from pgops.postgres import Target, connected, fetch_one, transaction_pooled
+from pgops.postgres import Target, connected, fetch_one, refuse_another, transaction_pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def plan_restore(
     """Look at the target and its server, read-only.
 
     :raises UnreachableError: the server does not answer or does not let us in.
-    :raises RefusedError: the connection goes through a transaction-pooling proxy.
+    :raises RefusedError: the connection goes through a transaction-pooling proxy, or one that leads the name elsewhere.
     :raises NoToolsError: no pg_restore here fits the backup and the server.
     """
     manifest = backup.manifest
@@ -96,6 +96,7 @@ def plan_restore(
                 untouched="nothing was touched",
                 hint="point the environment at the server itself",
             )
+        refuse_another(connection, target)
         around = survey(connection, target, manifest)
         settings = merged(around.here, attributes_of(manifest)).settings
         compression = lighter_compression(connection, settings)
