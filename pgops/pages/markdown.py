@@ -10,14 +10,20 @@ from pgops.secrets.redaction import redact
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~^$-])")
 
+# A person, an issue; at GitLab also a merge request, a label, a milestone, a snippet. Not the entities of ours.
+_REFERENCE = re.compile(r"([@!~%$]|(?<!&)#)(?=\w)")
+
 
 def text(value: str) -> str:
     """One line of text, in which nothing is a mark, a tag, a mention or a link."""
     plain = " ".join(clear(redact(value)).split())
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     plain = _SPECIAL.sub(r"\\\1", plain)
-    # A mention would write to somebody, an address become a link.
-    return plain.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
+    # An address would become a link.
+    plain = plain.replace("://", "&#58;//").replace("www.", "www&#46;")
+    # A mention would write to somebody, a number appear at another issue. Forges look for both in what is rendered,
+    # where an entity or a backslash is gone: something has to stand between that has no width.
+    return _REFERENCE.sub(r"\1&#8203;", plain)
 
 
 def code(value: str) -> str:
