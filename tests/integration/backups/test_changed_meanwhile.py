@@ -16,7 +16,8 @@ from pgops.backups.restore.in_place import restore_in_place
 from pgops.backups.restore.plan import plan_restore
 from pgops.errors import VerificationError
 from pgops.postgres import Target
-from tests.support.restores import back_up, put_back, restorable, run_sql, small_data, value
+from tests.support.restores import back_up, put_back, restorable, small_data
+from tests.support.sql import run_sql, value
 
 Attacked = tuple[Target, Repository, Backup, Path]
 

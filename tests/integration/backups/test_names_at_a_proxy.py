@@ -12,7 +12,8 @@ from pgops.backups.load.side_databases import maintenance
 from pgops.backups.restore.plan import plan_restore
 from pgops.errors import RefusedError
 from pgops.postgres import Target, connected, fetch_value, identity, recreate_database
-from tests.support.restores import back_up, restorable, small_data, value
+from tests.support.restores import back_up, restorable, small_data
+from tests.support.sql import value
 
 
 @pytest.fixture
