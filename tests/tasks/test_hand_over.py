@@ -34,6 +34,9 @@ from tests.support.pgbackrest import (
 
 pytestmark = pytest.mark.docker
 MAIN = f"{PLACE}/main"
+by_either = pytest.mark.parametrize(
+    "second", [second_server, debian_server], indirect=True, ids=["pg_ctl", "Debian"]
+)
 
 
 def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
@@ -45,21 +48,14 @@ def answer(ran: Ran, code: int = 0) -> dict[str, Any]:
 
 @pytest.fixture
 def second(
-    cluster: Cluster, project: ProjectDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    project: ProjectDirectory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[SecondServer]:
-    """The environment's server, with 500 rows in its backup and one more in the archive."""
-    with second_server(cluster) as found:
-        on_a_machine(found, project, tmp_path / "bin", monkeypatch)
-        fill(found)
-        yield found
-
-
-@pytest.fixture
-def debian(
-    cluster: Cluster, project: ProjectDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[SecondServer]:
-    """The same, made and started by Debian's programs."""
-    with debian_server(cluster) as found:
+    """The environment's server, with 500 rows in its backup and one more in the archive; by pg_ctl or as asked for."""
+    with getattr(request, "param", second_server)(cluster) as found:
         on_a_machine(found, project, tmp_path / "bin", monkeypatch)
         fill(found)
         yield found
@@ -164,35 +160,36 @@ def test_it_takes_the_place_is_killed_goes_on_and_goes_back(
 
 @requested
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("second", [debian_server], indirect=True)
 def test_debian_s_cluster_is_started_by_its_own_program(
-    debian: SecondServer, project: ProjectDirectory
+    second: SecondServer, project: ProjectDirectory
 ) -> None:
     """Its configuration, environment and log are outside of the data directory, and hold when that is lost altogether."""
-    debian.cluster.shell(f"pg_ctlcluster {IMAGE.rpartition(':')[2]} second restart -o '-c work_mem=7MB'")
+    second.cluster.shell(f"pg_ctlcluster {IMAGE.rpartition(':')[2]} second restart -o '-c work_mem=7MB'")
     done = answer(project.run("restore", "--to-point=all there", "--yes", "--json"))
     recovery = done["restore"]["recovery"]["id"]
 
     def started(work_mem: str) -> None:
-        assert debian.sql("SHOW config_file") == f"{DEBIAN}/postgresql.conf"
-        assert debian.sql("SHOW hba_file") == f"{DEBIAN}/pg_hba.conf"
-        assert debian.sql("SHOW work_mem") == work_mem
+        assert second.sql("SHOW config_file") == f"{DEBIAN}/postgresql.conf"
+        assert second.sql("SHOW hba_file") == f"{DEBIAN}/pg_hba.conf"
+        assert second.sql("SHOW work_mem") == work_mem
         process = f"/proc/$(head -n 1 {MAIN}/postmaster.pid)"
-        assert "PGBACKREST_STANZA=second" in debian.cluster.shell(f"tr '\\0' '\\n' <{process}/environ")
-        assert debian.cluster.shell(f"readlink {process}/fd/2").startswith("/var/log/postgresql/")
+        assert "PGBACKREST_STANZA=second" in second.cluster.shell(f"tr '\\0' '\\n' <{process}/environ")
+        assert second.cluster.shell(f"readlink {process}/fd/2").startswith("/var/log/postgresql/")
 
     ran = project.run("restore.hand-over", "--yes")
     assert ran.code == 0, ran.text
-    assert rows(debian) == "501"
+    assert rows(second) == "501"
     started("7MB")
     ran = project.run("restore.hand-over", "--back", "--yes")
     assert ran.code == 0, ran.text
-    assert rows(debian) == "0"
+    assert rows(second) == "0"
     started("7MB")
     # Nothing is left of the cluster but its configuration.
-    debian.cluster.shell(f"{debian.programs}/pg_ctl -D {MAIN} -m immediate stop; rm -r {MAIN}")
+    second.cluster.shell(f"{second.programs}/pg_ctl -D {MAIN} -m immediate stop; rm -r {MAIN}")
     ran = project.run("restore.hand-over", f"--recovery={recovery}", f"--directory={MAIN}", "--yes")
     assert ran.code == 0, ran.text
-    assert rows(debian) == "501"
+    assert rows(second) == "501"
     started("5MB")
     ran = project.run("restore.discard", f"--recovery={recovery}", "--yes")
     assert ran.code == 0, ran.text
@@ -217,6 +214,7 @@ def planned(project: ProjectDirectory) -> HandOver:
 
 
 @requested
+@by_either
 @pytest.mark.timeout(1800)
 def test_kill_9_at_every_step_there_and_back(
     second: SecondServer, project: ProjectDirectory, recovery: str
@@ -242,6 +240,7 @@ def test_kill_9_at_every_step_there_and_back(
 
 
 @requested
+@by_either
 @pytest.mark.timeout(600)
 def test_servers_that_are_killed(second: SecondServer, project: ProjectDirectory, recovery: str) -> None:
     """The old one, the recovered one, and the new one when it has just been started."""
