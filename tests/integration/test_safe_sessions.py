@@ -24,7 +24,14 @@ _OURS = "/* pgops */"
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Path]]:
     """A server that logs every statement, with traps in every database that is there."""
-    settings = {"log_statement": "all", "log_line_prefix": "[%a] ", "max_locks_per_transaction": "1024"}
+    settings = {
+        "log_statement": "all",
+        "log_line_prefix": "[%a] ",
+        "max_locks_per_transaction": "1024",
+        # Once is enough: not again with each double that a statement calls.
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
+    }
     with embedded.scratch_server(tmp_path_factory.mktemp("logged"), settings=settings) as state:
         target = Target(
             environment="test",

@@ -22,7 +22,8 @@ GRANT USAGE ON SCHEMA evil TO PUBLIC;
 CREATE FUNCTION evil.trap(what pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql
   SET search_path = pg_catalog AS $$
 BEGIN
-    RAISE LOG 'TRAP % <%> <%>', what, current_setting('application_name'), regexp_replace(current_query(), '\\s+', ' ', 'g');
+    RAISE LOG 'TRAP % <%> <%>', what, current_setting('application_name'),
+        translate(left(current_query(), 400), E'\\n\\r\\t', '   ');
     RETURN true;
 END $$;
 """
@@ -40,7 +41,7 @@ BEGIN
                   FROM generate_series(1, p.pronargs) AS n) AS given
           FROM pg_proc AS p
          WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f'
-           AND p.proname = ANY (current_setting('trap.words')::text[])
+           AND p.proname IN (SELECT unnest(current_setting('trap.words')::name[]))
     LOOP
         BEGIN
             EXECUTE format(
@@ -88,7 +89,7 @@ DO $do$
 DECLARE c record;
 BEGIN
     FOR c IN SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v')
-                AND relname = ANY (current_setting('trap.words')::text[]) LOOP
+                AND relname IN (SELECT unnest(current_setting('trap.words')::name[])) LOOP
         BEGIN
             EXECUTE format('CREATE VIEW evil.%I AS SELECT * FROM pg_catalog.%I WHERE evil.trap(%L)',
                            c.relname, c.relname, 'relation ' || c.relname);
@@ -139,7 +140,7 @@ def _words_of_pgops() -> list[str]:
 
 @dataclass(frozen=True)
 class Trapped:
-    """One use of a double: which, by whom, in which statement."""
+    """One use of a double: which, by whom, in which statement, as far as its first 400 characters."""
 
     what: str
     application: str
@@ -164,8 +165,9 @@ class ServerLog:
 
     def trapped(self) -> list[Trapped]:
         """Every use of a double."""
-        found = (re.search(rf"{_MARK} (.*?) <(.*?)> <(.*)>", line) for line in self.lines())
-        return [Trapped(*each.groups()) for each in found if each]
+        lines = (line for line in self.lines() if _MARK in line)
+        found = (re.search(rf"{_MARK} (.*?) <(.*?)> <(.*)>", line) for line in lines)
+        return [Trapped(each[1], each[2], " ".join(each[3].split())) for each in found if each]
 
     def statements(self, application: str) -> set[str]:
         """The beginnings of statements that sessions sent whose application_name begins so."""
