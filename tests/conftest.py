@@ -30,7 +30,7 @@ from pgops.local.memory import in_memory
 from pgops.postgres import Connection, Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.json_output import hold_to_schema
-from tests.support.preloaded import INVOKE, Preloaded
+from tests.support.preloaded import INVOKE, preloaded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TESTS = str(Path(__file__).resolve().parent)
@@ -221,9 +221,6 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
         process.wait()
 
 
-preloaded = Preloaded()
-
-
 @dataclass(frozen=True)
 class Ran:
     """How a command ended."""
@@ -282,18 +279,9 @@ class ProjectDirectory:
     ) -> Ran:
         """Run ``invoke ARGUMENTS`` here as a real process without a terminal."""
         whole = {**os.environ, **(environ or {})}
-        if preloaded.serves(whole):
-            done = preloaded.run(arguments, cwd=self.path, environ=whole, stdin=stdin or "", timeout=timeout)
-        else:
-            done = subprocess.run(
-                [str(INVOKE), *arguments],
-                cwd=self.path,
-                env=whole,
-                input=stdin or "",
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-            )
+        done = preloaded.run(
+            [str(INVOKE), *arguments], cwd=self.path, environ=whole, stdin=stdin or "", timeout=timeout
+        )
         hold_to_schema(arguments, done.stdout)
         return Ran(done.returncode, done.stdout, done.stderr)
 

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
 import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.support.adopted import BOOKS, PROJECTS, Adopted, alembic, assert_goes_up_down_and_up, url_of
+from tests.support.preloaded import preloaded
 
 
 @pytest.fixture
@@ -306,13 +306,11 @@ def test_runner_worker_thread(adopted: Adopted) -> None:
 
 def flask_db(adopted: Adopted, *arguments: str, **environ: str) -> None:
     """``flask db ARGUMENTS``."""
-    subprocess.run(
+    preloaded.run(
         [sys.executable, "-m", "flask", "--app", "shop", "db", *arguments],
         cwd=adopted.directory.path,
-        check=True,
-        env={**os.environ, **environ},
-        capture_output=True,
-    )
+        environ={**os.environ, **environ},
+    ).check_returncode()
 
 
 def test_flask_migrate(adopted: Adopted) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory, Ran
+from tests.support.preloaded import preloaded
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
 BOOKS = ("books", "pages", "title")
@@ -40,13 +40,10 @@ class Adopted:
 
     def quick_look_agrees(self, **environ: str) -> None:
         """Hold what the files and alembic_version tell against what Alembic itself tells."""
-        done = subprocess.run(
+        done = preloaded.run(
             [sys.executable, "-c", _BOTH_LOOKS],
             cwd=self.directory.path,
-            env={**os.environ, "PROJECT_URL": url_of(self.database), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
+            environ={**os.environ, "PROJECT_URL": url_of(self.database), **environ},
         )
         assert done.returncode == 0, done.stderr
         for quick, asked in json.loads(done.stdout):
@@ -98,12 +95,10 @@ def alembic(adopted: Adopted, *arguments: str, **environ: str) -> None:
         "config = Config('alembic.ini', cmd_opts=options)\n"
         "config.set_main_option('sqlalchemy.url', sys.argv[1].replace('%', '%%'))\nline.run_cmd(config, options)\n"
     )
-    subprocess.run(
+    preloaded.run(
         [sys.executable, "-c", program, url_of(adopted.database), *arguments],
         cwd=adopted.directory.path,
-        env={**os.environ, **environ},
-        capture_output=True,
-        check=False,
+        environ={**os.environ, **environ},
     )
 
 

@@ -1,4 +1,4 @@
-"""``invoke`` in a process that has imported everything already: half of what a command costs is its imports.
+"""Commands in a process that has imported everything already: half of what one costs is its imports.
 
 One parent for each test session imports pgops and what it uses and forks for each command. A fork is a process like any
 other: its own directory, environment, streams, exit code and end. What only a new interpreter shows (how quick it is to
@@ -15,7 +15,9 @@ import json
 import os
 import pkgutil
 import random
+import runpy
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,12 +51,62 @@ def of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
 @dataclass
 class _Parent:
     process: subprocess.Popen[bytes]
-    channel: socket.socket
+    # Closed, it tells the parent to end.
+    life: socket.socket
+    address: Path
     started_with: dict[str, str]
 
 
+class Fork:
+    """A command that runs in a fork: what ``subprocess.Popen(argv, text=True)`` is, as far as tests use it."""
+
+    def __init__(self, argv: Sequence[str], answers: socket.socket, stdout: IO[str] | None) -> None:
+        self.argv = list(argv)
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self.pid = int(answers.recv(64))
+        self._answers = answers
+
+    def __enter__(self) -> Fork:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stdout is not None:
+            self.stdout.close()
+        self.wait()
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, negative for a signal.
+
+        :raises subprocess.TimeoutExpired: it takes longer than so many seconds.
+        """
+        if self.returncode is None:
+            self._answers.settimeout(timeout)
+            try:
+                self.returncode = int(self._answers.recv(64))
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(self.argv, timeout or 0) from None
+            self._answers.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str | None, None]:
+        """Read standard output to its end, and wait."""
+        out = None if self.stdout is None else self.stdout.read()
+        self.wait(timeout)
+        return out, None
+
+
 class Preloaded:
-    """Runs ``invoke`` commands as forks of one parent; it begins with the first command and ends with :meth:`close`."""
+    """Runs commands as forks of one parent; it begins with the first command and ends with :meth:`close`.
+
+    A command's ``argv`` is that of a new process: ``[INVOKE, "status"]``, another script of Python's, or
+    ``[sys.executable, "-c", program]`` and ``[sys.executable, "-m", module]``.
+    """
 
     def __init__(self) -> None:
         self._parent: _Parent | None = None
@@ -64,34 +116,51 @@ class Preloaded:
         """Whether a fork is what a new process with this environment would be."""
         return self._begun().started_with == of_the_start(environ)
 
+    def address(self) -> Path:
+        """Where the parent listens; :mod:`tests.support.forked` is a client that any program can start."""
+        return self._begun().address
+
+    def start(self, argv: Sequence[str], *, stdout: int | None = None) -> Fork:
+        """What ``subprocess.Popen(argv, stdin=DEVNULL, text=True)`` does; ``stdout`` may be ``subprocess.PIPE``."""
+        with contextlib.ExitStack() as theirs:
+            given = theirs.enter_context(Path(os.devnull).open("rb"))
+            output, reading = 1, None
+            if stdout == subprocess.PIPE:
+                ours, output = os.pipe()
+                theirs.callback(os.close, output)
+                reading = os.fdopen(ours, encoding="utf-8")
+            answers = self._ask(argv, Path.cwd(), os.environ, [given.fileno(), output, 2])
+        return Fork(argv, answers, reading)
+
     def run(
-        self, arguments: Sequence[str], *, cwd: Path, environ: Mapping[str, str], stdin: str, timeout: float
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        stdin: str = "",
+        timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """What ``subprocess.run([INVOKE, *arguments], capture_output=True, text=True)`` does.
+        """What ``subprocess.run(argv, capture_output=True, text=True)`` does, which it is where no fork is the same.
 
         :param timeout: in seconds.
         :raises subprocess.TimeoutExpired: it took longer, and was killed.
         """
+        if not self.serves(environ):
+            return subprocess.run(
+                argv, cwd=cwd, env=environ, input=stdin, capture_output=True, text=True, timeout=timeout
+            )
         with tempfile.TemporaryFile() as given, contextlib.ExitStack() as ours:
             given.write(stdin.encode())
             given.seek(0)
             pipes = [os.pipe(), os.pipe()]
-            answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.enter_context(answers)
             readers = [_Reader(ours.enter_context(os.fdopen(reading, "rb"))) for reading, _ in pipes]
-            request = {
-                "arguments": list(arguments),
-                "cwd": str(cwd),
-                "environ": dict(environ),
-                "umask": _umask(),
-            }
-            descriptors = [given.fileno(), *(writing for _, writing in pipes), theirs.fileno()]
             try:
-                socket.send_fds(self._begun().channel, [json.dumps(request).encode()], descriptors)
+                answers = self._ask(argv, cwd, environ, [given.fileno(), *(writing for _, writing in pipes)])
             finally:
-                theirs.close()
                 for _, writing in pipes:
                     os.close(writing)
+            ours.enter_context(answers)
             pid = int(answers.recv(64))
             for reader in readers:
                 reader.start()
@@ -107,31 +176,54 @@ class Preloaded:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 out, err = (reader.found for reader in readers)
-                raise subprocess.TimeoutExpired([str(INVOKE), *arguments], timeout, out, err) from None
+                raise subprocess.TimeoutExpired(list(argv), timeout, out, err) from None
             out, err = (reader.found.decode() for reader in readers)
-            return subprocess.CompletedProcess([str(INVOKE), *arguments], code, out, err)
+            return subprocess.CompletedProcess(list(argv), code, out, err)
 
     def close(self) -> None:
         """End the parent; commands that run still go on."""
         if self._parent is not None:
-            self._parent.channel.close()
+            self._parent.life.close()
             self._parent.process.wait(timeout=20)
+            shutil.rmtree(self._parent.address.parent)
             self._parent = None
+
+    def _ask(
+        self, argv: Sequence[str], cwd: Path, environ: Mapping[str, str], streams: Sequence[int]
+    ) -> socket.socket:
+        """Have a command begun; gives where its pid and then its exit code are told."""
+        request = {"argv": list(argv), "cwd": str(cwd), "environ": dict(environ), "umask": _umask()}
+        answers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            answers.connect(str(self.address()))
+            socket.send_fds(answers, [json.dumps(request).encode()], streams)
+        except BaseException:
+            answers.close()
+            raise
+        return answers
 
     def _begun(self) -> _Parent:
         with self._lock:
             if self._parent is None:
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                with theirs:
+                address = Path(tempfile.mkdtemp(prefix="preloaded-")) / "socket"
+                ours, theirs = socket.socketpair()
+                with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+                    listening.bind(str(address))
+                    listening.listen(64)
+                    passed = [theirs.fileno(), listening.fileno()]
                     process = subprocess.Popen(
-                        [sys.executable, "-m", __name__, str(theirs.fileno())],
+                        [sys.executable, "-m", __name__, *map(str, passed)],
                         cwd=Path(__file__).parents[2],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
-                        pass_fds=[theirs.fileno()],
+                        pass_fds=passed,
                     )
-                self._parent = _Parent(process, ours, of_the_start(os.environ))
+                self._parent = _Parent(process, ours, address, of_the_start(os.environ))
             return self._parent
+
+
+preloaded = Preloaded()
+"""Of this session."""
 
 
 class _Reader(threading.Thread):
@@ -167,14 +259,17 @@ def _import_all() -> None:
     gc.freeze()
 
 
-def _serve(channel: socket.socket) -> list[str]:
-    """Fork for each request until nobody asks any more; in a fork, returns the command's arguments."""
+def _serve(life: socket.socket, listening: socket.socket) -> list[str]:
+    """Fork for each request until nobody asks any more; in a fork, returns the command's ``argv``."""
     waiting: dict[int, tuple[int, socket.socket]] = {}
     with selectors.DefaultSelector() as selector:
-        selector.register(channel, selectors.EVENT_READ)
+        selector.register(life, selectors.EVENT_READ)
+        selector.register(listening, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
-                if key.fileobj is not channel:
+                if key.fileobj is life:
+                    sys.exit(0)
+                if key.fileobj is not listening:
                     descriptor = int(key.fd)
                     selector.unregister(descriptor)
                     pid, answers = waiting.pop(descriptor)
@@ -183,46 +278,67 @@ def _serve(channel: socket.socket) -> list[str]:
                     with answers, contextlib.suppress(OSError):  # who asked may have gone
                         answers.send(str(code).encode())
                     continue
-                text, descriptors, _, _ = socket.recv_fds(channel, 1_000_000, 4)
-                if not text:
-                    sys.exit(0)
-                *streams, last = descriptors
-                answers = socket.socket(fileno=last)
+                answers, _ = listening.accept()
+                text, streams, _, _ = socket.recv_fds(answers, 1_000_000, 3)
+                if not text:  # who asked has gone before
+                    answers.close()
+                    continue
                 pid = os.fork()
                 if pid == 0:
                     for descriptor, (_, other) in waiting.items():
                         os.close(descriptor)
                         other.close()
-                    answers.close()
-                    channel.close()
+                    for each in (answers, life, listening):
+                        each.close()
                     return _become(json.loads(text), streams)
                 for stream in streams:
                     os.close(stream)
-                answers.send(str(pid).encode())
+                with contextlib.suppress(OSError):
+                    answers.send(str(pid).encode())
                 descriptor = os.pidfd_open(pid)
                 waiting[descriptor] = (pid, answers)
                 selector.register(descriptor, selectors.EVENT_READ)
 
 
 def _become(request: dict[str, object], streams: Sequence[int]) -> list[str]:
-    """Make this fork what a new process would be; returns the command's arguments."""
+    """Make this fork what a new process would be; returns the command's ``argv``."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    environ, arguments, mask = request["environ"], request["arguments"], request["umask"]
-    assert isinstance(environ, dict) and isinstance(arguments, list) and isinstance(mask, int)
+    environ, argv, mask = request["environ"], request["argv"], request["umask"]
+    assert isinstance(environ, dict) and isinstance(argv, list) and isinstance(mask, int)
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(str(request["cwd"]))
     os.umask(mask)
     time.tzset()
     random.seed()
-    # The script's own directory comes first, as for every script; and that script is the main module.
-    sys.path[0] = str(INVOKE.parent)
+    return argv
+
+
+def _carry_out(argv: Sequence[str]) -> None:
+    """Run what a new interpreter would with this command line."""
+    program, *arguments = argv
     main = types.ModuleType("__main__")
-    main.__file__ = str(INVOKE)
     sys.modules["__main__"] = main
-    return [str(INVOKE), *arguments]
+    if program != sys.executable:
+        # The script's own directory comes first, as for every script; and that script is the main module.
+        sys.path[0] = str(Path(program).parent)
+        sys.argv = [program, *arguments]
+        main.__file__ = program
+        exec(compile(Path(program).read_bytes(), program, "exec"), main.__dict__)
+        return
+    if arguments[0] == "-P":
+        del sys.path[0], arguments[0]
+    else:
+        sys.path[0] = "" if arguments[0] == "-c" else str(Path.cwd())
+    option, what, *rest = arguments
+    sys.argv = [option, *rest]
+    if option == "-c":
+        exec(compile(what, "<string>", "exec"), main.__dict__)
+    else:
+        assert option == "-m", f"no fork is like a new interpreter with {option}"
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
 
 
 def _end(status: SystemExit) -> NoReturn:
@@ -247,11 +363,9 @@ def _end(status: SystemExit) -> NoReturn:
 
 if __name__ == "__main__":
     _import_all()
-    sys.argv = _serve(socket.socket(fileno=int(sys.argv[1])))
-    from invoke.main import program
-
+    command = _serve(*(socket.socket(fileno=int(each)) for each in sys.argv[1:]))
     try:
-        program.run()
+        _carry_out(command)
         sys.exit()
     except SystemExit as status:
         _end(status)
