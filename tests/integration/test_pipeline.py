@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
 from tests.support.checkouts import Checkout
 from tests.support.forges import BOT, TOKEN, StandIn, stand_in
+from tests.support.preloaded import preloaded
 from tests.support.runners import ACTIONS, REPOSITORY, Step, run_action, run_job
 from tests.support.sarif import read_sarif
 from tests.support.signing import People
@@ -53,10 +53,10 @@ class Trial:
             "GITHUB_EVENT_PATH": str(event),
             "GITHUB_REPOSITORY": "shop/app",
             "GITHUB_SHA": MERGED,
-            "PGOPS_PYTHON": sys.executable,
+            "PGOPS_PYTHON": str(preloaded.interpreter()),
         }
         if name != "comment":
-            inputs["python"] = sys.executable
+            inputs["python"] = str(preloaded.interpreter())
         return run_action(name, self.checkout.path, self.home, environ, **inputs)
 
     def review(self) -> tuple[Step, Step]:

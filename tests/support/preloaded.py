@@ -7,16 +7,9 @@ start, what it imports, a setting that Python itself reads) is not for this: suc
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
-import importlib
 import json
 import os
-import pkgutil
-import random
-import runpy
-import selectors
 import shutil
 import signal
 import socket
@@ -25,22 +18,14 @@ import sys
 import tempfile
 import threading
 import time
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 INVOKE = Path(sys.executable).with_name("invoke")
 # What Python and the loader read when they start.
 _OF_THE_START = ("PYTHON", "LD_", "LC_", "LANG")
-_OTHERS = (
-    "alembic.autogenerate",
-    "alembic.command",
-    "docker",
-    "invoke.main",
-    "sqlalchemy.dialects.postgresql.psycopg2",
-)
 
 
 def of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
@@ -49,12 +34,14 @@ def of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass
-class _Parent:
-    process: subprocess.Popen[bytes]
-    # Closed, it tells the parent to end.
-    life: socket.socket
+class Parent:
+    """The process that forks, as its client knows it."""
+
     address: Path
     started_with: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    # Closed, it tells the parent to end.
+    life: socket.socket | None = None
 
 
 class Fork:
@@ -108,17 +95,22 @@ class Preloaded:
     ``[sys.executable, "-c", program]`` and ``[sys.executable, "-m", module]``.
     """
 
-    def __init__(self) -> None:
-        self._parent: _Parent | None = None
+    def __init__(self, parent: Parent | None = None) -> None:
+        self._parent = parent
         self._lock = threading.Lock()
 
     def serves(self, environ: Mapping[str, str]) -> bool:
         """Whether a fork is what a new process with this environment would be."""
         return self._begun().started_with == of_the_start(environ)
 
-    def address(self) -> Path:
-        """Where the parent listens; :mod:`tests.support.forked` is a client that any program can start."""
-        return self._begun().address
+    def interpreter(self) -> Path:
+        """A program that is to whoever starts it what the interpreter is."""
+        program = self._begun().address.with_name("python")
+        if not program.exists():
+            source = Path(__file__).with_name("forked.py").read_text(encoding="utf-8")
+            program.write_text(f"#!{sys.executable} -IS\n{source}", encoding="utf-8")
+            program.chmod(0o755)
+        return program
 
     def start(self, argv: Sequence[str], *, stdout: int | None = None) -> Fork:
         """What ``subprocess.Popen(argv, stdin=DEVNULL, text=True)`` does; ``stdout`` may be ``subprocess.PIPE``."""
@@ -175,18 +167,19 @@ class Preloaded:
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                out, err = (reader.found for reader in readers)
-                raise subprocess.TimeoutExpired(list(argv), timeout, out, err) from None
+                raise subprocess.TimeoutExpired(
+                    list(argv), timeout, *(reader.found for reader in readers)
+                ) from None
             out, err = (reader.found.decode() for reader in readers)
             return subprocess.CompletedProcess(list(argv), code, out, err)
 
     def close(self) -> None:
         """End the parent; commands that run still go on."""
-        if self._parent is not None:
-            self._parent.life.close()
-            self._parent.process.wait(timeout=20)
-            shutil.rmtree(self._parent.address.parent)
-            self._parent = None
+        parent, self._parent = self._parent, None
+        if parent is not None and parent.process is not None and parent.life is not None:
+            parent.life.close()
+            parent.process.wait(timeout=20)
+            shutil.rmtree(parent.address.parent)
 
     def _ask(
         self, argv: Sequence[str], cwd: Path, environ: Mapping[str, str], streams: Sequence[int]
@@ -195,14 +188,14 @@ class Preloaded:
         request = {"argv": list(argv), "cwd": str(cwd), "environ": dict(environ), "umask": _umask()}
         answers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            answers.connect(str(self.address()))
+            answers.connect(str(self._begun().address))
             socket.send_fds(answers, [json.dumps(request).encode()], streams)
         except BaseException:
             answers.close()
             raise
         return answers
 
-    def _begun(self) -> _Parent:
+    def _begun(self) -> Parent:
         with self._lock:
             if self._parent is None:
                 address = Path(tempfile.mkdtemp(prefix="preloaded-")) / "socket"
@@ -212,13 +205,13 @@ class Preloaded:
                     listening.listen(64)
                     passed = [theirs.fileno(), listening.fileno()]
                     process = subprocess.Popen(
-                        [sys.executable, "-m", __name__, *map(str, passed)],
+                        [sys.executable, "-m", "tests.support.preloading", str(address), *map(str, passed)],
                         cwd=Path(__file__).parents[2],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
                         pass_fds=passed,
                     )
-                self._parent = _Parent(process, ours, address, of_the_start(os.environ))
+                self._parent = Parent(address, of_the_start(os.environ), process, ours)
             return self._parent
 
 
@@ -245,127 +238,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _import_all() -> None:
-    import pgops
-
-    for found in pkgutil.walk_packages(pgops.__path__, "pgops."):
-        if not found.name.endswith("__main__"):
-            importlib.import_module(found.name)
-    for name in _OTHERS:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-
-
-def _serve(life: socket.socket, listening: socket.socket) -> list[str]:
-    """Fork for each request until nobody asks any more; in a fork, returns the command's ``argv``."""
-    waiting: dict[int, tuple[int, socket.socket]] = {}
-    with selectors.DefaultSelector() as selector:
-        selector.register(life, selectors.EVENT_READ)
-        selector.register(listening, selectors.EVENT_READ)
-        while True:
-            for key, _ in selector.select():
-                if key.fileobj is life:
-                    sys.exit(0)
-                if key.fileobj is not listening:
-                    descriptor = int(key.fd)
-                    selector.unregister(descriptor)
-                    pid, answers = waiting.pop(descriptor)
-                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                    os.close(descriptor)
-                    with answers, contextlib.suppress(OSError):  # who asked may have gone
-                        answers.send(str(code).encode())
-                    continue
-                answers, _ = listening.accept()
-                text, streams, _, _ = socket.recv_fds(answers, 1_000_000, 3)
-                if not text:  # who asked has gone before
-                    answers.close()
-                    continue
-                pid = os.fork()
-                if pid == 0:
-                    for descriptor, (_, other) in waiting.items():
-                        os.close(descriptor)
-                        other.close()
-                    for each in (answers, life, listening):
-                        each.close()
-                    return _become(json.loads(text), streams)
-                for stream in streams:
-                    os.close(stream)
-                with contextlib.suppress(OSError):
-                    answers.send(str(pid).encode())
-                descriptor = os.pidfd_open(pid)
-                waiting[descriptor] = (pid, answers)
-                selector.register(descriptor, selectors.EVENT_READ)
-
-
-def _become(request: dict[str, object], streams: Sequence[int]) -> list[str]:
-    """Make this fork what a new process would be; returns the command's ``argv``."""
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    environ, argv, mask = request["environ"], request["argv"], request["umask"]
-    assert isinstance(environ, dict) and isinstance(argv, list) and isinstance(mask, int)
-    os.environ.clear()
-    os.environ.update(environ)
-    os.chdir(str(request["cwd"]))
-    os.umask(mask)
-    time.tzset()
-    random.seed()
-    return argv
-
-
-def _carry_out(argv: Sequence[str]) -> None:
-    """Run what a new interpreter would with this command line."""
-    program, *arguments = argv
-    main = types.ModuleType("__main__")
-    sys.modules["__main__"] = main
-    if program != sys.executable:
-        # The script's own directory comes first, as for every script; and that script is the main module.
-        sys.path[0] = str(Path(program).parent)
-        sys.argv = [program, *arguments]
-        main.__file__ = program
-        exec(compile(Path(program).read_bytes(), program, "exec"), main.__dict__)
-        return
-    if arguments[0] == "-P":
-        del sys.path[0], arguments[0]
-    else:
-        sys.path[0] = "" if arguments[0] == "-c" else str(Path.cwd())
-    option, what, *rest = arguments
-    sys.argv = [option, *rest]
-    if option == "-c":
-        exec(compile(what, "<string>", "exec"), main.__dict__)
-    else:
-        assert option == "-m", f"no fork is like a new interpreter with {option}"
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-
-
-def _end(status: SystemExit) -> NoReturn:
-    """End as Python does with this, but leave the objects where they are.
-
-    To free each of them would write to, and so copy, nearly every page that this fork shares with its parent.
-    """
-    code = status.code
-    if not isinstance(code, int | None):
-        print(code, file=sys.stderr)
-        code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if not stream.closed:
-                stream.flush()
-    except OSError:
-        code = 120  # as Python ends where nobody reads what it wrote
-    os._exit(code or 0)
-
-
-if __name__ == "__main__":
-    _import_all()
-    command = _serve(*(socket.socket(fileno=int(each)) for each in sys.argv[1:]))
-    try:
-        _carry_out(command)
-        sys.exit()
-    except SystemExit as status:
-        _end(status)
