@@ -14,6 +14,7 @@ import pytest
 from pgops import postgres
 from pgops.postgres import Target
 from tests.conftest import REPOSITORY, ProjectDirectory
+from tests.support.preloaded import preloaded
 
 TABLES = ("knowledge", "chapters_v1", "retry_history")
 ENTRIES, CHAPTERS, RETRIES = 20_000, 80_000, 20_000
@@ -138,13 +139,8 @@ def test_three_environments_at_once(
 
 
 def alembic(project: ProjectDirectory, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=project.path,
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "alembic", *arguments]
+    return preloaded.run(command, cwd=project.path, environ={**os.environ, **environ})
 
 
 def test_plain_alembic_works_as_its_users_know_it(

@@ -53,10 +53,10 @@ class Trial:
             "GITHUB_EVENT_PATH": str(event),
             "GITHUB_REPOSITORY": "shop/app",
             "GITHUB_SHA": MERGED,
-            "PGOPS_PYTHON": str(preloaded.interpreter()),
+            "PGOPS_PYTHON": str(preloaded.programs() / "python"),
         }
         if name != "comment":
-            inputs["python"] = str(preloaded.interpreter())
+            inputs["python"] = str(preloaded.programs() / "python")
         return run_action(name, self.checkout.path, self.home, environ, **inputs)
 
     def review(self) -> tuple[Step, Step]:

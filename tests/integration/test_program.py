@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pgops
+from tests.support.preloaded import preloaded
 
 ENVIRONMENTS = """\
 version: 1
@@ -28,15 +29,8 @@ def run(
     directory: Path, *arguments: str, program: str = "pgops", **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """One of the installed console scripts, in a directory."""
-    return subprocess.run(
-        [str(Path(sys.executable).with_name(program)), *arguments],
-        cwd=directory,
-        env={**os.environ, **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    command = [str(Path(sys.executable).with_name(program)), *arguments]
+    return preloaded.run(command, cwd=directory, environ={**os.environ, **environ}, timeout=60)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ start, what it imports, a setting that Python itself reads) is not for this: suc
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -24,13 +25,7 @@ from pathlib import Path
 from typing import IO
 
 INVOKE = Path(sys.executable).with_name("invoke")
-# What Python and the loader read when they start.
-_OF_THE_START = ("PYTHON", "LD_", "LC_", "LANG")
-
-
-def of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are read once, when an interpreter starts."""
-    return {name: value for name, value in environ.items() if name.startswith(_OF_THE_START)}
+_PROGRAMS = ("python", "python3", "invoke", "inv", "pgops", "alembic")
 
 
 @dataclass
@@ -38,7 +33,6 @@ class Parent:
     """The process that forks, as its client knows it."""
 
     address: Path
-    started_with: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     # Closed, it tells the parent to end.
     life: socket.socket | None = None
@@ -92,25 +86,25 @@ class Preloaded:
     """Runs commands as forks of one parent; it begins with the first command and ends with :meth:`close`.
 
     A command's ``argv`` is that of a new process: ``[INVOKE, "status"]``, another script of Python's, or
-    ``[sys.executable, "-c", program]`` and ``[sys.executable, "-m", module]``.
+    ``[sys.executable, "-c", program]`` and ``[sys.executable, "-m", module]``. Where a variable that is read when an
+    interpreter starts is another than here, the fork starts a new one.
     """
 
     def __init__(self, parent: Parent | None = None) -> None:
         self._parent = parent
         self._lock = threading.Lock()
 
-    def serves(self, environ: Mapping[str, str]) -> bool:
-        """Whether a fork is what a new process with this environment would be."""
-        return self._begun().started_with == of_the_start(environ)
-
-    def interpreter(self) -> Path:
-        """A program that is to whoever starts it what the interpreter is."""
-        program = self._begun().address.with_name("python")
-        if not program.exists():
+    def programs(self) -> Path:
+        """A directory with the interpreter and its scripts as any program can start them; each becomes a fork."""
+        directory = self._begun().address.with_name("bin")
+        if not directory.exists():
+            directory.mkdir()
             source = Path(__file__).with_name("forked.py").read_text(encoding="utf-8")
-            program.write_text(f"#!{sys.executable} -IS\n{source}", encoding="utf-8")
-            program.chmod(0o755)
-        return program
+            for name in _PROGRAMS:
+                program = directory / name
+                program.write_text(f"#!{sys.executable} -IS\n{source}", encoding="utf-8")
+                program.chmod(0o755)
+        return directory
 
     def start(self, argv: Sequence[str], *, stdout: int | None = None) -> Fork:
         """What ``subprocess.Popen(argv, stdin=DEVNULL, text=True)`` does; ``stdout`` may be ``subprocess.PIPE``."""
@@ -133,15 +127,11 @@ class Preloaded:
         stdin: str = "",
         timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """What ``subprocess.run(argv, capture_output=True, text=True)`` does, which it is where no fork is the same.
+        """What ``subprocess.run(argv, capture_output=True, text=True)`` does.
 
         :param timeout: in seconds.
         :raises subprocess.TimeoutExpired: it took longer, and was killed.
         """
-        if not self.serves(environ):
-            return subprocess.run(
-                argv, cwd=cwd, env=environ, input=stdin, capture_output=True, text=True, timeout=timeout
-            )
         with tempfile.TemporaryFile() as given, contextlib.ExitStack() as ours:
             given.write(stdin.encode())
             given.seek(0)
@@ -211,7 +201,8 @@ class Preloaded:
                         stdout=subprocess.DEVNULL,
                         pass_fds=passed,
                     )
-                self._parent = Parent(address, of_the_start(os.environ), process, ours)
+                atexit.register(self.close)
+                self._parent = Parent(address, process, ours)
             return self._parent
 
 

@@ -12,18 +12,21 @@ import pkgutil
 import random
 import runpy
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.support.preloaded import Parent, Preloaded, of_the_start
+from tests.support.preloaded import Parent, Preloaded
 
+# What Python, the loader and pgops read when they start.
+_OF_THE_START = ("PYTHON", "LD_", "LC_", "LANG", "PGOPS_PROGRAM")
 _OTHERS = (
     "alembic.autogenerate",
     "alembic.command",
@@ -31,6 +34,14 @@ _OTHERS = (
     "invoke.main",
     "sqlalchemy.dialects.postgresql.psycopg2",
 )
+
+
+def _of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are read once, when an interpreter starts."""
+    return {name: value for name, value in environ.items() if name.startswith(_OF_THE_START)}
+
+
+_STARTED_WITH = _of_the_start(os.environ)
 
 
 def _import_all() -> None:
@@ -93,10 +104,13 @@ def _become(request: dict[str, object], streams: Sequence[int]) -> list[str]:
         os.close(stream)
     environ, argv, mask = request["environ"], request["argv"], request["umask"]
     assert isinstance(environ, dict) and isinstance(argv, list) and isinstance(mask, int)
-    os.environ.clear()
-    os.environ.update(environ)
     os.chdir(str(request["cwd"]))
     os.umask(mask)
+    if _of_the_start(environ) != _STARTED_WITH:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execve(argv[0], argv, environ)
+    os.environ.clear()
+    os.environ.update(environ)
     time.tzset()
     random.seed()
     return argv
@@ -177,7 +191,7 @@ def _end(status: SystemExit) -> NoReturn:
 
 if __name__ == "__main__":
     _import_all()
-    begun = Parent(Path(sys.argv[1]), of_the_start(os.environ))
+    begun = Parent(Path(sys.argv[1]))
     command = _serve(*(socket.socket(fileno=int(each)) for each in sys.argv[2:]))
     _fork_for_ours_too(begun)
     try:

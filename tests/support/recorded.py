@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.preloaded import INVOKE
+from tests.support.preloaded import preloaded
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "rehearsal.md")
@@ -148,7 +148,7 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(
-            [str(INVOKE), "db.down", "--volumes", "--yes"],
+            [str(preloaded.programs() / "invoke"), "db.down", "--volumes", "--yes"],
             cwd=self._project,
             env=self._environ,
             capture_output=True,
@@ -161,7 +161,7 @@ class Session:
         :raises RuntimeError: it did not end with 0.
         """
         done = subprocess.run(
-            [str(INVOKE), *shlex.split(tasks)],
+            [str(preloaded.programs() / "invoke"), *shlex.split(tasks)],
             cwd=self._project,
             env=self._environ,
             stdin=subprocess.DEVNULL,

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.preloaded import preloaded
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 ACTIONS = REPOSITORY / ".github" / "actions"
 TEMPLATE = REPOSITORY / "templates" / "pgops.yml"
@@ -108,7 +110,7 @@ def run_job(name: str, directory: Path, environ: Mapping[str, str]) -> Step:
                 **template["variables"],
                 **job.get("variables", {}),
                 "GITLAB_CI": "true",
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "PATH": f"{preloaded.programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}",
                 **environ,
             },
             stdin=subprocess.DEVNULL,

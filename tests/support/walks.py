@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pexpect
 
+from tests.support.preloaded import preloaded
+
 PROGRAMS = Path(sys.executable).parent
 _BLOCK = re.compile(
     r"^<!-- walk (?P<walk>[\w-]+): (?P<what>[^\n]+) -->\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -98,7 +100,7 @@ class Walker:
             cwd=str(self.path),
             env={
                 **os.environ,
-                "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+                "PATH": f"{preloaded.programs()}:{PROGRAMS}:{os.environ['PATH']}",
                 "NO_COLOR": "1",
                 "TERM": "dumb",
                 **self.environ,
