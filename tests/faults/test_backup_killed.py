@@ -22,6 +22,7 @@ from pgops.errors import PgopsError, UnreachableError
 from pgops.local import embedded
 from pgops.postgres import Target, connected, fetch_all, wait_until_ready
 from tests.support.backups import environment_for, sound_backups
+from tests.support.preloaded import preloaded
 from tests.support.restores import small_data
 from tests.support.sql import run_sql
 
@@ -112,11 +113,7 @@ def test_kill_9_of_pgops_at_random_moments(filled: Target, tmp_path: Path) -> No
     secret = filled.secret()
     for number in range(ROUNDS):
         argv = [filled.host, str(filled.port), filled.dbname, filled.user, str(tmp_path)]
-        with subprocess.Popen(
-            [sys.executable, "-c", _CHILD, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as child:
-            assert child.stdin is not None
-            assert child.stdout is not None
+        with preloaded.start([sys.executable, "-c", _CHILD, *argv]) as child:
             child.stdin.write((secret.reveal() if secret else "") + "\n")
             child.stdin.flush()
             assert child.stdout.readline() == "begun\n"

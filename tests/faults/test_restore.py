@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pgops.backups.restore import undo
 from pgops.errors import UnreachableError
 from pgops.postgres import DatabaseError, Target, connected, execute, fetch_value
 from tests.conftest import REPOSITORY, fresh_database
+from tests.support.preloaded import preloaded
 from tests.support.restores import back_up, databases, drop_all, put_back, small_data, table_hashes
 from tests.support.sql import run_sql
 
@@ -60,8 +60,8 @@ def restore_that_dies(target: Target, root: Path, backup: Backup, step: str, aft
         step,
         str(after_ms),
     ]
-    done = subprocess.run(
-        [sys.executable, str(child), *arguments], capture_output=True, text=True, cwd=REPOSITORY, timeout=60
+    done = preloaded.run(
+        [sys.executable, str(child), *arguments], cwd=REPOSITORY, environ=os.environ, timeout=60
     )
     steps = done.stdout.split()
     assert done.returncode == (0 if "DONE" in steps else -9), done.stderr

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from pgops.environments import Environment
 from pgops.postgres import Target
 from pgops.secrets.references import EnvSecret
 from tests.support.backups import sound_backups
+from tests.support.preloaded import Fork, preloaded
 from tests.support.restores import small_data
 from tests.support.s3_gate import Gate, Moment, gate_before
 from tests.support.s3_servers import (
@@ -97,15 +97,11 @@ class Place:
         return self.server.objects / PREFIX / self.environment.name
 
     @contextlib.contextmanager
-    def child(self, *, through: str, doomed: str = "") -> Iterator[subprocess.Popen[str]]:
+    def child(self, *, through: str, doomed: str = "") -> Iterator[Fork]:
         """A process that makes a backup (or removes ``doomed``)."""
         target = self.target
         argv = [target.host, str(target.port), target.dbname, target.user, str(self.root), through]
-        with subprocess.Popen(
-            [sys.executable, "-c", _CHILD, *argv, str(self.key or ""), doomed],
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with preloaded.start([sys.executable, "-c", _CHILD, *argv, str(self.key or ""), doomed]) as process:
             yield process
 
     def killed_at(self, wanted: str, moment: Moment, doomed: str = "") -> None:
@@ -281,7 +277,6 @@ def test_kill_9_at_random_moments_of_an_upload(place: Place) -> None:
     for number in range(ROUNDS):
         before = place.sound()
         with place.child(through=place.server.endpoint) as process:
-            assert process.stdout is not None
             for line in process.stdout:
                 if line == "publishing\n":
                     break

@@ -39,10 +39,11 @@ class Parent:
 
 
 class Fork:
-    """A command that runs in a fork: what ``subprocess.Popen(argv, text=True)`` is, as far as tests use it."""
+    """A command that runs in a fork: what ``subprocess.Popen`` is, as far as tests use it."""
 
-    def __init__(self, argv: Sequence[str], answers: socket.socket, stdout: IO[str] | None) -> None:
+    def __init__(self, argv: Sequence[str], answers: socket.socket, stdin: IO[str], stdout: IO[str]) -> None:
         self.argv = list(argv)
+        self.stdin = stdin
         self.stdout = stdout
         self.returncode: int | None = None
         self.pid = int(answers.recv(64))
@@ -52,14 +53,19 @@ class Fork:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.stdout is not None:
-            self.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # it may have ended before it read everything
+            self.stdin.close()
+        self.stdout.close()
         self.wait()
 
     def kill(self) -> None:
         """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; who has ended gets none."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, negative for a signal.
@@ -75,9 +81,9 @@ class Fork:
             self._answers.close()
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str | None, None]:
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """Read standard output to its end, and wait."""
-        out = None if self.stdout is None else self.stdout.read()
+        out = self.stdout.read()
         self.wait(timeout)
         return out, None
 
@@ -106,17 +112,16 @@ class Preloaded:
                 program.chmod(0o755)
         return directory
 
-    def start(self, argv: Sequence[str], *, stdout: int | None = None) -> Fork:
-        """What ``subprocess.Popen(argv, stdin=DEVNULL, text=True)`` does; ``stdout`` may be ``subprocess.PIPE``."""
-        with contextlib.ExitStack() as theirs:
-            given = theirs.enter_context(Path(os.devnull).open("rb"))
-            output, reading = 1, None
-            if stdout == subprocess.PIPE:
-                ours, output = os.pipe()
-                theirs.callback(os.close, output)
-                reading = os.fdopen(ours, encoding="utf-8")
-            answers = self._ask(argv, Path.cwd(), os.environ, [given.fileno(), output, 2])
-        return Fork(argv, answers, reading)
+    def start(self, argv: Sequence[str]) -> Fork:
+        """What ``subprocess.Popen(argv, stdin=PIPE, stdout=PIPE, text=True)`` does."""
+        given, writing = os.pipe()
+        reading, output = os.pipe()
+        try:
+            answers = self._ask(argv, Path.cwd(), os.environ, [given, output, 2])
+        finally:
+            os.close(given)
+            os.close(output)
+        return Fork(argv, answers, os.fdopen(writing, "w"), os.fdopen(reading))
 
     def run(
         self,

@@ -119,6 +119,8 @@ def _become(request: dict[str, object], streams: Sequence[int]) -> list[str]:
 def _carry_out(argv: Sequence[str]) -> None:
     """Run what a new interpreter would with this command line."""
     program, *arguments = argv
+    if program == sys.executable and arguments[0].endswith(".py"):
+        program, *arguments = arguments
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     if program != sys.executable:
