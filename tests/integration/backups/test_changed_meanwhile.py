@@ -74,11 +74,14 @@ def test_a_table_of_contents_that_is_another_when_it_is_loaded_runs_nothing(atta
     target, repository, backup, other = attacked
     file = Path(backup.path) / DUMP_DIRECTORY / "toc.dat"
     ours = file.read_bytes()
+    # Of one second both may be the same to the byte.
+    (other / "toc.dat").write_bytes(ours.replace(b"knowledge", b"knowl\xc3\xa9dge"))
     with pytest.raises(VerificationError, match="changed since its hash was checked"):
         put_back(target, repository, backup, swapped(backup, other, only=contents, back=True))
     assert now_there(target) == "now 1"
     file.write_bytes(ours)
-    # In place the copy is made before that step: what is put there afterwards is not looked at.
+    # In place the copy is made before that step: what is put there afterwards is not run, and told.
     plan = plan_restore(target, backup, beside=False)
-    restore_in_place(plan, repository, swapped(backup, other, only=contents, back=True), jobs=1)
+    with pytest.raises(VerificationError, match="changed while it was read"):
+        restore_in_place(plan, repository, swapped(backup, other, only=contents, back=True), jobs=1)
     assert now_there(target) == "entry 1"
