@@ -27,7 +27,7 @@ from pgops.errors import ExitCode, UsageError
 from pgops.tasks import _core
 from pgops.tasks._task import SHORT_FLAGS, OpsTask
 from pgops.terminal.commands import program_name, use_program
-from pgops.terminal.streams import open_missing
+from pgops.terminal.streams import escape_unknown, open_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ def install() -> None:
         # Set by ./inv, which is what its user can type; no program started from here is.
         use_program(named)
     open_missing()
+    escape_unknown()
     Program.parse_cleanup = _parse_cleanup(Program.parse_cleanup)  # type: ignore[method-assign, assignment]
     Program.parse_tasks = _parse_tasks_or_end  # type: ignore[method-assign]
     Program.no_tasks_given = _no_tasks_given  # type: ignore[method-assign]

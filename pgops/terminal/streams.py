@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -57,6 +58,14 @@ def write(stream: TextIO, text: str) -> OSError | None:
         os.close(nowhere)
         return error
     return None
+
+
+def escape_unknown() -> None:
+    """Write as an escape what the standard streams' encoding has not (ISO-8859-1, ASCII): a run that has begun is not
+    broken off over a character, nor said to have failed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def open_missing() -> None:

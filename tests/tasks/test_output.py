@@ -65,6 +65,14 @@ def test_a_result_that_does_not_arrive_is_no_success(
     assert shell(printing, f"PYTHONUNBUFFERED={unbuffered} pgops {words} >/dev/full") == (1, FULL)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_what_the_encoding_of_a_terminal_has_not_breaks_nothing_off(
+    printing: ProjectDirectory, encoding: str
+) -> None:
+    program = f"{sys.executable} -c 'import pgops.tasks; print(chr(8230) + chr(252))'"
+    assert shell(printing, f"PYTHONIOENCODING={encoding} {program} >/dev/null") == (0, "")
+
+
 def test_errors_have_nowhere_to_go(printing: ProjectDirectory) -> None:
     assert shell(printing, "pgops env.show --env=nope 2>&-") == (2, "")
     assert shell(printing, "pgops env.show --env=nope 2>/dev/full") == (2, "")
