@@ -18,6 +18,7 @@ from psycopg2.extensions import parse_dsn
 from pgops.environments import HostConnection, ServiceConnection, Tunnel, UrlConnection
 from pgops.errors import ConfigurationError, SecretError
 from pgops.postgres.tunnels import local_port
+from pgops.runtime.files import read_regular
 from pgops.secrets.references import (
     LiteralSecret,
     PassfileSecret,
@@ -33,6 +34,7 @@ class MissingServiceError(ConfigurationError):
     """A service that this machine does not know; another one may, for such files are each person's own."""
 
 
+_SERVICES = 4 * 1024 * 1024
 _OWN_KEYS = frozenset(
     [
         *("host", "hostaddr", "port", "dbname", "user", "password", "passfile"),
@@ -290,7 +292,9 @@ def _service_section(service: str, servicefile: Path | None) -> dict[str, str]:
         parser = configparser.RawConfigParser(interpolation=None, strict=False, delimiters=("=",))
         parser.optionxform = str  # type: ignore[assignment,method-assign]
         try:
-            parser.read(file, encoding="utf-8")
+            parser.read_string(read_regular(file, _SERVICES).decode("utf-8"), str(file))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         except (configparser.Error, UnicodeDecodeError, OSError) as error:
             raise ConfigurationError(f"{file}: cannot be read: {error}") from error
         if parser.has_section(service):

@@ -92,6 +92,19 @@ def test_service_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert from_connection("x", ServiceConnection("main"), connect_timeout=5).host == "db1"
 
 
+@pytest.mark.parametrize("kind", ["fifo", "endless", "directory"])
+def test_a_service_file_that_is_none_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "pg_service.conf"
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "endless":
+        file.symlink_to("/dev/zero")
+    else:
+        file.mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        from_connection("x", ServiceConnection("main", file), connect_timeout=5)
+
+
 @pytest.mark.parametrize(
     ("url", "place"),
     [
