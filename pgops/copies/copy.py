@@ -154,7 +154,7 @@ def copy_on_scratch_server(
     remarks: list[str] = []
 
     @contextlib.contextmanager
-    def made(
+    def make_database(
         admin: Connection, scratch: Target, backup: Backup, major: int, now: dt.datetime
     ) -> Iterator[Target]:
         make_roles(admin, scratch, found, password)
@@ -184,7 +184,7 @@ def copy_on_scratch_server(
             now=now,
             jobs=jobs,
             sources=sources,
-            made=made,
+            make_database=make_database,
             step=step,
             progress=progress,
         ) as (proof, restored):

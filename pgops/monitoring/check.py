@@ -52,7 +52,7 @@ def _too_late(environment: Environment, error: Exception, now: dt.datetime, time
 
 
 def refuse_without_limits(environments: Sequence[Environment], file: str) -> None:
-    """Who asks to be told by exit code, and set no limits, would be told that all is well for good.
+    """Refuse an exit code where no environment has limits: it would say for ever that all is well.
 
     :param file: the name of environments.yaml.
     :raises UsageError: none of the environments has limits.

@@ -76,7 +76,7 @@ def send(
 
 
 def ping(reference: SecretRef, *, setting: str, timeout: float = TIMEOUT) -> str:
-    """Ask for a dead-man switch's URL.
+    """Request a dead-man switch's URL.
 
     :returns: why it did not answer as it should; empty where it did.
     """
@@ -98,7 +98,7 @@ def _said(found: str | Exception, timeout: float) -> str:
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Follows to https and to another path. Elsewhere a page to log in would answer, and nobody was told."""
+    """Follows redirects to https and within a host. Another host may be a login page, and nobody would be told."""
 
     def redirect_request(
         self,

@@ -382,7 +382,7 @@ jobs:
 
 
 def _check_minute(job: Job) -> int:
-    """Not in the middle of the backup's first minutes."""
+    """The minute of the check: not while the backup has just begun."""
     return (job.slots.minute + _CHECK_AFTER) % 60
 
 

@@ -26,7 +26,7 @@ _ROUNDS = 4096
 
 
 def refuse_ssh(environment: Environment) -> None:
-    """A recovered cluster listens on no address, and its socket is on another machine.
+    """Refuse over ssh: a recovered cluster listens on no address, and its socket is on that machine.
 
     :raises UsageError: pgBackRest is reached by ssh.
     """

@@ -302,7 +302,7 @@ def _refuse_server(plan: HandOver) -> None:
 
 
 def _refuse_timelines(plan: HandOver) -> None:
-    """A timeline that somebody else's cluster has in the archive would be written twice."""
+    """Refuse a timeline that another cluster has in the archive already: its WAL would be written twice."""
     line = plan.replay.timeline if plan.replay and not plan.replay.in_recovery else plan.new.timeline
     promoted = not plan.new.signal and line > 1
     if not promoted or line == plan.record.timeline:

@@ -62,7 +62,7 @@ class _Queue:
 
 
 def restore_in_place(
-    looked: RestorePlan, repository: Repository, hooks: Hooks, *, lock_wait: float = 30.0, jobs: int
+    plan: RestorePlan, repository: Repository, hooks: Hooks, *, lock_wait: float = 30.0, jobs: int
 ) -> Restored:
     """Replace the target's tables by the backup's, in one transaction.
 
@@ -73,9 +73,9 @@ def restore_in_place(
     :raises ToolError: pg_restore failed; its transaction was rolled back.
     :raises VerificationError: the backup is damaged, or what is there now is not what it says.
     """
-    looked.refuse()
-    target, manifest = looked.target, looked.backup.manifest
-    if looked.around.oid is None:
+    plan.refuse()
+    target, manifest = plan.target, plan.backup.manifest
+    if plan.around.oid is None:
         raise RefusedError(
             f"there is no database {target.place} to restore in place",
             untouched="nothing was touched",
@@ -90,7 +90,7 @@ def restore_in_place(
             held(inside, "schema", wait=lock_wait, what=f"a migration of {target.place}", mode=Mode.SHARED)
         )
         hooks.step(Step.CHECKING)
-        standing = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
+        standing = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
         directory = standing.root
         # Whatever is there: functions and large objects are in no table, and nothing else is a way back.
         safety = back_up(hooks)
@@ -99,19 +99,19 @@ def restore_in_place(
             restorable_archive(directory / DUMP_DIRECTORY, contents_hash(manifest))
         )
         hooks.step(Step.LOADING)
-        arguments = ["--clean", "--if-exists", "--single-transaction", *looked.left_out]
+        arguments = ["--clean", "--if-exists", "--single-transaction", *plan.left_out]
         check(
             run(
-                looked.tools.toolset.runner,
+                plan.tools.toolset.runner,
                 restore_command(archive, database=target.dbname, jobs=1, extra=arguments),
-                target=with_options(target, looked.options),
+                target=with_options(target, plan.options),
                 paths=within,
                 application_name=_SESSION,
                 on_poll=_Queue(inside, lock_wait).look,
             )
         )
         kept = f"what {target.place} held before is in backup {safety}"
-        standing.refuse_changes(looked.backup.id, untouched=kept)
+        standing.refuse_changes(plan.backup.id, untouched=kept)
         if not still_held(inside, "schema", Mode.SHARED):
             raise LockedError(
                 f"{target.place} was restored, but the lock that keeps migrations away was lost meanwhile",
@@ -124,12 +124,12 @@ def restore_in_place(
         comparison = compare(target, manifest, jobs=jobs, partly=True)
     if comparison.problems:
         raise VerificationError(
-            f"{target.place} is not what the manifest of {looked.backup.id} says: {'; '.join(comparison.problems)}",
+            f"{target.place} is not what the manifest of {plan.backup.id} says: {'; '.join(comparison.problems)}",
             untouched=kept,
             hint=f"invoke restore --env={target.environment} --backup={safety or '<id>'} --in-place",
         )
     return Restored(
-        backup=looked.backup,
+        backup=plan.backup,
         database=target.dbname,
         previous_database=None,
         safety_backup=safety,

@@ -129,7 +129,7 @@ def _unknown(what: str, word: str, known: Sequence[str]) -> UsageError:
 
 
 def restore_parts(
-    looked: RestorePlan,
+    plan: RestorePlan,
     repository: Repository,
     parts: Parts,
     hooks: Hooks,
@@ -144,70 +144,70 @@ def restore_parts(
     :raises VerificationError: the backup is damaged, or a table came back with another number of rows.
     :raises ToolError: a client program failed.
     """
-    looked.refuse()
-    if looked.around.oid is None:
+    plan.refuse()
+    if plan.around.oid is None:
         raise RefusedError(
-            f"there is no database {looked.target.place} to restore tables into",
+            f"there is no database {plan.target.place} to restore tables into",
             untouched="nothing was touched",
             hint="restore the whole backup: leave --table and --schema out",
         )
     started = time.monotonic()
-    target, manifest = looked.target, looked.backup.manifest
+    target, manifest = plan.target, plan.backup.manifest
     untouched = f"{target.place} is what it was before"
     with database_errors(target, untouched=untouched), contextlib.ExitStack() as stack:
-        admin = stack.enter_context(restore_lock(looked.admin, target, wait=lock_wait))
+        admin = stack.enter_context(restore_lock(plan.admin, target, wait=lock_wait))
         hooks.step(Step.CHECKING)
-        standing = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
+        standing = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
         directory = standing.root
         remove_leftovers(admin, target.dbname)
-        scratch = stack.enter_context(_scratch(admin, looked, hooks, now))
+        scratch = stack.enter_context(_scratch(admin, plan, hooks, now))
         room = stack.enter_context(private_directory())
         hooks.step(Step.LOADING)
         listed = check(
-            run(looked.tools.toolset.runner, list_command(directory / DUMP_DIRECTORY), paths=[directory])
+            run(plan.tools.toolset.runner, list_command(directory / DUMP_DIRECTORY), paths=[directory])
         )
         wanted = room / "list"
         wanted.write_text(filtered_list(listed.stdout, parts.tables, manifest.encoding), encoding="utf-8")
         load_archive(
-            looked.tools.toolset,
+            plan.tools.toolset,
             directory,
             manifest,
             target=scratch,
-            admin=looked.admin,
-            options=looked.options,
+            admin=plan.admin,
+            options=plan.options,
             jobs=jobs,
-            extra=[f"--use-list={wanted}", *looked.left_out],
+            extra=[f"--use-list={wanted}", *plan.left_out],
             reach=[room],
             progress=hooks.progress,
         )
-        standing.refuse_changes(looked.backup.id, untouched=untouched)
+        standing.refuse_changes(plan.backup.id, untouched=untouched)
         hooks.step(Step.SETTING)
         with connected(scratch, application_name=APPLICATION, settings=WORKING) as connection:
             _move(connection, parts)
-        _carry(looked, scratch, parts, room / "part")
+        _carry(plan, scratch, parts, room / "part")
         with database_errors(
             target, untouched=f"{target.place} has schema {parts.schema} now, and nothing else was changed"
         ):
             hooks.step(Step.COMPARING)
             rows = _counted(target, parts)
-            _put_away(looked, scratch.dbname)
+            _drop_scratch(plan, scratch.dbname)
     return RestoredParts(parts.schema, rows, time.monotonic() - started)
 
 
 @contextlib.contextmanager
-def _scratch(admin: Connection, looked: RestorePlan, hooks: Hooks, now: dt.datetime) -> Iterator[Target]:
+def _scratch(admin: Connection, plan: RestorePlan, hooks: Hooks, now: dt.datetime) -> Iterator[Target]:
     """A database for the whole of the archive's definitions; dropped when the block fails."""
-    target = looked.target
-    marker = new_marker(target.dbname, environment=target.environment, backup=looked.backup.id, now=now)
-    attributes = merged(looked.around.here, attributes_of(looked.backup.manifest))
+    target = plan.target
+    marker = new_marker(target.dbname, environment=target.environment, backup=plan.backup.id, now=now)
+    attributes = merged(plan.around.here, attributes_of(plan.backup.manifest))
     scratch = target.with_database(marker.name)
-    with side_database(admin, scratch, attributes, marker, hooks, major=looked.around.facts.major):
+    with side_database(admin, scratch, attributes, marker, hooks, major=plan.around.facts.major):
         yield scratch
 
 
-def _put_away(looked: RestorePlan, scratch: str) -> None:
+def _drop_scratch(plan: RestorePlan, scratch: str) -> None:
     """Drop the scratch database, over a new connection: the old one had nothing to do for a long time."""
-    with connected(looked.admin, application_name=APPLICATION, settings=WORKING) as connection:
+    with connected(plan.admin, application_name=APPLICATION, settings=WORKING) as connection:
         side_databases.drop(connection, scratch)
 
 
@@ -266,9 +266,9 @@ def _move(connection: Connection, parts: Parts) -> None:
         execute(connection, f"ALTER TABLE {name} SET SCHEMA {schema}")
 
 
-def _carry(looked: RestorePlan, scratch: Target, parts: Parts, archive: Path) -> None:
+def _carry(plan: RestorePlan, scratch: Target, parts: Parts, archive: Path) -> None:
     """Dump the schema from the scratch database and restore it into the target, all or nothing."""
-    runner = looked.tools.toolset.runner
+    runner = plan.tools.toolset.runner
     dump = [
         "pg_dump",
         "--format=custom",
@@ -280,13 +280,13 @@ def _carry(looked: RestorePlan, scratch: Target, parts: Parts, archive: Path) ->
         "--no-password",
     ]
     check(run(runner, dump, target=scratch, paths=[archive.parent], application_name=APPLICATION))
-    extra = ["--single-transaction", *looked.left_out]
+    extra = ["--single-transaction", *plan.left_out]
     command = [
         each
-        for each in restore_command(archive, database=looked.target.dbname, jobs=1, extra=extra)
+        for each in restore_command(archive, database=plan.target.dbname, jobs=1, extra=extra)
         if not each.startswith("--jobs")
     ]
-    into = with_options(looked.target, looked.options)
+    into = with_options(plan.target, plan.options)
     check(run(runner, command, target=into, paths=[archive.parent], application_name=APPLICATION))
 
 

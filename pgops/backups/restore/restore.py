@@ -72,7 +72,7 @@ class Restored:
 
 
 def restore(
-    looked: RestorePlan,
+    plan: RestorePlan,
     repository: Repository,
     hooks: Hooks,
     *,
@@ -80,7 +80,7 @@ def restore(
     jobs: int,
     lock_wait: float = 30.0,
 ) -> Restored:
-    """Restore what was looked at.
+    """Carry a plan out: restore beside the target, compare, swap.
 
     :param now: the time of this restore; part of the names it gives.
     :param jobs: how many tables at once.
@@ -92,22 +92,22 @@ def restore(
     :raises UnreachableError: the server was lost.
     :raises InterruptedRunError: Ctrl-C; says whether the target is the old or the new one.
     """
-    looked.refuse()
+    plan.refuse()
     started = time.monotonic()
-    target = looked.target
+    target = plan.target
     untouched = f"{target.place} is wholly what it was before"
     with database_errors(target, untouched=untouched), contextlib.ExitStack() as stack:
         with contextlib.ExitStack() as making:
             with interrupt_errors(untouched=untouched):
-                ready = _made_ready(
-                    looked, repository, hooks, stack, making, now=now, jobs=jobs, lock_wait=lock_wait
+                ready = _prepare(
+                    plan, repository, hooks, stack, making, now=now, jobs=jobs, lock_wait=lock_wait
                 )
                 hooks.step(Step.SWAPPING)
-            previous, swapped = _swap_in(looked, ready)
+            previous, swapped = _swap_in(plan, ready)
         hooks.step(Step.LOOKING)
         look_again(target, expected_oid=ready.oid, previous=previous)
     return Restored(
-        backup=looked.backup,
+        backup=plan.backup,
         database=target.dbname,
         previous_database=previous,
         safety_backup=ready.safety,
@@ -132,8 +132,8 @@ class _Ready:
     removed: tuple[str, ...]
 
 
-def _made_ready(
-    looked: RestorePlan,
+def _prepare(
+    plan: RestorePlan,
     repository: Repository,
     hooks: Hooks,
     stack: contextlib.ExitStack,
@@ -147,20 +147,20 @@ def _made_ready(
 
     :param stack: gets the locks; ``making`` what drops the new database where it is not swapped in.
     """
-    target = looked.target
-    admin = stack.enter_context(restore_lock(looked.admin, target, wait=lock_wait))
-    inside = stack.enter_context(_no_migration(looked, wait=lock_wait))
-    _unchanged(admin, looked)
+    target = plan.target
+    admin = stack.enter_context(restore_lock(plan.admin, target, wait=lock_wait))
+    inside = stack.enter_context(_no_migration(plan, wait=lock_wait))
+    _unchanged(admin, plan)
     hooks.step(Step.CHECKING)
-    standing = stack.enter_context(undamaged_files(looked.backup, repository, hooks.progress))
+    standing = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
     directory = standing.root
     removed = remove_leftovers(admin, target.dbname)
-    safety = None if looked.empty else back_up(hooks)
-    attributes = attributes_for(looked, looked.around.here)
-    marker = new_marker(target.dbname, environment=target.environment, backup=looked.backup.id, now=now)
-    new = without_event_triggers(admin, looked.admin, target.with_database(marker.name))
+    safety = None if plan.empty else back_up(hooks)
+    attributes = attributes_for(plan, plan.around.here)
+    marker = new_marker(target.dbname, environment=target.environment, backup=plan.backup.id, now=now)
+    new = without_event_triggers(admin, plan.admin, target.with_database(marker.name))
     new_oid = making.enter_context(
-        side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major)
+        side_database(admin, new, attributes, marker, hooks, major=plan.around.facts.major)
     )
     roles = existing_roles(admin, [role for role in _roles_of(attributes) if role])
     # Before the data: what a materialised view computes may depend on them (a time zone).
@@ -168,32 +168,32 @@ def _made_ready(
         execute(admin, statement)
     hooks.step(Step.LOADING)
     load_archive(
-        looked.tools.toolset,
+        plan.tools.toolset,
         directory,
-        looked.backup.manifest,
+        plan.backup.manifest,
         target=new,
-        admin=looked.admin,
-        options=looked.options,
+        admin=plan.admin,
+        options=plan.options,
         jobs=jobs,
-        extra=restore_arguments(looked, attributes),
+        extra=restore_arguments(plan, attributes),
         progress=hooks.progress,
     )
-    standing.refuse_changes(looked.backup.id, untouched=f"{target.place} is what it was before")
+    standing.refuse_changes(plan.backup.id, untouched=f"{target.place} is what it was before")
     hooks.step(Step.COMPARING)
-    comparison = compare(new, looked.backup.manifest, jobs=jobs)
+    comparison = compare(new, plan.backup.manifest, jobs=jobs)
     if comparison.problems:
         raise VerificationError(
-            f"what was restored from {looked.backup.id} is not what its manifest says: "
+            f"what was restored from {plan.backup.id} is not what its manifest says: "
             + "; ".join(comparison.problems),
             hint=f"use another backup: invoke backup.list --env={repository.environment}",
         )
     hooks.step(Step.SETTING)
     hooks.restamp(new, target.dbname)
-    _no_backup(inside, stack, looked, wait=lock_wait)
-    _still_ours(admin, looked)
+    _no_backup(inside, stack, plan, wait=lock_wait)
+    _still_ours(admin, plan)
     # Loading takes long: what was changed about the target meanwhile must not be undone by the swap.
     here = read_attributes(admin, target.dbname)
-    final = attributes_for(looked, here)
+    final = attributes_for(plan, here)
     roles = existing_roles(admin, [role for role in _roles_of(final) | _roles_of(attributes) if role])
     for statement in [
         *changing_statements(new.dbname, attributes, final, roles=roles),
@@ -213,49 +213,49 @@ def _made_ready(
 
 
 @contextlib.contextmanager
-def _no_migration(looked: RestorePlan, *, wait: float) -> Iterator[Connection | None]:
+def _no_migration(plan: RestorePlan, *, wait: float) -> Iterator[Connection | None]:
     """Keep migrations of the target away until the swap: what they did would be swapped away.
 
     The lock is shared with dumps, so the safety backup is not in its own way. The swap ends this session.
     """
-    if looked.around.oid is None:
+    if plan.around.oid is None:
         yield None
         return
-    what = f"a migration of {looked.target.place}"
+    what = f"a migration of {plan.target.place}"
     with (
-        connected(looked.target, application_name="pgops restore: no migrations") as connection,
+        connected(plan.target, application_name="pgops restore: no migrations") as connection,
         held(connection, "schema", wait=wait, what=what, mode=Mode.SHARED),
     ):
         yield connection
 
 
 def _no_backup(
-    inside: Connection | None, stack: contextlib.ExitStack, looked: RestorePlan, *, wait: float
+    inside: Connection | None, stack: contextlib.ExitStack, plan: RestorePlan, *, wait: float
 ) -> None:
     """Let a running backup of the target end first: the swap would cut it off."""
     if inside is not None:
-        stack.enter_context(held(inside, "backup", wait=wait, what=f"a backup of {looked.target.place}"))
+        stack.enter_context(held(inside, "backup", wait=wait, what=f"a backup of {plan.target.place}"))
 
 
-def _unchanged(admin: Connection, looked: RestorePlan) -> None:
-    if database_oid(admin, looked.target.dbname) != looked.around.oid:
+def _unchanged(admin: Connection, plan: RestorePlan) -> None:
+    if database_oid(admin, plan.target.dbname) != plan.around.oid:
         raise RefusedError(
-            f"{looked.target.place} was replaced by another database since it was looked at",
+            f"{plan.target.place} was replaced by another database since it was looked at",
             hint="run it again",
         )
 
 
-def _still_ours(admin: Connection, looked: RestorePlan) -> None:
-    if not still_held(admin, side_databases.restore_lock_key(looked.target.dbname)):
+def _still_ours(admin: Connection, plan: RestorePlan) -> None:
+    if not still_held(admin, side_databases.restore_lock_key(plan.target.dbname)):
         raise LockedError("the lock of this restore was lost before the swap", hint="run it again")
-    _unchanged(admin, looked)
+    _unchanged(admin, plan)
 
 
-def attributes_for(looked: RestorePlan, here: Attributes | None) -> Attributes:
+def attributes_for(plan: RestorePlan, here: Attributes | None) -> Attributes:
     """What the new database is made with: the target's own where that is there, else the backup's."""
-    found = looked.around.settable(merged(here, attributes_of(looked.backup.manifest)))
-    if here is None and not looked.with_owners:
-        return replace(found, owner=looked.target.user)
+    found = plan.around.settable(merged(here, attributes_of(plan.backup.manifest)))
+    if here is None and not plan.with_owners:
+        return replace(found, owner=plan.target.user)
     return found
 
 
@@ -263,15 +263,15 @@ def _roles_of(attributes: Attributes) -> set[str | None]:
     return {each.role for each in attributes.settings} | {each.role for each in attributes.grants or ()}
 
 
-def restore_arguments(looked: RestorePlan, attributes: Attributes) -> list[str]:
+def restore_arguments(plan: RestorePlan, attributes: Attributes) -> list[str]:
     """Whatever is made without its owner belongs to the database's."""
-    owned = looked.with_owners or attributes.owner == looked.target.user
-    return looked.left_out if owned else [*looked.left_out, f"--role={attributes.owner}"]
+    owned = plan.with_owners or attributes.owner == plan.target.user
+    return plan.left_out if owned else [*plan.left_out, f"--role={attributes.owner}"]
 
 
-def _swap_in(looked: RestorePlan, ready: _Ready) -> tuple[str | None, Swapped]:
+def _swap_in(plan: RestorePlan, ready: _Ready) -> tuple[str | None, Swapped]:
     """Give the new database the target's name; the old one keeps its data under a name of its own."""
-    name = looked.target.dbname
+    name = plan.target.dbname
     renames = [Rename(ready.name, name)]
     statements = [
         f"ALTER DATABASE {identifier(name)} CONNECTION LIMIT {ready.final.connection_limit}",
@@ -291,7 +291,7 @@ def _swap_in(looked: RestorePlan, ready: _Ready) -> tuple[str | None, Swapped]:
         statements += [comment_statement(previous, kept.text()), taking_over(previous)]
         if ready.here.is_template:
             statements += handing_over_template(name, previous)
-    swapped = settle(looked.admin, looked.target, ready.oid, lambda: swap(looked.admin, renames, statements))
+    swapped = settle(plan.admin, plan.target, ready.oid, lambda: swap(plan.admin, renames, statements))
     return previous, swapped
 
 

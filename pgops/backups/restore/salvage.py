@@ -49,7 +49,7 @@ _ENTRY = re.compile(r"^(\d+); \d+ \d+ (.*)$", re.MULTILINE)
 
 
 def salvage(
-    looked: RestorePlan,
+    plan: RestorePlan,
     repository: Repository,
     hooks: Hooks,
     *,
@@ -66,7 +66,7 @@ def salvage(
     :raises UnreachableError: the server was lost; what was begun is dropped.
     """
     started = time.monotonic()
-    target, manifest = looked.target, looked.backup.manifest
+    target, manifest = plan.target, plan.backup.manifest
     untouched = f"{target.place} was not touched"
     lost: list[str] = []
 
@@ -76,8 +76,8 @@ def salvage(
     with (
         database_errors(target, untouched=untouched),
         interrupt_errors(untouched=untouched),
-        restore_lock(looked.admin, target, wait=lock_wait) as admin,
-        repository.local(looked.backup.id, hooks.progress, not_opened) as directory,
+        restore_lock(plan.admin, target, wait=lock_wait) as admin,
+        repository.local(plan.backup.id, hooks.progress, not_opened) as directory,
         contextlib.ExitStack() as contents_from,
     ):
         hooks.step(Step.CHECKING)
@@ -90,12 +90,12 @@ def salvage(
         files = [*lost, *problems]
         readable = contents_from.enter_context(_with_contents(directory, files))
         reach = [readable, directory.resolve()]
-        entries = _entries(looked, readable, reach, untouched)
+        entries = _entries(plan, readable, reach, untouched)
         remove_leftovers(admin, target.dbname)
-        marker = new_marker(target.dbname, environment=target.environment, backup=looked.backup.id, now=now)
-        new = without_event_triggers(admin, looked.admin, target.with_database(marker.name))
-        attributes = attributes_for(looked, looked.around.here)
-        with side_database(admin, new, attributes, marker, hooks, major=looked.around.facts.major):
+        marker = new_marker(target.dbname, environment=target.environment, backup=plan.backup.id, now=now)
+        new = without_event_triggers(admin, plan.admin, target.with_database(marker.name))
+        attributes = attributes_for(plan, plan.around.here)
+        with side_database(admin, new, attributes, marker, hooks, major=plan.around.facts.major):
             wanted = attributes_of(manifest)
             roles = existing_roles(admin, [each.role for each in wanted.settings if each.role])
             for statement in setting_statements(new.dbname, attributes, roles=roles):
@@ -103,24 +103,22 @@ def salvage(
             hooks.step(Step.LOADING)
             # Where its own table of contents is damaged, what is read is no more than that.
             known = "" if "toc.dat" in _damaged(files) or readable != directory else contents_hash(manifest)
-            load = TolerantLoad(
-                looked, readable, reach, new, hooks, restore_arguments(looked, attributes), known
-            )
+            load = TolerantLoad(plan, readable, reach, new, hooks, restore_arguments(plan, attributes), known)
             load.section("pre-data", jobs)
             with _with_search_path(new) as helped:
                 _load_rows(load, entries, _damaged(files), jobs)
-                _try_again(load, entries, _rows_missing(new, looked)[0])
+                _try_again(load, entries, _rows_missing(new, plan)[0])
                 load.section("post-data", jobs)
                 hooks.step(Step.COMPARING)
-                tables, rows = _rows_missing(new, looked)
+                tables, rows = _rows_missing(new, plan)
                 count = len(manifest.tables) - len([each for each in tables if each.there is None])
                 if rebuilt:
                     count, rows = _what_is_there(new)
-                differences = () if rebuilt else _differences(new, looked, jobs)
+                differences = () if rebuilt else _differences(new, plan, jobs)
             name = side_database_name(target.dbname, "salvaged", marker.restore)
-            _keep(admin, new.dbname, name, looked.backup.id)
+            _keep(admin, new.dbname, name, plan.backup.id)
     return Salvaged(
-        backup=looked.backup,
+        backup=plan.backup,
         database=name,
         tables=count,
         rows=rows,
@@ -183,13 +181,13 @@ def _what_is_there(new: Target) -> tuple[int, int]:
         return len(tables), sum(map(int, counts))
 
 
-def _entries(looked: RestorePlan, directory: Path, reach: Sequence[Path], untouched: str) -> dict[int, str]:
+def _entries(plan: RestorePlan, directory: Path, reach: Sequence[Path], untouched: str) -> dict[int, str]:
     """The table of contents: what each entry is, by its number."""
     archive = directory / DUMP_DIRECTORY
-    listed = run(looked.tools.toolset.runner, list_command(archive), paths=reach)
+    listed = run(plan.tools.toolset.runner, list_command(archive), paths=reach)
     if listed.exit_code != 0:
         raise VerificationError(
-            f"nothing of {looked.backup.id} can be had: its table of contents can't be read: {listed.stderr.strip()}",
+            f"nothing of {plan.backup.id} can be had: its table of contents can't be read: {listed.stderr.strip()}",
             untouched=untouched,
             hint="use another backup: invoke backup.list",
         )
@@ -276,21 +274,21 @@ def _with_search_path(new: Target) -> Iterator[list[str]]:
             execute(connection, f"ALTER {each} RESET search_path")
 
 
-def _differences(new: Target, looked: RestorePlan, jobs: int) -> tuple[str, ...]:
+def _differences(new: Target, plan: RestorePlan, jobs: int) -> tuple[str, ...]:
     """What else is not as the manifest says; a comparison that fails must not cost what was had."""
     try:
-        return compare(new, looked.backup.manifest, jobs=jobs).problems
+        return compare(new, plan.backup.manifest, jobs=jobs).problems
     except (PgopsError, DatabaseError) as error:
         return (f"the comparison with the manifest was broken off: {str(error).splitlines()[0]}",)
 
 
-def _rows_missing(new: Target, looked: RestorePlan) -> tuple[list[TableLeft], int]:
+def _rows_missing(new: Target, plan: RestorePlan) -> tuple[list[TableLeft], int]:
     """Tables that have not the rows of the manifest, and the rows that are there in all."""
     found: list[TableLeft] = []
     total = 0
     settings = {"search_path": "pg_catalog", "row_security": "off", "statement_timeout": "0"}
     with connected(new, application_name="pgops salvage: counting", settings=settings) as connection:
-        for table in looked.backup.manifest.tables:
+        for table in plan.backup.manifest.tables:
             whole = identifier(table.schema, table.name)
             oid = fetch_value(connection, "SELECT pg_catalog.to_regclass(%s)::oid", (whole,))
             if oid is None:

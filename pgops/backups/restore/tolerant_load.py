@@ -28,7 +28,7 @@ class TolerantLoad:
 
     def __init__(
         self,
-        looked: RestorePlan,
+        plan: RestorePlan,
         directory: Path,
         reach: Sequence[Path],
         new: Target,
@@ -36,7 +36,7 @@ class TolerantLoad:
         arguments: Sequence[str],
         contents: str,
     ) -> None:
-        self._looked = looked
+        self._plan = plan
         self._directory = directory
         self._reach = reach
         self._new = new
@@ -59,17 +59,17 @@ class TolerantLoad:
             self._run([f"--use-list={chosen}", "--section=data"], jobs, what, reach=[Path(room)])
 
     def _run(self, extra: Sequence[str], jobs: int, what: str, reach: Sequence[Path] = ()) -> None:
-        looked = self._looked
+        plan = self._plan
         with restorable_archive(self._directory / DUMP_DIRECTORY, self._contents) as (archive, within):
             finished = run_restore(
-                looked.tools.toolset,
+                plan.tools.toolset,
                 salvage_command(
                     archive, database=self._new.dbname, jobs=jobs, extra=[*extra, *self._arguments]
                 ),
-                looked.backup.manifest,
+                plan.backup.manifest,
                 target=self._new,
-                admin=looked.admin,
-                options=looked.options,
+                admin=plan.admin,
+                options=plan.options,
                 reach=[*within, *self._reach, *reach],
                 progress=self._hooks.progress,
             )

@@ -104,7 +104,7 @@ def restored_copy(
     jobs: int,
     sources: Sequence[ToolSource] = DEFAULT_SOURCES,
     lock_wait: float = 30.0,
-    made: MakesDatabase | None = None,
+    make_database: MakesDatabase | None = None,
     step: Callable[[str], None] = lambda _text: None,
     progress: Progress = no_progress,
 ) -> Iterator[tuple[Proof, Target | None]]:
@@ -112,14 +112,14 @@ def restored_copy(
 
     :param scratch: a server where databases and roles may be made (its maintenance database): a scratch
         server, or a local one. Nothing that is there is touched.
-    :param made: makes the database; one beside others, removed afterwards, when not given.
+    :param make_database: makes the database; one beside others, removed afterwards, when not given.
     :returns: the proof, good or bad, whose ``seconds`` are how long restoring took, hashes and counts included;
         and the database, ``None`` where the files are damaged, so that nothing was restored.
     :raises BlockedError: the server can't take this backup: older, or without an extension.
     :raises UnreachableError: the server was lost; nothing is recorded.
     :raises PgopsError: pg_restore was killed, or the server's machine ran short of something; nothing is recorded.
     """
-    made = made or _scratch_database
+    make_database = make_database or _scratch_database
     with (
         _opened(repository, backup, now, progress) as directory,
         database_errors(scratch),
@@ -163,7 +163,7 @@ def restored_copy(
         if problems:
             yield recorded(), None
         else:
-            with made(admin, scratch, backup, around.facts.major, now) as target:
+            with make_database(admin, scratch, backup, around.facts.major, now) as target:
                 started = time.monotonic()
                 step(f"restoring into {target.place}")
                 quiet = without_event_triggers(admin, scratch, target)

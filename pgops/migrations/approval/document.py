@@ -83,7 +83,7 @@ class Document:
 
     @property
     def id(self) -> str:
-        """What makes it one of a kind: carried out once, it is used up."""
+        """A random id: what was carried out once is used up."""
         return str(self.facts["id"])
 
     @property
@@ -120,7 +120,7 @@ class Document:
         )
 
 
-def made(
+def facts_of(
     plans: Sequence[Plan],
     policies: InForce,
     promotions: Sequence[Promotion | None],
@@ -198,7 +198,7 @@ def _plan(plan: Plan, *, hazards: bool) -> dict[str, Any]:
     }
 
 
-def encoded(facts: Mapping[str, Any]) -> bytes:
+def encode(facts: Mapping[str, Any]) -> bytes:
     """The one way to write it."""
     return (json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
 
@@ -219,7 +219,7 @@ def read(file: Path) -> Document:
         ) from error
     try:
         facts = json.loads(raw)
-        whole = _is_whole(facts) and encoded(facts) == raw
+        whole = _is_whole(facts) and encode(facts) == raw
     except (ValueError, RecursionError):
         whole = False
     if not whole:

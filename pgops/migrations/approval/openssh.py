@@ -27,7 +27,7 @@ _TOUCHED = 0x01
 
 
 class SignatureError(RefusedError):
-    """A signature that is none, or not by somebody whose word counts here and now."""
+    """What is no signature of this plan, or not one by an allowed signer whose key is valid now."""
 
     code = "signature"
 

@@ -1,4 +1,4 @@
-"""The observer of a run on a bare schema: what no row is there to show is planned, or carried out and taken back."""
+"""Observes a run on a schema without rows. What rows alone would show is read from EXPLAIN, or tried behind a savepoint."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BareSchemaObserver(Observer):
     A statement that ran a few times in its revision is looked at no more until another one comes: rows that a revision
     brings along are inserted one by one, by the thousand.
 
-    :param repeating: revisions that repeat what they do until rows say that it is enough.
+    :param repeating: revisions that work in batches, until the rows have run out.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class BareSchemaObserver(Observer):
                 self._tell(found)
 
     def _caught(self, raw: Any, session: Session, failure: Failure) -> None:
-        """Tell what it waits for, wherever it runs."""
+        """Tell which locks it took before it failed: it waits for them all the same."""
         locks = self._differences.locks(self._let_go(raw, session, failure.statement, failure.parameters))
         if locks:
             self._tell(replace(failure.seen, locks=tuple(locks), undone=True))
 
     def _let_go(self, raw: Any, session: Session, statement: str, parameters: Any) -> dict[int, set[str]]:
-        """The locks that a statement takes and that an error which is caught gives back, as ``pg_locks`` names them.
+        """The locks that a statement took and that went with its error, which the revision catches; as ``pg_locks`` names them.
 
         Nobody sees them afterwards. So it runs again, behind a session that is in its way, as often as it waits for
         another table.

@@ -161,7 +161,7 @@ class Differences:
         )
 
     def back_to(self, raw: Any, session: Session, known: Known) -> None:
-        """What was seen since then is taken back."""
+        """Forget what was seen since then: the transaction went back to a savepoint."""
         session.held, session.changed, session.settings = (
             dict(known.held),
             dict(known.changed),

@@ -1,6 +1,6 @@
-"""What roles may and are, beside the rights on tables: one question, and what differs between two answers.
+"""Privileges, memberships, logins and settings of roles: one query, and what differs between two answers.
 
-Schemas and tables have theirs in :mod:`~pgops.migrations.tracing.catalog`.
+Privileges on schemas and tables are in :mod:`~pgops.migrations.tracing.catalog`.
 """
 
 from __future__ import annotations

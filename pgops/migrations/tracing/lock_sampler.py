@@ -12,9 +12,9 @@ _FIRST_LOOK, _SLOWEST_LOOK = 0.001, 0.05
 
 
 class LockSampler:
-    """Watches the locks of a backend from a session that stands in its way until it is seen to wait.
+    """Samples the locks of a backend. A session of its own holds a lock on every table until the backend waits for one.
 
-    :param mode: what the session in the way holds of every table.
+    :param mode: the mode of that lock.
     :param but: oids of tables that it leaves alone.
     """
 

@@ -1,4 +1,4 @@
-"""Whether a revision repeats what it does until rows say that it is enough."""
+"""Whether a revision works in batches: a loop that ends when the rows have run out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LIMITED = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\b", re.IGNORECASE)
 
 
 def repeats(file: Path) -> bool:
-    """Whether a revision's Python has a loop that something found on the way ends (``while``, or ``for`` with a ``break``).
+    """Whether a revision's Python has a ``while`` loop, or a ``for`` loop with a ``break``.
 
-    Where there are no rows it ends at once.
+    Without rows such a loop ends in its first turn.
     """
     try:
         tree = ast.parse(file.read_bytes())

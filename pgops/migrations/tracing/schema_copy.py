@@ -247,7 +247,7 @@ def cut_off(connection: Connection) -> list[str]:
 
 
 def set_search_paths(connection: Connection, found: Surroundings) -> None:
-    """Give the roles and the database, which are there, the search paths that they have over there."""
+    """Give the roles and the database, which exist already, the search_path that they have on the target's server."""
     for role, here, setting in found.search_paths:
         value = setting.partition("=")[2] or '""'
         # A list: its names are quoted already where they have to be.

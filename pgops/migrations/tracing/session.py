@@ -91,7 +91,7 @@ def say(raw: Any, statement: str, parameters: Any = None) -> None:
 
 
 def explain(raw: Any, statement: str, parameters: Any) -> Any:
-    """PostgreSQL's plan of a statement with sequential scans out of favour; ``None`` where it makes none.
+    """PostgreSQL's plan of a statement with ``enable_seqscan`` off; ``None`` where it makes none.
 
     :param parameters: as the driver takes them.
     """

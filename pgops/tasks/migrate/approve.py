@@ -28,7 +28,7 @@ def write_plan(
     :raises UsageError: nothing is pending, or the file is there already.
     """
     from pgops.errors import UsageError
-    from pgops.migrations.approval.document import encoded, made
+    from pgops.migrations.approval.document import encode, facts_of
     from pgops.migrations.approval.gate import look
     from pgops.migrations.journal.provenance import hostname, operator
     from pgops.migrations.run.gates import backup_required
@@ -40,7 +40,7 @@ def write_plan(
             untouched=f"{out} was not written",
         )
     policies = look(plans)
-    facts = made(
+    facts = facts_of(
         plans,
         policies,
         promotions,
@@ -51,7 +51,7 @@ def write_plan(
     file = Path(out)
     try:
         with file.open("xb") as opened:
-            opened.write(encoded(facts))
+            opened.write(encode(facts))
     except OSError as error:
         raise UsageError(
             f"the plan can't be written: {out}: {error.strerror}",

@@ -122,7 +122,7 @@ def run(
         if salvage
         else select_backup(console, repository, backup, origin)
     )
-    looked = plan_restore(
+    plan = plan_restore(
         target,
         revealed(repository, found),
         with_owners=not no_owner,
@@ -137,7 +137,7 @@ def run(
         restore_some(
             console,
             environment,
-            looked,
+            plan,
             repository,
             tables=table or [],
             schemas=schema or [],
@@ -155,7 +155,7 @@ def run(
         salvage_what_can_be_had(
             console,
             environment,
-            looked,
+            plan,
             repository,
             now=now,
             jobs=jobs or jobs_of(environment),
@@ -165,17 +165,17 @@ def run(
             confirm=confirm,
         )
         return
-    words.show(console, looked, source, now, safety=not no_safety_backup, in_place=in_place)
+    words.show(console, plan, source, now, safety=not no_safety_backup, in_place=in_place)
     if in_place:
         console.warn(
             f"--in-place: {target.place} itself is overwritten, its tables are locked until the end, tables that the "
             "backup does not know stay, and nothing is kept for restore.undo but the backup taken first"
         )
-    looked.refuse()
+    plan.refuse()
     if dry_run:
-        console.dry_run({"dry_run": True, "restore": words.planned_json(looked, environment)})
+        console.dry_run({"dry_run": True, "restore": words.planned_json(plan, environment)})
         return
-    question = f"Replace {target.place} by backup {looked.backup.id} of {source.name}?"
+    question = f"Replace {target.place} by backup {plan.backup.id} of {source.name}?"
     console.confirm(environment, Effect.DESTROYS, question, yes=yes, confirm=confirm)
     with StepProgress(console) as shown:
         hooks = shown_hooks(console, environment, target, lock_wait, shown)
@@ -183,9 +183,9 @@ def run(
             hooks = dataclasses.replace(hooks, safety=None)
         workers = jobs or jobs_of(environment)
         if in_place:
-            done = restore_in_place(looked, repository, hooks, jobs=workers, lock_wait=lock_wait)
+            done = restore_in_place(plan, repository, hooks, jobs=workers, lock_wait=lock_wait)
         else:
-            done = restore(looked, repository, hooks, now=now, jobs=workers, lock_wait=lock_wait)
+            done = restore(plan, repository, hooks, now=now, jobs=workers, lock_wait=lock_wait)
     words.report(console, done, environment, target)
     console.result({"restore": words.done_json(done, environment)})
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def restore_some(
     console: Console,
     environment: Environment,
-    looked: RestorePlan,
+    plan: RestorePlan,
     repository: Repository,
     *,
     tables: Sequence[str],
@@ -41,29 +41,27 @@ def restore_some(
     from pgops.terminal.progress import StepProgress
     from pgops.units import human_seconds
 
-    parts = choose_parts(looked.backup.manifest, tables, schemas, new_restore_id(now))
+    parts = choose_parts(plan.backup.manifest, tables, schemas, new_restore_id(now))
     names = ", ".join(f"{each.schema}.{each.name} ({each.rows:,} rows)" for each in parts.tables)
     console.say(f"restore {environment.name}: {names}")
-    console.say(f"  from  {looked.backup.id} of {looked.backup.manifest.environment}")
-    console.say(
-        f"  into  schema {parts.schema}, made for it in {looked.target.place}; nothing else is touched"
-    )
-    for warning in looked.warnings:
+    console.say(f"  from  {plan.backup.id} of {plan.backup.manifest.environment}")
+    console.say(f"  into  schema {parts.schema}, made for it in {plan.target.place}; nothing else is touched")
+    for warning in plan.warnings:
         console.warn(warning)
-    looked.refuse()
+    plan.refuse()
     if dry_run:
         console.dry_run(
             {"dry_run": True, "restore": {"environment": environment.name, "schema": parts.schema}}
         )
         return
-    question = f"Restore {len(parts.tables)} tables into a new schema of {looked.target.place}?"
+    question = f"Restore {len(parts.tables)} tables into a new schema of {plan.target.place}?"
     console.confirm(environment, Effect.CHANGES, question, yes=yes, confirm=confirm)
     with StepProgress(console) as shown:
         hooks = Hooks(
             step=lambda step: shown.step(step.value),
             progress=lambda done, total: shown.progress(done, total, ""),
         )
-        done = restore_parts(looked, repository, parts, hooks, now=now, jobs=jobs, lock_wait=lock_wait)
+        done = restore_parts(plan, repository, parts, hooks, now=now, jobs=jobs, lock_wait=lock_wait)
     console.say(
         f"restored in {human_seconds(done.seconds)}: "
         + ", ".join(f"{name} ({rows:,} rows)" for name, rows in done.rows.items())
@@ -76,8 +74,8 @@ def restore_some(
         {
             "restore": {
                 "environment": environment.name,
-                "backup": looked.backup.id,
-                "database": looked.target.dbname,
+                "backup": plan.backup.id,
+                "database": plan.target.dbname,
                 "previous_database": None,
                 "schema": done.schema,
                 "rows": done.rows,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def salvage_what_can_be_had(
     console: Console,
     environment: Environment,
-    looked: RestorePlan,
+    plan: RestorePlan,
     repository: Repository,
     *,
     now: dt.datetime,
@@ -40,14 +40,14 @@ def salvage_what_can_be_had(
     from pgops.terminal.confirmation import Effect
     from pgops.terminal.progress import StepProgress
 
-    target = looked.target
+    target = plan.target
     console.say(
-        f"salvage {environment.name}: what can be had of {looked.backup.id}, {looked.backup.verification}"
+        f"salvage {environment.name}: what can be had of {plan.backup.id}, {plan.backup.verification}"
     )
     console.say(f"  into  a new database beside {target.place}, which is not touched; nothing is swapped")
-    for warning in looked.warnings:
+    for warning in plan.warnings:
         console.warn(warning)
-    for obstacle in looked.obstacles:
+    for obstacle in plan.obstacles:
         # A restore would be refused. Here it is tried, and what is missing for it is told.
         console.warn(f"{obstacle.what}; it is tried all the same")
     if dry_run:
@@ -60,7 +60,7 @@ def salvage_what_can_be_had(
             step=lambda step: shown.step(step.value),
             progress=lambda done, total: shown.progress(done, total, ""),
         )
-        done = salvage(looked, repository, hooks, now=now, jobs=jobs, lock_wait=lock_wait)
+        done = salvage(plan, repository, hooks, now=now, jobs=jobs, lock_wait=lock_wait)
     _tell(console, done)
     raise SalvagedError(done, environment.name)
 

@@ -28,7 +28,7 @@ def size_of(size: int | None) -> str:
 
 def show(
     console: Console,
-    looked: RestorePlan,
+    plan: RestorePlan,
     source: Environment,
     now: dt.datetime,
     *,
@@ -39,40 +39,38 @@ def show(
     from pgops.terminal.messages.backup import holdings
     from pgops.units import counted, human_age, human_bytes, human_time
 
-    backup, manifest, around = looked.backup, looked.backup.manifest, looked.around
+    backup, manifest, around = plan.backup, plan.backup.manifest, plan.around
     age = (now - manifest.started_at).total_seconds()
-    console.say(f"restore {looked.target.environment}")
+    console.say(f"restore {plan.target.environment}")
     console.say(
         f"  backup     {backup.id} of {source.name}, taken {human_time(manifest.started_at)} ({human_age(age)}), "
         f"{human_bytes(manifest.bytes)}, {backup.verification}"
     )
     console.say(f"  holds      {holdings(manifest)}; revision {', '.join(manifest.heads) or 'none'}")
-    console.say(
-        f"  into       {looked.target.place} as {looked.target.user}, PostgreSQL {around.facts.version}"
-    )
+    console.say(f"  into       {plan.target.place} as {plan.target.user}, PostgreSQL {around.facts.version}")
     if around.oid is None:
         console.say("  there now  no such database; it is made")
     else:
         fate = "it is overwritten" if in_place else "it is kept beside the new one for restore.undo"
         console.say(
-            f"  there now  {counted(looked.own_tables or 0, 'table')}, about {counted(looked.rows or 0, 'row')}{size_of(around.size)}; {fate}"
+            f"  there now  {counted(plan.own_tables or 0, 'table')}, about {counted(plan.rows or 0, 'row')}{size_of(around.size)}; {fate}"
         )
-    if not looked.empty:
+    if not plan.empty:
         console.say(
             f"  first      {'a backup of what is there now' if safety else 'no backup of what is there now'}"
         )
-    toolset = looked.tools.toolset
-    console.say(f"  with       pg_restore {toolset.version} ({toolset.origin}): {looked.tools.reason}")
-    if looked.compression is not None:
+    toolset = plan.tools.toolset
+    console.say(f"  with       pg_restore {toolset.version} ({toolset.origin}): {plan.tools.reason}")
+    if plan.compression is not None:
         console.say(
-            f"  stores     large values with {looked.compression}: faster, and nobody has chosen another compression here"
+            f"  stores     large values with {plan.compression}: faster, and nobody has chosen another compression here"
         )
     for each in around.siblings:
         what = "kept from an earlier restore" if each.marker.kind == "previous" else "left of a dead restore"
         if not each.trusted:
             what = f"named and marked like {what}, but it belongs to {each.owner}: it counts for nothing"
         console.say(f"  beside     {each.name}, {what}{size_of(each.size)}")
-    for warning in looked.warnings:
+    for warning in plan.warnings:
         console.warn(warning)
 
 
@@ -114,15 +112,15 @@ def written_json(written: Sequence[Written] | None) -> list[dict[str, object]] |
     return None if written is None else [dataclasses.asdict(each) for each in written]
 
 
-def planned_json(looked: RestorePlan, environment: Environment) -> dict[str, object]:
+def planned_json(plan: RestorePlan, environment: Environment) -> dict[str, object]:
     """The ``restore`` object of a dry run."""
     return {
         "environment": environment.name,
-        "backup": looked.backup.id,
-        "database": looked.target.dbname,
+        "backup": plan.backup.id,
+        "database": plan.target.dbname,
         "previous_database": None,
         "seconds": 0.0,
-        "toast_compression": looked.compression,
+        "toast_compression": plan.compression,
     }
 
 
