@@ -1,4 +1,4 @@
-"""Statements and the tables they touch -> hazards."""
+"""Hazards by the SQL text of a plan, weighed by the tables that its statements touch: where there is no trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a rule: the harm, the lock, whom it blocks, and the safe way."""
+"""What a hazard rule says: the harm, the lock, whom it blocks, and the safe way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL did with a plan, times what the target is like now, as hazards."""
+"""Hazards by a trace: what PostgreSQL did with a plan, weighed by what the target is like now."""
 
 from __future__ import annotations
 
