@@ -363,3 +363,10 @@ class Project:
             untouched="nothing was touched",
             hint=f"{flag}=<{'|'.join(self.environments)}>",
         )
+
+    def one_or_all(self, name: str | None) -> list[Environment]:
+        """The environment of that name or alias; all of them where none is named.
+
+        :raises UsageError: no such environment.
+        """
+        return [self.environment(name)] if name else list(self.environments.values())

@@ -32,13 +32,7 @@ def connection_keywords(target: Target) -> dict[str, str | int]:
         # libpq takes whole seconds and treats 1 as 2.
         "connect_timeout": max(2, math.ceil(target.connect_timeout)),
     }
-    for key, path in (
-        ("sslrootcert", target.sslrootcert),
-        ("sslcert", target.sslcert),
-        ("sslkey", target.sslkey),
-    ):
-        if path is not None:
-            keywords[key] = str(path)
+    keywords |= _ssl_files(target)
     if (passfile := target.own_passfile) is not None:
         check_private(passfile, f"{target.environment}.password")
         keywords["passfile"] = str(passfile)
@@ -47,6 +41,12 @@ def connection_keywords(target: Target) -> dict[str, str | int]:
     else:
         keywords["passfile"] = NO_PASSFILE
     return keywords
+
+
+def _ssl_files(target: Target) -> dict[str, str]:
+    """libpq's keywords for the certificates and the key that the target names."""
+    files = {"sslrootcert": target.sslrootcert, "sslcert": target.sslcert, "sslkey": target.sslkey}
+    return {key: str(path) for key, path in files.items() if path is not None}
 
 
 def libpq_url(target: Target, *, password: str | None = None) -> str:
@@ -78,13 +78,7 @@ def _url(scheme: str, target: Target, password: str | None) -> str:
     query = dict(target.extra)
     if target.sslmode != "prefer":
         query["sslmode"] = target.sslmode
-    for key, path in (
-        ("sslrootcert", target.sslrootcert),
-        ("sslcert", target.sslcert),
-        ("sslkey", target.sslkey),
-    ):
-        if path is not None:
-            query[key] = str(path)
+    query |= _ssl_files(target)
     if target.local_port is not None:
         query["hostaddr"] = LOCAL
     host = f"[{target.host}]" if ":" in target.host else target.host
@@ -110,13 +104,7 @@ def child_environment(target: Target) -> dict[str, str]:
         "PGSSLMODE": target.sslmode,
         "PGCONNECT_TIMEOUT": str(max(2, math.ceil(target.connect_timeout))),
     }
-    for key, path in (
-        ("PGSSLROOTCERT", target.sslrootcert),
-        ("PGSSLCERT", target.sslcert),
-        ("PGSSLKEY", target.sslkey),
-    ):
-        if path is not None:
-            found[key] = str(path)
+    found |= {f"PG{key.upper()}": path for key, path in _ssl_files(target).items()}
     if "options" in target.extra:
         found["PGOPTIONS"] = target.extra["options"]
     return found

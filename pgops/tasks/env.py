@@ -99,7 +99,7 @@ def check(context: Context, console: Console, *, env: str | None = None, json: b
     from pgops.local.tools import tool_sources
 
     project = load_project(context)
-    chosen = [project.environment(env)] if env else list(project.environments.values())
+    chosen = project.one_or_all(env)
     checked = check_all(chosen, tool_sources())
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     for each in checked:

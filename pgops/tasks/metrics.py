@@ -30,7 +30,7 @@ def metrics(
     from pgops.errors import UsageError
 
     project = load_project(context)
-    environments = [project.environment(env)] if env else list(project.environments.values())
+    environments = project.one_or_all(env)
     if not to:
         environments = [each for each in environments if each.monitoring.metrics is not None]
         if not environments:

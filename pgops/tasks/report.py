@@ -39,7 +39,7 @@ def report(
             untouched="nothing was touched",
         )
     project = load_project(context)
-    environments = [project.environment(env)] if env else list(project.environments.values())
+    environments = project.one_or_all(env)
     found = collect(
         environments,
         status_reader(project, environments),

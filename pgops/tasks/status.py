@@ -44,7 +44,7 @@ def status(
     from pgops.units import told_of
 
     project = load_project(context)
-    environments = [project.environment(env)] if env else list(project.environments.values())
+    environments = project.one_or_all(env)
     rows = overview(
         environments,
         status_reader(project, environments),

@@ -12,41 +12,23 @@ from pgops.migrations.hazards.sql import Statement
 from pgops.postgres import Connection
 from pgops.units import human_bytes, human_seconds
 
+
+def _locks(modes: str) -> frozenset[str]:
+    """Modes as ``pg_locks`` names them."""
+    return frozenset(f"{each}Lock" for each in modes.split())
+
+
 # https://www.postgresql.org/docs/current/explicit-locking.html, table "Conflicting Lock Modes".
 _CONFLICTS = {
-    "ROW SHARE": {"ExclusiveLock"},
-    "ROW EXCLUSIVE": {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock"},
-    "EXCLUSIVE": {
-        "RowShareLock",
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-    },
-    "SHARE UPDATE EXCLUSIVE": {
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-    },
-    "SHARE": {"RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock"},
-    "SHARE ROW EXCLUSIVE": {
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-    },
-    "ACCESS EXCLUSIVE": {
-        "AccessShareLock",
-        "RowShareLock",
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-    },
+    "ROW SHARE": _locks("Exclusive"),
+    "ROW EXCLUSIVE": _locks("Share ShareRowExclusive Exclusive"),
+    "EXCLUSIVE": _locks("RowShare RowExclusive ShareUpdateExclusive Share ShareRowExclusive Exclusive"),
+    "SHARE UPDATE EXCLUSIVE": _locks("ShareUpdateExclusive Share ShareRowExclusive Exclusive"),
+    "SHARE": _locks("RowExclusive ShareUpdateExclusive ShareRowExclusive Exclusive"),
+    "SHARE ROW EXCLUSIVE": _locks("RowExclusive ShareUpdateExclusive Share ShareRowExclusive Exclusive"),
+    "ACCESS EXCLUSIVE": _locks(
+        "AccessShare RowShare RowExclusive ShareUpdateExclusive Share ShareRowExclusive Exclusive"
+    ),
 }
 DUMPS = ("pg_dump", "pgops dump ")
 """How the application_name of a dump begins: the stock tool's, and that of our own backups."""

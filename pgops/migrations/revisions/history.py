@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from io import FileIO
 
@@ -43,14 +43,9 @@ class History:
 
     def ancestors(self, ids: Iterable[str]) -> set[str]:
         """The known ones of ``ids`` and everything they need, dependencies included."""
-        found: set[str] = set()
-        waiting = [each for each in ids if each in self.revisions]
-        while waiting:
-            current = waiting.pop()
-            if current not in found:
-                found.add(current)
-                waiting.extend(self.revisions[current].parents)
-        return found
+        return _reached(
+            (each for each in ids if each in self.revisions), lambda each: self.revisions[each].parents
+        )
 
     def pending(self, current: Iterable[str]) -> tuple[str, ...]:
         """What ``upgrade heads`` would apply to a database at ``current``, parents before children."""
@@ -88,7 +83,7 @@ class History:
         """
         unlabelled: dict[str, set[str]] = {}
         for head in self.heads:
-            lineage = self._lineage(head)
+            lineage = _reached([head], lambda each: self.revisions[each].down)
             if not any(self.revisions[each].labels for each in lineage):
                 unlabelled[head] = lineage
         return tuple(
@@ -97,15 +92,17 @@ class History:
             if any(lineage & other for name, other in unlabelled.items() if name != head)
         )
 
-    def _lineage(self, head: str) -> set[str]:
-        found: set[str] = set()
-        waiting = [head]
-        while waiting:
-            current = waiting.pop()
-            if current not in found:
-                found.add(current)
-                waiting.extend(self.revisions[current].down)
-        return found
+
+def _reached(ids: Iterable[str], links: Callable[[str], Iterable[str]]) -> set[str]:
+    """These and all that is linked from them, over any number of links."""
+    found: set[str] = set()
+    waiting = list(ids)
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting.extend(links(current))
+    return found
 
 
 def read_history(location: ScriptLocation) -> History:

@@ -37,7 +37,7 @@ def check(
     from pgops.terminal.messages.unattended import show_checks
 
     project = load_project(context)
-    environments = [project.environment(env)] if env else list(project.environments.values())
+    environments = project.one_or_all(env)
     refuse_without_limits(environments, project.file.name)
     now = dt.datetime.now(dt.UTC)
     found = look(environments, now=now)

@@ -140,7 +140,7 @@ def status(
     from pgops.units import told_of
 
     project = load_project(context)
-    environments = [project.environment(env)] if env else list(project.environments.values())
+    environments = project.one_or_all(env)
     if history is not None:
         with_it = [each for each in environments if history in each.alembic.histories]
         environments = [each.history(history) for each in with_it or environments[:1]]
