@@ -15,8 +15,8 @@ import pytest
 
 from pgops.environments import load
 from pgops.postgres import Target
-from tests.integration.test_program import run
 from tests.support.adopted import PROJECTS, url_of
+from tests.support.programs import run
 from tests.support.projects import AlembicProject
 
 # What is made by the tests of these projects, or belongs to projects that are fetched.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pgops
-from tests.support.preloaded import preloaded
+from tests.support.programs import run
 
 ENVIRONMENTS = """\
 version: 1
@@ -23,14 +23,6 @@ environments:
 """
 TASKS = "from invoke import task\nfrom pgops.tasks import namespace\n\n\n@task\ndef build(context):\n    print('built in', context.config._project_prefix.rstrip('/'))\n\n\nnamespace.add_task(build)\n"
 CELERY = "raise SystemExit('a worker was started')\n"
-
-
-def run(
-    directory: Path, *arguments: str, program: str = "pgops", **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """One of the installed console scripts, in a directory."""
-    command = [str(Path(sys.executable).with_name(program)), *arguments]
-    return preloaded.run(command, cwd=directory, environ={**os.environ, **environ}, timeout=60)
 
 
 @pytest.fixture

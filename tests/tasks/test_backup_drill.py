@@ -12,9 +12,9 @@ from pgops.backups.repository import open_repository
 from pgops.backups.repository.notes import HISTORY_NAME
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
+from tests.support.freshness import environment, limits
 from tests.support.projects import AlembicProject
 from tests.support.restores import small_data
-from tests.tasks.test_backup_check import environment, limits
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from pgops.backups.repository import listing, open_repository
 from pgops.environments import load
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
+from tests.support.freshness import backup_of, environment, limits
 from tests.support.projects import AlembicProject
 from tests.support.restores import small_data
 from tests.support.sql import run_sql
-from tests.tasks.test_backup_check import backup_of, environment, limits
 
 
 class Receiver:

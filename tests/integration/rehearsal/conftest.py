@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from tests.conftest import ProjectDirectory, Ran
 from tests.support.projects import AlembicProject
 
 ROWS = 200_000
+SLOW = "op.execute('ALTER TABLE people ALTER COLUMN age TYPE bigint')\nop.execute('SELECT pg_sleep(2)')"
+"""A revision with two seconds in which to end what runs it."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +79,13 @@ def release(project: ProjectDirectory, database: Target) -> Release:
         )
     made.backup()
     return made
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files that the server's user reaches too."""
+    path = Path(tempfile.mkdtemp(prefix="pgops-killed-", dir="/tmp"))
+    path.chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(path))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

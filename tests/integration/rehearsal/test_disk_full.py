@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.rehearsal.conftest import ROWS, Release
-from tests.integration.rehearsal.test_killed import remains, servers
 from tests.support.projects import heads
+from tests.support.scratch_remains import remains, servers
 from tests.support.sql import value
 
 on_request = pytest.mark.skipif(

@@ -7,13 +7,10 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -22,43 +19,10 @@ import pytest
 
 from pgops.local.engine import scratch
 from pgops.local.engine.scratch import LABEL
-from tests.integration.rehearsal.conftest import Release
+from tests.integration.rehearsal.conftest import SLOW, Release
+from tests.support.scratch_remains import remains, servers
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "2"))
-SLOW = "op.execute('ALTER TABLE people ALTER COLUMN age TYPE bigint')\nop.execute('SELECT pg_sleep(2)')"
-
-
-@pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory for temporary files that the server's user reaches too."""
-    path = Path(tempfile.mkdtemp(prefix="pgops-killed-", dir="/tmp"))
-    path.chmod(0o755)
-    monkeypatch.setenv("TMPDIR", str(path))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def remains(temporary: Path) -> list[str]:
-    """Scratch servers that are there, once whoever removes them had the time to."""
-    deadline = time.monotonic() + 20
-    while (
-        found := [each.name for each in temporary.glob("pgops-scratch-*")]
-    ) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
-
-
-def servers(temporary: Path) -> list[str]:
-    """Processes whose command line names the directory."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            text = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(temporary) in text and "postgres" in text:
-            found.append(text)
-    return found
 
 
 @pytest.mark.soak

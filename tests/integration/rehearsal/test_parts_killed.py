@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.rehearsal.conftest import ROWS, Release
-from tests.integration.rehearsal.test_killed import SLOW, remains, servers, temporary
+from tests.integration.rehearsal.conftest import ROWS, SLOW, Release
 from tests.support.projects import heads
+from tests.support.scratch_remains import remains, servers
 from tests.support.sql import value
 
-__all__ = ["temporary"]
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "0"))
 # What is killed, and the line of output behind which it is.
 ALWAYS = [("postmaster", "[1/1]", 1.0)]

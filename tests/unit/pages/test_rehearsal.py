@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,8 @@ from pgops.migrations.rehearsal.measured import HeldLock
 from pgops.pages import markdown
 from pgops.pages.rehearsal import as_html, as_markdown
 from tests.support import rehearsal_page
+from tests.support.html import Elements
 from tests.support.rehearsals import NASTY, nasty, ran, rehearsal, statement
-
-
-class Elements(HTMLParser):
-    """What a browser would make elements of."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def test_text_of_others_is_text(tmp_path: Path) -> None:

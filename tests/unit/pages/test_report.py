@@ -14,8 +14,8 @@ from pgops.overview.overview import Row
 from pgops.overview.report import EnvironmentReport, Report
 from pgops.pages.report import DAYS, as_html
 from tests.support.backups import manifest_for
+from tests.support.html import Elements
 from tests.support.rehearsals import NASTY
-from tests.unit.pages.test_rehearsal import Elements
 
 NOW = dt.datetime(2026, 3, 15, 12, 0, tzinfo=dt.UTC)
 
