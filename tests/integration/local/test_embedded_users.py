@@ -99,8 +99,8 @@ def test_in_a_private_home_roots_server_lies_elsewhere_and_the_home_stays_privat
 
     assert state.home.parent == shared
     assert (project / ".pgops" / installation.POINTER).read_text().strip() == str(state.home)
-    assert owner_of(state.pid) == state.data_directory.stat().st_uid == NOBODY.pw_uid
-    assert state.data_directory.stat().st_mode & 0o777 == 0o700
+    assert owner_of(state.pid) == (state.home / "data").stat().st_uid == NOBODY.pw_uid
+    assert (state.home / "data").stat().st_mode & 0o777 == 0o700
     assert state.home.stat().st_uid == shared.stat().st_uid == 0
     assert private.stat().st_mode & 0o777 == 0o700
     assert embedded.up(spec).action == "adopted"

@@ -57,7 +57,7 @@ class Release:
     def out(self, to: str | None = None, **changes: Any) -> bytes:
         """Write the plan, some of its facts changed; its bytes."""
         plans = self.plans(to)
-        facts = documents.made(
+        facts = documents.facts_of(
             plans,
             gate.look(plans),
             [None],
@@ -65,7 +65,7 @@ class Release:
             by="somebody@somewhere",
             now=changes.pop("now", dt.datetime.now(dt.UTC)),
         )
-        self.plan.write_bytes(documents.encoded({**facts, **changes}))
+        self.plan.write_bytes(documents.encode({**facts, **changes}))
         return self.plan.read_bytes()
 
     def sign(self, *keys: str, of: bytes | None = None, namespace: str = "pgops") -> None:
@@ -163,7 +163,7 @@ def test_a_plan_changed_by_a_byte(release: Release) -> None:
         release.plan.write_bytes(changed)
         assert "not a plan as pgops writes it" in release.refused()
     # Well made by pgops' own hand, after the signature.
-    release.plan.write_bytes(documents.encoded({**json.loads(document), "made_by": "somebody else"}))
+    release.plan.write_bytes(documents.encode({**json.loads(document), "made_by": "somebody else"}))
     assert "forged, or of another plan" in release.refused()
     release.plan.write_bytes(document)
     assert release.check() is not None
@@ -315,7 +315,7 @@ def test_what_those_who_signed_have_not_seen_is_not_accepted(release: Release) -
     assert "it does not show that long-transaction blocks" in release.refused(accepted=["long-transaction"])
     assert "it does not show that promotion is overridden" in release.refused(overridden=True)
     plans = release.plans()
-    facts = documents.made(
+    facts = documents.facts_of(
         plans,
         gate.look(plans),
         [Promotion("staging", missing=("aa01",))],
@@ -323,7 +323,7 @@ def test_what_those_who_signed_have_not_seen_is_not_accepted(release: Release) -
         by="somebody",
         now=dt.datetime.now(dt.UTC),
     )
-    release.plan.write_bytes(documents.encoded(facts))
+    release.plan.write_bytes(documents.encode(facts))
     release.sign("alice", "bob")
     assert release.check(overridden=True) is not None
 

@@ -168,7 +168,7 @@ def test_a_plan_that_nobody_made_by_looking(release: Release) -> None:
         ({"pgops_plan": 2}, "not a plan as pgops writes it"),
         ({"more": 1}, "not a plan as pgops writes it"),
     ):
-        changed = documents.encoded({**document, **change})
+        changed = documents.encode({**document, **change})
         release.plan.write_bytes(changed)
         release.sign("alice", of=changed)
         assert said in release.refused(), change
@@ -179,7 +179,7 @@ def test_the_database_of_the_same_name_elsewhere(release: Release) -> None:
     """A plan that was signed for one server, and a target of that name that leads to another one."""
     document = json.loads(release.out())
     other = {**document["target"], "system_identifier": "7000000000000000000"}
-    changed = documents.encoded({**document, "target": other})
+    changed = documents.encode({**document, "target": other})
     release.plan.write_bytes(changed)
     release.sign("alice", of=changed)
     assert "server 7000000000000000000" in release.refused()
