@@ -20,7 +20,7 @@ from pgops.errors import LockedError, PgopsError
 from pgops.pgtools import Finished, Runner, run
 from pgops.postgres import DatabaseError
 from pgops.recoveries.debian import start_command
-from pgops.recoveries.hand_over_plan import HandOver, parted_at, running_server
+from pgops.recoveries.hand_over_plan import HandOver, divergence, running_server
 from pgops.recoveries.hand_over_record import RECORD, Record, State
 
 _WAIT = 600
@@ -146,10 +146,10 @@ def _prepared(plan: HandOver, observer: Observer) -> HandOver:
         observer.step("stopping the recovered cluster")
         plan = _stopped(plan)
         line = f"{plan.new.timeline:08X}"
-        parted = parted_at(replace(plan, replay=None))
-        if parted is None or plan.new.system_identifier != record.system_identifier:
+        diverged = divergence(replace(plan, replay=None))
+        if diverged is None or plan.new.system_identifier != record.system_identifier:
             raise HandOverError(f"{record.recovered} has no timeline of its own: it is not promoted")
-        plan = replace(plan, record=replace(record, timeline=plan.new.timeline, lsn=plan.new.lsn or parted))
+        plan = replace(plan, record=replace(record, timeline=plan.new.timeline, lsn=plan.new.lsn or diverged))
         cluster.write(RECORD, plan.record.text())
         observer.step(f"giving it the configuration of {record.data}")
         runner = cluster.place.runner

@@ -66,7 +66,7 @@ class HandOver:
 
     ``record`` is what is, or will be, written down. ``old``, ``kept`` and ``new`` are the three directories as they are
     now. ``running`` is the environment's server, where it answers; ``replay`` where the recovered one stands, if that
-    runs. ``missing``: bytes of WAL that the old one wrote after the two parted.
+    runs. ``missing``: bytes of WAL that the old one wrote after the two diverged.
     """
 
     environment: Environment
@@ -323,13 +323,13 @@ def _refuse_timelines(plan: HandOver) -> None:
 def _missing(plan: HandOver) -> int | None:
     """Bytes of WAL that the old cluster wrote after the recovered one left it."""
     old = plan.running.lsn if plan.running and plan.running.lsn else plan.old.lsn
-    parted = plan.replay.lsn if plan.replay and plan.replay.in_recovery else parted_at(plan)
-    if not old or not parted:
+    diverged = plan.replay.lsn if plan.replay and plan.replay.in_recovery else divergence(plan)
+    if not old or not diverged:
         return None
-    return max(0, lsn_of(old) - lsn_of(parted))
+    return max(0, lsn_of(old) - lsn_of(diverged))
 
 
-def parted_at(plan: HandOver) -> str | None:
+def divergence(plan: HandOver) -> str | None:
     """Where the recovered cluster's timeline left the one before it; ``None`` where it is not promoted yet."""
     line = plan.replay.timeline if plan.replay else plan.new.timeline
     text = plan.cluster.read(f"data/pg_wal/{line:08X}.history")

@@ -178,7 +178,7 @@ def _remove_what_is_left(cluster: RecoveredCluster, record: Record, *, handed_ov
             raise BlockedError(
                 f"{record.kept} is in use, or {record.data} does not hold the cluster that replaced it",
                 untouched="nothing was removed",
-                hint="look at both",
+                hint=f"look at both: pg_controldata {record.data}; pg_controldata {record.kept}",
             )
     else:
         cluster.stop()  # it may use the tablespaces; one that does not run is fine

@@ -212,7 +212,7 @@ def test_a_notice_that_cannot_be_sent_fails_nothing_is_said_and_shows_no_address
     assert "the notice to refusing was not sent" in again.err, "it is tried again until it arrives"
     made = staging.run("backup.unattended", "--env=staging")
     assert made.code == 0, made.text
-    assert "monitoring.ping did not take it that all is well: it answered 500" in made.err
+    assert "monitoring.ping could not be told that all is well: it answered 500" in made.err
     for text in (ran.text, again.text, made.text, json.dumps(memory(staging))):
         assert "T0KEN" not in text
         assert "hunter2" not in text

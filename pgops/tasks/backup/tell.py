@@ -101,7 +101,7 @@ def ping(console: Console, environment: Environment) -> str | None:
         return None
     problem = delivery.ping(reference, setting=f"{environment.name}: monitoring.ping")
     if problem:
-        console.warn(f"monitoring.ping did not take it that all is well: {problem}")
+        console.warn(f"monitoring.ping could not be told that all is well: {problem}")
     return problem
 
 

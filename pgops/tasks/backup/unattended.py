@@ -131,7 +131,9 @@ def _take_physical(console: Console, environment: Environment, done: _Done) -> N
     backups = stanza.info().backups
     newest_is_damaged = bool(backups) and (backups[-1].repository, backups[-1].id) in flaws(backups)
     if newest_is_damaged:
-        console.warn(f"{backups[-1].id} is no good ground for another: a full backup is taken")
+        console.warn(
+            f"{backups[-1].id} is damaged and can't be the prior backup of another: a full backup is taken"
+        )
     made = physical.take(console, environment, stanza, "full" if newest_is_damaged else None)
     done.id, done.json = made.id, made.as_json(environment.name)
 

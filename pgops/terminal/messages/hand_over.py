@@ -32,7 +32,7 @@ def show(console: Console, plan: HandOver, *, back: bool) -> None:
     console.say(f"takes its place:   {record.recovered}, recovered to {plan.found.goal}, {_where(plan)}")
     if plan.missing is not None:
         console.say(
-            f"will be missing:   what the old cluster wrote since they parted, {human_bytes(plan.missing)} of WAL; it stays in "
+            f"will be missing:   what the old cluster wrote since the timelines diverged, {human_bytes(plan.missing)} of WAL; it stays in "
             f"{record.kept}"
         )
     if running is not None:
