@@ -21,7 +21,7 @@ import sqlalchemy
 from pgops.local.engine.client import connect
 from pgops.migrations.alembic_env.config import url_for
 from pgops.migrations.alembic_env.guard import ConnectionGuard
-from pgops.postgres import Target, connected, execute, fetch_value, identity, wait_until_ready
+from pgops.postgres import Connection, Target, connected, execute, fetch_value, identity, wait_until_ready
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
 from tests.support.bastion import bastion, free_port
@@ -302,6 +302,17 @@ def test_a_way_that_breaks_in_the_middle_of_a_migration(
         assert fetch_value(connection, "SELECT to_regclass('t_aa02')") is None
 
 
+def until_it_sleeps(connection: Connection, child: subprocess.Popen[str], deadline: float) -> None:
+    """Wait for the migration's ``pg_sleep``."""
+    sleeping = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active' "
+        "AND datname = current_database()"
+    )
+    while not fetch_value(connection, sleeping):
+        assert time.monotonic() < deadline, child.poll()
+        time.sleep(0.05)
+
+
 def test_nothing_is_left_when_a_task_is_killed(
     project: ProjectDirectory, database: Target, through_a_proxy: Any
 ) -> None:
@@ -310,15 +321,9 @@ def test_nothing_is_left_when_a_task_is_killed(
     made.revision("aa02", "aa01", "op.execute('SELECT pg_sleep(60)')", "pass")
     child = project.start("migrate", "--env=production", "--confirm=production")
     try:
-        sleeping = (
-            "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active' "
-            "AND datname = current_database()"
-        )
         with connected(database) as connection:
             deadline = time.monotonic() + 60
-            while not fetch_value(connection, sleeping):
-                assert time.monotonic() < deadline, child.poll()
-                time.sleep(0.05)
+            until_it_sleeps(connection, child, deadline)
             look = ["pgrep", "-f", f"{PROXY} [0-9]+ 127.0.0.1 {database.port}"]
             assert subprocess.run(look, capture_output=True).returncode == 0
             os.kill(child.pid, signal.SIGKILL)
@@ -355,15 +360,9 @@ def test_no_ssh_is_left_whoever_ends(
         look = ["pgrep", "-f", f"ssh -N -T -F .* -L 127.0.0.1:[0-9]+:127.0.0.1:{database.port} "]
         child = project.start("migrate", "--env=production", "--confirm=production", "--json")
         try:
-            sleeping = (
-                "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active' "
-                "AND datname = current_database()"
-            )
             with connected(database) as connection:
                 deadline = time.monotonic() + 60
-                while not fetch_value(connection, sleeping):
-                    assert time.monotonic() < deadline, child.poll()
-                    time.sleep(0.05)
+                until_it_sleeps(connection, child, deadline)
                 assert subprocess.run(look, capture_output=True).returncode == 0
                 if way == "bastion":
                     session = subprocess.run(
