@@ -45,7 +45,7 @@ class Boolean(NamedTuple):
 
 
 class Duration(NamedTuple):
-    """A whole number and a unit of :data:`SECONDS`; limits in seconds."""
+    """A whole number and a unit of :data:`pgops.units.SECONDS`; limits in seconds."""
 
     maximum: float
     zero: bool = False

@@ -69,7 +69,7 @@ class Staging(Protocol):
 
 
 class Repository(Protocol):
-    """The backups of one environment. Every method may raise :class:`UnreachableError`."""
+    """The backups of one environment. Every method may raise :class:`~pgops.errors.UnreachableError`."""
 
     @property
     def environment(self) -> str:
@@ -109,7 +109,7 @@ class Repository(Protocol):
         """Every file of a backup, relative with ``/``, notes and strangers included; sorted."""
 
     def write_note(self, backup_id: str, name: str, text: str) -> None:
-        """Add or replace a note (:func:`is_note`, never the manifest), atomically."""
+        """Add or replace a note (:func:`~pgops.backups.repository.notes.is_note`, never the manifest), atomically."""
 
     def remove_note(self, backup_id: str, name: str) -> None:
         """Remove a note if it is there."""

@@ -49,7 +49,7 @@ def select_backup(console: Console, repository: Repository, name: str, origin: O
 
 
 def _selected(console: Console, repository: Repository, name: str, origin: Origin | None) -> Backup:
-    """The backup called ``name`` (see :func:`pgops.backups.find`); a warning names those that ``latest`` passes over.
+    """The backup called ``name`` (see :func:`pgops.backups.repository.find`); a warning names those that ``latest`` passes over.
 
     :param origin: the database whose backups count; ``None`` where nobody knows, and then the store must hold
         those of one database only for ``latest`` to mean something.
