@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy
 from alembic.config import Config
+from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from pgops.environments import AlembicSettings
@@ -45,6 +46,14 @@ class TargetConfig(Config):
             super().set_section_option(section, name, value.replace("%", "%%"))
 
 
+class HandedOver(Connection):
+    """The connection that env.py is handed, for one that takes it for an engine too."""
+
+    def connect(self) -> HandedOver:
+        """What ``connectable.connect()`` gives, whether ``connectable`` is the engine or the connection."""
+        return self
+
+
 class LazyConnection(dict[str, Any]):
     """``config.attributes`` with a ``connection`` that is opened only if env.py asks for it."""
 
@@ -54,8 +63,8 @@ class LazyConnection(dict[str, Any]):
         self._opened: Any = None
 
     def _connection(self) -> Any:
-        if self._opened is None:
-            self._opened = sqlalchemy.create_engine(self._url, poolclass=NullPool).connect()
+        if self._opened is None or self._opened.closed:
+            self._opened = HandedOver(sqlalchemy.create_engine(self._url, poolclass=NullPool))
         return self._opened
 
     def __contains__(self, key: object) -> bool:

@@ -27,6 +27,7 @@ from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.alembic_env.quiet import our_own_logging, quiet_warnings, without_alembics_lines
 from pgops.migrations.alembic_env.runner import Call, explained, import_path, load_runner
 from pgops.migrations.alembic_env.second_attempt import Seen
+from pgops.migrations.alembic_env.self_migrating import left_to_pgops
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.surroundings import handed_over, surroundings
 from pgops.migrations.revisions.history import History, duplicate, read_files
@@ -187,7 +188,7 @@ class AlembicEnvironment:
             self.version_tables.append(version_table_of(context))
             return work(heads, context)
 
-        self.running = GuardedContext(
+        self.running = running = GuardedContext(
             self.config,
             self.script,
             self.target,
@@ -197,28 +198,29 @@ class AlembicEnvironment:
             as_sql=False,
             **options,
         )
-        with self.running:
-            try:
-                self.project_code(self._run_env)
-            finally:
-                self.guard.let_locks_go()
-                self.guard.raise_if_refused()
-        if not self.running.ran:
+        try:
+            self.project_code(lambda: self._run_env(running))
+        finally:
+            self.guard.let_locks_go()
+            self.guard.raise_if_refused()
+        if not running.ran:
             raise RefusedError(
                 f"env.py of {self.environment.name} ran without running migrations",
                 untouched="nothing was applied",
                 hint="does it look at something to decide? run the same with plain Alembic to see",
             )
 
-    def _run_env(self) -> None:
+    def _run_env(self, running: GuardedContext) -> None:
         # Here: a runner may have chosen one.
         refuse_several_databases(self.config, self.location, self.environment)
-        try:
-            self.script.run_env()
-        except SystemExit as ended:
-            # sys.exit() as its last line: for `alembic` that is the end of a good run.
-            if ended.code not in (None, 0):
-                raise
+        # Here, and not around the application: one that migrates itself while it is made has a context of its own.
+        with running:
+            try:
+                self.script.run_env()
+            except SystemExit as ended:
+                # sys.exit() as its last line: for `alembic` that is the end of a good run.
+                if ended.code not in (None, 0):
+                    raise
 
     def history(self) -> History:
         """The revisions: read from the files, or as Alembic reads them where those are not plain."""
@@ -290,6 +292,7 @@ def alembic_environment(
         stack.enter_context(surroundings(location, target))
         stack.enter_context(as_a_guest())
         stack.enter_context(guard.installed())
+        stack.enter_context(left_to_pgops(location.script_directory, guard.leave_its_own_migration_out))
         stack.enter_context(output)
         alembic = AlembicEnvironment(environment, target, location, guard, output, command, scripts, carried)
         stack.callback(alembic.config.lazy_connection.close)

@@ -51,6 +51,7 @@ class ConnectionGuard:
     :param settings: server settings put on every connection.
     :param looking: a look must leave no trace: DDL that env.py runs by itself (CREATE SCHEMA IF NOT
         EXISTS …) is passed over and remembered in ``skipped``, with what a second attempt writes.
+    :param migrates_itself: the project ran an Alembic command of its own, which was left out.
     :param find: what finds the database where the identity is ``NOWHERE`` and a connection is made all the same;
         ``None``: that is refused.
     :param on_index: called before a CREATE INDEX CONCURRENTLY runs, with the index's quoted name.
@@ -66,6 +67,7 @@ class ConnectionGuard:
     on_statement: Callable[[str, bool], None] = lambda _statement, _autocommit: None
     refused: PgopsError | None = None
     skipped: list[str] = field(default_factory=list)
+    migrates_itself: bool = False
     _held_back: bool = False
     _locking: dict[Any, Any] = field(default_factory=dict)
 
@@ -103,6 +105,10 @@ class ConnectionGuard:
                 yield
             finally:
                 self._held_back = False
+
+    def leave_its_own_migration_out(self) -> None:
+        """Remember that the project runs Alembic by itself where its code is only loaded."""
+        self.migrates_itself = True
 
     def raise_if_refused(self) -> None:
         """Raise what a listener raised, even when env.py caught it and went on."""

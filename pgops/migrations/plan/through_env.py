@@ -132,6 +132,11 @@ def through_env(
             f"env.py itself runs, each time it is loaded: {statement}"
             for statement in dict.fromkeys(alembic.guard.skipped)
         )
+        if alembic.guard.migrates_itself:
+            skipped = (
+                *skipped,
+                "the application migrates itself while it is made: left out, this is its place",
+            )
     if any(set(each.current) != set(plans[0].current) for each in plans):
         raise PgopsError(
             f"env.py of {environment.name} migrates {len(plans)} histories that stand at different revisions",

@@ -1,9 +1,9 @@
-"""An application that notes its settings and its last start in its database while it is made."""
+"""An application that migrates its own database while it is made, and notes its settings and its last start there."""
 
 import os
 
 from flask import Flask
-from flask_migrate import Migrate
+from flask_migrate import Migrate, upgrade
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import inspect, text
 
@@ -49,5 +49,7 @@ def create_app(name="shop"):
     db.init_app(app)
     migrate.init_app(app, db)
     with app.app_context():
+        if os.path.isdir("migrations/versions"):
+            upgrade()
         set_up()
     return app
