@@ -155,11 +155,25 @@ def test_statement_before_configure(adopted: Adopted) -> None:
 def test_connection_handed_over(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, *BOOKS)
 
-    # JupyterHub takes what it is handed for an engine.
+    # JupyterHub takes what it is handed for an engine, others for an async one.
     env_py = adopted.directory.path / "migrations" / "env.py"
+    text = env_py.read_text()
     as_an_engine = "else:\n    with connection.connect() as connection:\n        run(connection)"
-    env_py.write_text(env_py.read_text().replace("else:\n    run(connection)", as_an_engine))
+    env_py.write_text(text.replace("else:\n    run(connection)", as_an_engine))
     adopted.answers("migrate.down", "--to=base", "--json", "--yes", "migrate", "--json", "--yes")
+    as_an_async_one = "else:\n    import asyncio\n    asyncio.run(main(connection))"
+    main = "async def main(engine):\n    async with engine.connect() as connection:\n        await connection.run_sync(run)\n\n\n"
+    env_py.write_text(
+        text.replace("else:\n    run(connection)", as_an_async_one).replace(
+            "if connection is None", main + "if connection is None"
+        )
+    )
+    adopted.answers("migrate.down", "--to=base", "--json", "--yes", "migrate", "--json", "--yes")
+    env_py.write_text("from alembic import context\nprint(context.config.attributes['engine'])\n")
+    refused = adopted.run("migrate.plan")
+    assert 'def run(config, call): config.attributes["engine"] = …; return call()' in refused.text
+    env_py.write_text("from alembic import context\nprint(context.config.db_url)\n")
+    assert "def run(config, call): config.db_url = …; return call()" in adopted.run("migrate.plan").text
 
 
 def test_url_from_x_arguments(adopted: Adopted) -> None:

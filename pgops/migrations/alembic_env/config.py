@@ -53,6 +53,9 @@ class HandedOver(Connection):
         """What ``connectable.connect()`` gives, whether ``connectable`` is the engine or the connection."""
         return self
 
+    def dispose(self) -> None:
+        """Nothing: the engine is not env.py's."""
+
 
 class LazyConnection(dict[str, Any]):
     """``config.attributes`` with a ``connection`` that is opened only if env.py asks for it."""
@@ -61,6 +64,7 @@ class LazyConnection(dict[str, Any]):
         super().__init__()
         self._url = url
         self._opened: Any = None
+        self._withheld = False
 
     def _connection(self) -> Any:
         if self._opened is None or self._opened.closed:
@@ -68,20 +72,24 @@ class LazyConnection(dict[str, Any]):
         return self._opened
 
     def __contains__(self, key: object) -> bool:
-        return key == "connection" or super().__contains__(key)
+        return (key == "connection" and not self._withheld) or super().__contains__(key)
 
     def __getitem__(self, key: str) -> Any:
-        return (
-            self._connection()
-            if key == "connection" and not super().__contains__(key)
-            else super().__getitem__(key)
-        )
+        wanted = key == "connection" and not self._withheld and not super().__contains__(key)
+        return self._connection() if wanted else super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
         return self[key] if key in self else default  # noqa: SIM401 - it would call itself
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         return self[key] if key in self else super().setdefault(key, default)
+
+    def withhold(self) -> bool:
+        """Hand out none from here on, as the ``alembic`` command does; returns whether one was handed out before."""
+        handed_out = self._opened is not None
+        self.close()
+        self._withheld = True
+        return handed_out
 
     def close(self) -> None:
         """Close the connection if it was opened."""

@@ -182,6 +182,23 @@ class AlembicEnvironment:
     def _once(self, work: Work, destination: str, *, mutate: bool, **options: Any) -> None:
         if not mutate:
             options["dont_mutate"] = True
+        try:
+            running = self._with_a_context_of_its_own(work, destination, options)
+        except (AttributeError, TypeError):
+            # An env.py may take what it finds among the attributes for an async engine; it can make its own, too.
+            if self.running is None or self.running.ran or not self.config.lazy_connection.withhold():
+                raise
+            running = self._with_a_context_of_its_own(work, destination, options)
+        if not running.ran:
+            raise RefusedError(
+                f"env.py of {self.environment.name} ran without running migrations",
+                untouched="nothing was applied",
+                hint="does it look at something to decide? run the same with plain Alembic to see",
+            )
+
+    def _with_a_context_of_its_own(
+        self, work: Work, destination: str, options: Mapping[str, Any]
+    ) -> GuardedContext:
         self.version_tables = []
 
         def noted(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
@@ -203,12 +220,7 @@ class AlembicEnvironment:
         finally:
             self.guard.let_locks_go()
             self.guard.raise_if_refused()
-        if not running.ran:
-            raise RefusedError(
-                f"env.py of {self.environment.name} ran without running migrations",
-                untouched="nothing was applied",
-                hint="does it look at something to decide? run the same with plain Alembic to see",
-            )
+        return running
 
     def _run_env(self, running: GuardedContext) -> None:
         # Here: a runner may have chosen one.

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -20,6 +21,8 @@ from pgops.units import one_line
 
 QUERY_CANCELED = "57014"
 READ_ONLY = "25006"
+_ATTRIBUTES = "pgops.migrations.alembic_env.config"
+"""Where ``config.attributes`` is looked into."""
 _DRIVERS = {"psycopg", "psycopg2", "asyncpg", "pg8000"}
 _NEEDED = ("revision", "down_revision", "upgrade", "downgrade")
 
@@ -116,6 +119,11 @@ def what_it_lacks(error: BaseException, environment: Environment) -> str:
         # What os.environ does not have.
         named = f'alembic: {{environ: {{{error.args[0]}: "{{url}}"}}}} in environments.yaml'
         return f"if that is where it looks for its database: {named}"
+    if put_there := _put_on_the_config(error):
+        return (
+            'its own program puts that on Alembic\'s Config: alembic: {runner: "ops:run"}, and in ops.py '
+            f"def run(config, call): {put_there} = …; return call() (docs/adopting.md)"
+        )
     if sqlstate(error) == READ_ONLY:
         return "it writes by itself, and this only looks: written in a transaction (engine.begin(), not AUTOCOMMIT) it is rolled back"
     if isinstance(error, SyntaxError | ImportError | NameError) or environment.alembic.runner is not None:
@@ -124,6 +132,16 @@ def what_it_lacks(error: BaseException, environment: Environment) -> str:
         'if it needs something around it: alembic: {environ: {NAME: "value"}} or {runner: "module:function"} '
         "in environments.yaml (docs/adopting.md)"
     )
+
+
+def _put_on_the_config(error: BaseException) -> str:
+    """``config.NAME`` or ``config.attributes["NAME"]`` where env.py asked Alembic's Config for it in vain, or ``""``."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, Config):
+        return f"config.{error.name}"
+    frames = _frames(error)
+    if isinstance(error, KeyError) and frames and frames[0].f_globals.get("__name__") == _ATTRIBUTES:
+        return f'config.attributes["{error.args[0]}"]'
+    return ""
 
 
 def _statement(error: BaseException) -> str:

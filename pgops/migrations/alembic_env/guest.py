@@ -6,6 +6,7 @@ after it, and a silent exit code 0 would say that all was done.
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures.thread
 import contextlib
 import os
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakSet
 
+from pgops.migrations.alembic_env import last_words
+
 _LEFT = 5.0
 """Seconds that threads which the project's code has begun get to end by themselves, at the end of the process."""
 _OUTPUT = frozenset([1, 2])
@@ -25,7 +28,11 @@ _begun: WeakSet[threading.Thread] = WeakSet()
 @contextlib.contextmanager
 def as_a_guest() -> Iterator[None]:
     """Serve what ends, closes or holds up the process in some other way, for the block."""
-    modules: Any = {os: _of_the_system(), threading.Thread: {"start": _start(threading.Thread.start)}}
+    modules: Any = {
+        os: _of_the_system(),
+        threading.Thread: {"start": _start(threading.Thread.start)},
+        atexit: {"register": last_words.register},
+    }
     original = {
         (holder, name): getattr(holder, name) for holder, methods in modules.items() for name in methods
     }
@@ -37,16 +44,11 @@ def as_a_guest() -> Iterator[None]:
     finally:
         for (holder, name), method in original.items():
             setattr(holder, name, method)
+        last_words.get_ready()
 
 
 def _of_the_system() -> dict[str, Callable[..., Any]]:
-    here, leave, close, close_range = os.getpid(), os._exit, os.close, os.closerange
-
-    def exit_(status: int) -> None:
-        if os.getpid() != here:
-            # A child that was forked ends as it likes.
-            leave(status)
-        raise SystemExit(status)
+    here, close, close_range = os.getpid(), os.close, os.closerange
 
     def close_all_but_output(number: int) -> None:
         # The next connection would take its number, and what we print would go to the server.
@@ -56,7 +58,11 @@ def _of_the_system() -> dict[str, Callable[..., Any]]:
     def close_range_but_output(low: int, high: int) -> None:
         close_range(max(low, 3) if os.getpid() == here else low, high)
 
-    return {"_exit": exit_, "close": close_all_but_output, "closerange": close_range_but_output}
+    return {
+        "_exit": last_words.exit_of_a_guest(os._exit),
+        "close": close_all_but_output,
+        "closerange": close_range_but_output,
+    }
 
 
 def _start(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:

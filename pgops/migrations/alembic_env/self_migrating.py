@@ -34,7 +34,7 @@ def left_to_pgops(script_directory: Path, said: Callable[[], None]) -> Iterator[
             return
         run_env(script)
 
-    ScriptDirectory.run_env = run_env_of_ours  # type: ignore[method-assign]
+    ScriptDirectory.run_env = run_env_of_ours  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

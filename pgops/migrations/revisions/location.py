@@ -245,7 +245,9 @@ def _toml_section(file: Path) -> Mapping[str, Any]:
 
 def _script_directory(config: Path, project: Path, text: str, options: _Options) -> tuple[Path, Path]:
     here = config.parent.absolute()
-    candidates = list(dict.fromkeys([here, project.absolute(), Path.cwd()]))
+    # MLflow's is meant from the directory that its package is installed in.
+    installed_in = [each for each in here.parents if str(each) in sys.path]
+    candidates = list(dict.fromkeys([here, project.absolute(), Path.cwd(), *installed_in]))
     for directory in candidates:
         found = _resolve(directory, text, options)
         if found.is_dir():

@@ -365,7 +365,7 @@ def compare_status(trial: Trial, url: str, ours: dict[str, Any]) -> None:
 
 def heads(said: Iterable[str]) -> list[str]:
     """The revisions in the lines of ``alembic current`` or ``alembic heads``, among whatever the application says."""
-    line = re.compile(r"^([0-9A-Za-z_]+)(?: \([^)]*\))*$", re.MULTILINE)
+    line = re.compile(r"^([0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?)(?: \([^)]*\))*$", re.MULTILINE)
     return sorted(found for text in said for found in line.findall(text))
 
 

@@ -55,3 +55,38 @@ def test_threads_that_do_not_end_are_not_waited_for() -> None:
     )
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (4, "done\nit ended\n", "")
+
+
+_REGISTERS_FOR_THE_END = """
+import atexit, os, sys, threading
+from pgops.migrations.alembic_env import guest, last_words
+
+last_words._LEFT = 0.5
+with guest.as_a_guest():
+    atexit.register(print, "it was not kept", flush=True)  # the last one called: no time is left, it is tried
+    atexit.register(threading.Event().wait)
+    atexit.register(os._exit, 0)
+    atexit.register(int, "no number")
+    atexit.register(sys.exit, 5)
+    atexit.register(print, "it said", end="!\\n", flush=True)
+    @atexit.register
+    def taken_back():
+        print("taken back")
+    atexit.unregister(taken_back)
+sys.exit(4)
+"""
+
+
+def test_what_it_registers_for_the_end_does_not_hold_it_up() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _REGISTERS_FOR_THE_END],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert ended.returncode == 4
+    assert ended.stdout.splitlines()[0] == "it said!"
+    assert "taken back" not in ended.stdout
+    assert ended.stderr.strip().endswith("invalid literal for int() with base 10: 'no number'")

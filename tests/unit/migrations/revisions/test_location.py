@@ -102,6 +102,18 @@ def test_relative_to_where_a_person_would_stand(tmp_path: Path) -> None:
     assert (found.working_directory, found.script_directory) == (tmp_path, tmp_path / "db" / "scripts")
 
 
+def test_relative_to_where_its_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "site-packages"
+    (installed / "shop" / "migrations").mkdir(parents=True)
+    ini = installed / "shop" / "migrations" / "alembic.ini"
+    ini.write_text("[alembic]\nscript_location = shop/migrations\n")
+    with pytest.raises(ConfigurationError, match="is not a directory"):
+        locate(AlembicSettings(ini), tmp_path / "elsewhere")
+    monkeypatch.syspath_prepend(installed)
+    found = locate(AlembicSettings(ini), tmp_path / "elsewhere")
+    assert (found.working_directory, found.script_directory) == (installed, ini.parent)
+
+
 @pytest.mark.parametrize(
     "text", ["", "nonsense", "[alembic\n", "[alembic]\nscript_location = %(nothing)s\n", "[alembic]\n"]
 )
