@@ -404,8 +404,24 @@ def test_writes_each_time(adopted: Adopted) -> None:
     assert note in plan["notes"]
     # Three runs that wrote, each of them before and after; no look left a row.
     assert adopted.value("SELECT array_agg(what ORDER BY n) FROM run_log") == ["begun", "ended"] * 3
-    # What a look could only commit at once is refused with what to write.
     env_py = adopted.directory.path / "migrations" / "env.py"
+    text = env_py.read_text()
+    for past_sqlalchemy in (
+        # The pool's connection, SQL's own word, and the driver's connection.
+        "raw = engine.raw_connection(); cursor = raw.cursor(); cursor.execute('INSERT INTO run_log (what) VALUES (4)');"
+        " raw.commit(); cursor.execute('SELECT count(*) FROM run_log'); assert cursor.fetchone()[0] >= 7; raw.close()\n",
+        "with engine.connect() as c:\n    c.execute(text('INSERT INTO run_log (what) VALUES (4)'));"
+        " c.execute(text('COMMIT')); c.rollback(); assert c.execute(text('SELECT count(*) FROM run_log')).scalar() >= 7\n",
+    ):
+        env_py.write_text(text + past_sqlalchemy)
+        adopted.answers("migrate.plan", "--json")
+        assert adopted.value("SELECT count(*) FROM run_log") == 6
+    env_py.write_text(text + "with engine.begin() as c:\n    c.connection.dbapi_connection.commit()\n")
+    assert (
+        "it commits on the driver's own connection, and this only looks" in adopted.run("migrate.plan").text
+    )
+    env_py.write_text(text)
+    # What a look could only commit at once is refused with what to write.
     env_py.write_text(
         env_py.read_text().replace('sqlalchemy.url")', 'sqlalchemy.url"), isolation_level="AUTOCOMMIT"')
     )

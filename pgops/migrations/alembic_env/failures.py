@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, UsageError
+from pgops.migrations.alembic_env import uncommitted
 from pgops.migrations.revisions import mistakes
 from pgops.runtime import watchdog
 from pgops.secrets.redaction import redact
@@ -85,8 +86,14 @@ def explain(error: BaseException, directories: Iterable[Path], *, what: str) -> 
     where = _place(error, directories)
     if sqlstate(error) is None and (mistake := _in_the_files(error, where)) is not None:
         return mistake
-    told = f"{what} failed: {describe(error)}" + (f" ({where})" if where else "")
+    told = f"{what} failed: {_refused_commit(error) or describe(error)}" + (f" ({where})" if where else "")
     return MigrationError(redact(told), where=where, sqlstate=sqlstate(error), hint=_driver_hint(error))
+
+
+def _refused_commit(error: BaseException) -> str:
+    if not any(uncommitted.NAME in str(each) for each in _chain(error)):
+        return ""
+    return "it commits on the driver's own connection, and this only looks: that was refused; connection.commit() of SQLAlchemy is served"
 
 
 def describe(error: BaseException) -> str:

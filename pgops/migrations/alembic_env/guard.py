@@ -22,7 +22,7 @@ from sqlalchemy.pool import Pool
 from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_env import pg8000
 from pgops.migrations.alembic_env.failures import READ_ONLY, sqlstate
-from pgops.migrations.alembic_env.uncommitted import is_held, nothing_is_committed
+from pgops.migrations.alembic_env.uncommitted import in_place_of, is_held, nothing_is_committed
 from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
 from pgops.runtime import watchdog
 
@@ -201,6 +201,8 @@ class ConnectionGuard:
     def _before_execute(
         self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
     ) -> tuple[str, Any]:
+        if self._held_back and (instead := in_place_of(statement)) and is_held(connection.connection):
+            return instead, ()
         if self.looking and changes_something(statement) and (self._held_back or _DDL.match(statement)):
             self.skipped.append(" ".join(statement.split()))
             if _DDL.match(statement) and not (self._held_back and _MAKES.match(statement)):

@@ -2,25 +2,31 @@
 
 A look's sessions are read-only, and an application that writes while it is made, or an env.py that notes each run, does
 not get through in one. Here transactions may write, and what is committed is a savepoint of one transaction for each
-connection, which is rolled back at the end: its own rows are found until then. What commits each statement by itself
-stays read-only; what goes past SQLAlchemy finds that its commit fails.
+connection, which is rolled back at the end: its own rows are found until then. So it is with ``raw_connection()`` and
+with COMMIT as a statement. What commits each statement by itself stays read-only; a commit on the driver's own
+connection fails.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy.dialects import postgresql  # noqa: F401 - makes the dialects, which are replaced below
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.pool.base import _ConnectionFairy
 
-_SAVEPOINT = "pgops_uncommitted"
+NAME = "pgops_uncommitted"
+"""In the error of a commit that was not to be."""
+_SAVEPOINT = NAME
 # The server itself refuses to commit what holds these two rows.
 _NEVER = (
     "CREATE TEMPORARY TABLE pgops_uncommitted (n int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP",
     "INSERT INTO pg_temp.pgops_uncommitted VALUES (1), (1)",
 )
+_ENDS = re.compile(r"^\s*(?:(COMMIT|END)|ROLLBACK)(?:\s+(?:WORK|TRANSACTION))?\s*;?\s*$", re.IGNORECASE)
 _open: dict[int, Any] = {}
 
 
@@ -34,7 +40,8 @@ def nothing_is_committed() -> Iterator[None]:
             original.append((dialect, name, method))
             setattr(dialect, name, replace(method))
     try:
-        yield
+        with _the_pools_connections_held():
+            yield
     finally:
         for dialect, name, method in original:
             setattr(dialect, name, method)
@@ -43,6 +50,41 @@ def nothing_is_committed() -> Iterator[None]:
         _open.clear()
         for connection in left:
             connection.rollback()
+
+
+@contextlib.contextmanager
+def _the_pools_connections_held() -> Iterator[None]:
+    """What ``raw_connection()`` gives holds its transaction as well: SQLAlchemy begins none there."""
+    cursor = _ConnectionFairy.cursor
+
+    def cursor_(fairy: Any, *arguments: Any, **named: Any) -> Any:
+        _hold(_raw(fairy))
+        return cursor(fairy, *arguments, **named)
+
+    ours: dict[str, Any] = {
+        "cursor": cursor_,
+        "commit": lambda fairy: _end(fairy, _keep, _raw(fairy).commit),
+        "rollback": lambda fairy: _end(fairy, _go_back, _raw(fairy).rollback),
+    }
+    before = {name: vars(_ConnectionFairy).get(name) for name in ours}
+    for name, method in ours.items():
+        setattr(_ConnectionFairy, name, method)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            if method is None:
+                # The pool's wrapper passes it on.
+                delattr(_ConnectionFairy, name)
+            else:
+                setattr(_ConnectionFairy, name, method)
+
+
+def in_place_of(statement: str) -> str | None:
+    """What to run for a statement that ends the transaction, or ``None`` for any other."""
+    if (ends := _ENDS.match(statement)) is None:
+        return None
+    return f"SAVEPOINT {_SAVEPOINT}" if ends[1] else f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}"
 
 
 def is_held(connection: Any) -> bool:
@@ -64,33 +106,45 @@ Method = Callable[..., Any]
 def _begin(begin: Method) -> Method:
     def do_begin(dialect: Any, connection: Any) -> None:
         begin(dialect, connection)
-        raw = _raw(connection)
-        if getattr(raw, "autocommit", False) or id(raw) in _open:
-            return
-        for statement in ("SET TRANSACTION READ WRITE", *_NEVER, f"SAVEPOINT {_SAVEPOINT}"):
-            _execute(raw, statement)
-        _open[id(raw)] = raw
+        _hold(_raw(connection))
 
     return do_begin
 
 
+def _hold(raw: Any) -> None:
+    if getattr(raw, "autocommit", False) or id(raw) in _open:
+        return
+    for statement in ("SET TRANSACTION READ WRITE", *_NEVER, f"SAVEPOINT {_SAVEPOINT}"):
+        _execute(raw, statement)
+    _open[id(raw)] = raw
+
+
+def _keep(raw: Any) -> None:
+    _execute(raw, f"RELEASE SAVEPOINT {_SAVEPOINT}")
+    _execute(raw, f"SAVEPOINT {_SAVEPOINT}")
+
+
+def _go_back(raw: Any) -> None:
+    _execute(raw, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+
+
+def _end(connection: Any, held: Callable[[Any], None], otherwise: Callable[[], Any]) -> None:
+    if is_held(connection):
+        held(_raw(connection))
+    else:
+        otherwise()
+
+
 def _commit(commit: Method) -> Method:
     def do_commit(dialect: Any, connection: Any) -> None:
-        if not is_held(connection):
-            commit(dialect, connection)
-            return
-        _execute(_raw(connection), f"RELEASE SAVEPOINT {_SAVEPOINT}")
-        _execute(_raw(connection), f"SAVEPOINT {_SAVEPOINT}")
+        _end(connection, _keep, lambda: commit(dialect, connection))
 
     return do_commit
 
 
 def _rollback(rollback: Method) -> Method:
     def do_rollback(dialect: Any, connection: Any) -> None:
-        if not is_held(connection):
-            rollback(dialect, connection)
-            return
-        _execute(_raw(connection), f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        _end(connection, _go_back, lambda: rollback(dialect, connection))
 
     return do_rollback
 
