@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "tests" / "projects" / "real" / "adopt.py"
 REAL = [
     *("ckan", "argilla", "airflow", "prefect", "dstack", "skypilot", "keystone", "galaxy", "fittrackee"),
-    *("privacyidea", "qcfractal", "phoenix", "neutron", "mwdb"),
+    *("privacyidea", "qcfractal", "phoenix", "neutron", "mwdb", "barbican", "nova", "jupyterhub", "quetz"),
 ]
 WANTED = os.environ.get("PGOPS_TEST_PROJECTS", "").split(",")
 

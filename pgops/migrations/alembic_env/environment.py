@@ -253,11 +253,11 @@ class AlembicEnvironment:
         )
         if not found.untouched:
             found.untouched = "nothing was applied"
-        said = self.output.captured()
-        if said and not found.hint:
-            found.hint = "it said: " + " | ".join(said.splitlines()[-3:])
-        if not found.hint and what == "env.py" and self.running is not None and not self.running.ran:
-            found.hint = what_it_lacks(error, self.environment)
+        if not found.hint:
+            early = what == "env.py" and self.running is not None and not self.running.ran
+            said = " | ".join(self.output.captured().splitlines()[-3:])
+            told = (what_it_lacks(error, self.environment) if early else "", said and f"it said: {said}")
+            found.hint = "; ".join(filter(None, told))
         return found
 
     def own_directories(self) -> tuple[Path, ...]:

@@ -129,6 +129,33 @@ with create_app("production", os.path.abspath("pi.cfg"), True).app_context():
     db.create_all()
 """
 
+_OF_BARBICAN = """\
+def run(config, call):
+    config.barbican_sqlalchemy_url = config.get_main_option("sqlalchemy.url")
+    return call()
+"""
+_INI_OF_JUPYTERHUB = """\
+[alembic]
+script_location = jupyterhub:alembic
+sqlalchemy.url = driver://nowhere
+[loggers]
+keys = root
+[handlers]
+keys =
+[formatters]
+keys =
+[logger_root]
+level = WARN
+handlers =
+"""
+_TABLES_OF_JUPYTERHUB = """\
+import os
+from jupyterhub.orm import Base
+from sqlalchemy import create_engine
+
+Base.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
+"""
+
 PROJECTS = {
     # Plain and synchronous; takes its URL from sqlalchemy.url; ships no alembic.ini.
     "ckan": RealProject(
@@ -275,6 +302,41 @@ PROJECTS = {
             "MWDB_ENABLE_SSDEEP": "0",
             "MWDB_UPLOADS_FOLDER": "{work}/home",
         },
+        untested="its models differ",
+    ),
+    # Its own programs put the URL on Alembic's Config, as an attribute. Its newest revisions have no downgrade.
+    "barbican": RealProject(
+        install=("barbican==23.0.0", "psycopg2-binary"),
+        revisions=10,
+        config="barbican/model/migration/alembic.ini",
+        runner="ops:run",
+        ops=_OF_BARBICAN,
+        no_way_down=True,
+        untested="its newest revisions have no downgrade",
+    ),
+    # env.py takes the connection that it is handed.
+    "nova": RealProject(
+        install=("nova==34.0.0", "psycopg2-binary"),
+        revisions=3,
+        config="nova/db/main/alembic.ini",
+        no_way_down=True,
+        untested="its newest revisions have no downgrade",
+    ),
+    # env.py takes what it is handed for an engine; the tables are made before the first revision.
+    "jupyterhub": RealProject(
+        install=("jupyterhub==6.1.1", "psycopg2-binary"),
+        revisions=18,
+        ini=_INI_OF_JUPYTERHUB,
+        base=_TABLES_OF_JUPYTERHUB,
+        models_match=True,
+        untested="its first revision alters tables that are there",
+    ),
+    # Ships no alembic.ini: its own program makes the configuration.
+    "quetz": RealProject(
+        install=("quetz-server==0.10.4", "psycopg2-binary"),
+        revisions=20,
+        ini="[alembic]\nscript_location = quetz:migrations\nversion_locations = quetz:migrations/versions\n"
+        "sqlalchemy.url = driver://nowhere\n",
         untested="its models differ",
     ),
 }
