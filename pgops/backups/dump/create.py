@@ -45,6 +45,7 @@ from pgops.postgres import (
     transaction_pooled,
 )
 from pgops.postgres.locks import Mode, held
+from pgops.runtime.git import git_command
 from pgops.runtime.variables import plain
 
 _MOST_JOBS = 4
@@ -343,7 +344,7 @@ def git_commit(project: Path) -> str | None:
     """The commit that the project's directory is at; ``None`` outside git or before the first commit."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(project), "rev-parse", "--verify", "--quiet", "HEAD"],
+            git_command(project, ["rev-parse", "--verify", "--quiet", "HEAD"]),
             capture_output=True,
             text=True,
             check=False,

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from pgops.runtime.git import git_command
 from pgops.runtime.variables import plain
 
 
@@ -28,7 +29,7 @@ def git_state(project: Path) -> tuple[str | None, bool | None]:
     """The commit of the project and whether its tree has changes; ``(None, None)`` outside a repository."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(project), "status", "--porcelain=v2", "--branch", "--untracked-files=no"],
+            git_command(project, ["status", "--porcelain=v2", "--branch", "--untracked-files=no"]),
             capture_output=True,
             text=True,
             timeout=10,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgops.errors import UsageError
+from pgops.runtime.git import git_command
 from pgops.runtime.variables import inherited
 
 _TIMEOUT = 60.0
@@ -62,7 +63,7 @@ def repository_of(directory: Path) -> Path:
 def _git(directory: Path, arguments: Sequence[str], ref: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(directory), *arguments],
+            git_command(directory, arguments),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TIMEOUT,
