@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pgops.backups.database.progress import Pace
-from pgops.backups.load.standing import contents_hash
+from pgops.backups.load.file_states import contents_hash
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Setting
 from pgops.backups.repository.repository import Progress
 from pgops.errors import UnreachableError

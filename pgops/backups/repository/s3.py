@@ -245,7 +245,7 @@ class S3Repository:
         """Whether there is a manifest; asked anew, for one may have come up since the objects were listed."""
         return self._bucket.exists(self._key(backup_id, MANIFEST_NAME))
 
-    def _standing(self, backup_id: str) -> bytes:
+    def _claim_there(self, backup_id: str) -> bytes:
         """The claim that is there; empty where there is none."""
         try:
             return self.read(backup_id, CLAIM_NAME)
@@ -254,7 +254,7 @@ class S3Repository:
 
     def _is_dead(self, backup_id: str) -> bool:
         """Whether the claim was made from here and nobody holds its staging directory any more."""
-        made_here = self._claims.made_here(backup_id, self._standing(backup_id))
+        made_here = self._claims.made_here(backup_id, self._claim_there(backup_id))
         return made_here and not self._staging.is_claimed(backup_id)
 
 
@@ -351,7 +351,7 @@ class _Staged:
             raise self._disturbed(
                 f"{len(changed)} of its {len(self._sent)} files are not there as they were sent, {changed[0]} among them"
             )
-        if repository._standing(self._id) != claim:
+        if repository._claim_there(self._id) != claim:
             raise self._disturbed("its claim was taken away")
 
     def _disturbed(self, what: str) -> VerificationError:

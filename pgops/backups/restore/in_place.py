@@ -12,9 +12,9 @@ import time
 
 from pgops.backups.database.errors import database_errors
 from pgops.backups.database.progress import Pace
+from pgops.backups.load.file_states import contents_hash
 from pgops.backups.load.pg_restore import with_options
 from pgops.backups.load.side_database import Hooks, Step, back_up
-from pgops.backups.load.standing import contents_hash
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY
 from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan
@@ -90,8 +90,8 @@ def restore_in_place(
             held(inside, "schema", wait=lock_wait, what=f"a migration of {target.place}", mode=Mode.SHARED)
         )
         hooks.step(Step.CHECKING)
-        standing = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
-        directory = standing.root
+        states = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
+        directory = states.root
         # Whatever is there: functions and large objects are in no table, and nothing else is a way back.
         safety = back_up(hooks)
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
@@ -111,7 +111,7 @@ def restore_in_place(
             )
         )
         kept = f"what {target.place} held before is in backup {safety}"
-        standing.refuse_changes(plan.backup.id, untouched=kept)
+        states.refuse_changes(plan.backup.id, untouched=kept)
         if not still_held(inside, "schema", Mode.SHARED):
             raise LockedError(
                 f"{target.place} was restored, but the lock that keeps migrations away was lost meanwhile",

@@ -157,8 +157,8 @@ def restore_parts(
     with database_errors(target, untouched=untouched), contextlib.ExitStack() as stack:
         admin = stack.enter_context(restore_lock(plan.admin, target, wait=lock_wait))
         hooks.step(Step.CHECKING)
-        standing = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
-        directory = standing.root
+        states = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
+        directory = states.root
         remove_leftovers(admin, target.dbname)
         scratch = stack.enter_context(_scratch(admin, plan, hooks, now))
         room = stack.enter_context(private_directory())
@@ -180,7 +180,7 @@ def restore_parts(
             reach=[room],
             progress=hooks.progress,
         )
-        standing.refuse_changes(plan.backup.id, untouched=untouched)
+        states.refuse_changes(plan.backup.id, untouched=untouched)
         hooks.step(Step.SETTING)
         with connected(scratch, application_name=APPLICATION, settings=WORKING) as connection:
             _move(connection, parts)

@@ -152,8 +152,8 @@ def _prepare(
     inside = stack.enter_context(_no_migration(plan, wait=lock_wait))
     _unchanged(admin, plan)
     hooks.step(Step.CHECKING)
-    standing = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
-    directory = standing.root
+    states = stack.enter_context(undamaged_files(plan.backup, repository, hooks.progress))
+    directory = states.root
     removed = remove_leftovers(admin, target.dbname)
     safety = None if plan.empty else back_up(hooks)
     attributes = attributes_for(plan, plan.around.here)
@@ -178,7 +178,7 @@ def _prepare(
         extra=restore_arguments(plan, attributes),
         progress=hooks.progress,
     )
-    standing.refuse_changes(plan.backup.id, untouched=f"{target.place} is what it was before")
+    states.refuse_changes(plan.backup.id, untouched=f"{target.place} is what it was before")
     hooks.step(Step.COMPARING)
     comparison = compare(new, plan.backup.manifest, jobs=jobs)
     if comparison.problems:

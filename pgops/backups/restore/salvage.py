@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 
 from pgops.backups.database.attributes import attributes_of, existing_roles, setting_statements
 from pgops.backups.database.errors import database_errors, interrupt_errors
+from pgops.backups.load.file_states import contents_hash
 from pgops.backups.load.pg_restore import without_event_triggers
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
 from pgops.backups.load.side_databases import new_marker, side_database_name
-from pgops.backups.load.standing import contents_hash
 from pgops.backups.manifest.manifest import CONTENTS_NAME, DUMP_DIRECTORY, MANIFEST_NAME
 from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.plan import RestorePlan

@@ -18,6 +18,7 @@ from typing import Protocol
 from pgops.backups.database.attributes import attributes_of, create_statement, existing_roles
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
+from pgops.backups.load.file_states import FileStates
 from pgops.backups.load.pg_restore import (
     lighter_compression,
     load_archive,
@@ -27,7 +28,6 @@ from pgops.backups.load.pg_restore import (
 from pgops.backups.load.preflight import obstacles, refuse
 from pgops.backups.load.side_database import remove_leftovers, restore_lock
 from pgops.backups.load.side_databases import new_marker
-from pgops.backups.load.standing import Standing
 from pgops.backups.load.surroundings import survey
 from pgops.backups.manifest.manifest import Locale, Manifest
 from pgops.backups.manifest.proof import Proof
@@ -128,7 +128,7 @@ def restored_copy(
         manifest = repository.reveal(backup.manifest)
         started = time.monotonic()
         step(f"checking every hash of {backup.id}")
-        standing = Standing(directory, repository.keys)
+        states = FileStates(directory, repository.keys)
         problems = [*about_the_backup(backup), *check_files(directory, manifest, progress)]
         around = survey(admin, scratch.with_database(SCRATCH), manifest)
         # Roles that are missing are made with the scratch database.
@@ -192,7 +192,7 @@ def restored_copy(
                     problems += differing(
                         choice.toolset, directory, quiet, bytea_output=_bytea_output(manifest)
                     )
-                    standing.refuse_changes(backup.id, untouched="nothing was recorded")
+                    states.refuse_changes(backup.id, untouched="nothing was recorded")
                 yield recorded(), target
 
 

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from pgops.backups.load.standing import Standing
+from pgops.backups.load.file_states import FileStates
 from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest
 from pgops.backups.manifest.proof import Proof
 from pgops.backups.repository.backup import UNTRUSTED, Backup, write_proof
@@ -105,20 +105,20 @@ def check_files(root: Path, manifest: Manifest, progress: Progress = no_progress
 
 
 @contextlib.contextmanager
-def undamaged_files(backup: Backup, repository: Repository, progress: Progress) -> Iterator[Standing]:
+def undamaged_files(backup: Backup, repository: Repository, progress: Progress) -> Iterator[FileStates]:
     """A backup's files for the block, each of them what the manifest says; whether they stayed so, it tells.
 
     :raises VerificationError: one is not; the message names them all.
     """
     with repository.local(backup.id, progress) as directory:
-        standing = Standing(directory, repository.keys)
+        states = FileStates(directory, repository.keys)
         problems = check_files(directory, backup.manifest, progress)
         if problems:
             raise VerificationError(
                 f"backup {backup.id} is damaged: {'; '.join(problems)}",
                 hint=f"use another backup: invoke backup.list --env={repository.environment}",
             )
-        yield standing
+        yield states
 
 
 @contextlib.contextmanager

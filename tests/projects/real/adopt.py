@@ -220,7 +220,7 @@ def rehearse(name: str, url: str, cache: Path) -> None:
         answer = trial.task("migrate", confirm, f"--plan={plan['hash']}")
         applied = [each for done in answer.get("runs") or [answer["run"]] for each in done["applied"]]
         expect("revisions applied", applied, [each["revision"] for each in plan["pending"]])
-    top = trial.standing()
+    top = trial.current_status()
     expect("pending after migrate", top["pending"], [])
     compare_status(trial, url, top)
     if project.no_way_down:
@@ -242,7 +242,7 @@ def rehearse(name: str, url: str, cache: Path) -> None:
     backup = trial.task("backup")["backup"]
     expect("heads in the backup", sorted(set(backup["heads"])), sorted(set(top["current"])))
     trial.task("restore", f"--backup={backup['id']}", confirm)
-    expect("standing after the restore", trial.standing()["current"], top["current"])
+    expect("status after the restore", trial.current_status()["current"], top["current"])
     expect("schema after the restore", differing(schema, trial.schema(url)), [])
     if not project.base:
         compare_with_plain_alembic(trial, url, schema)
@@ -267,11 +267,11 @@ def down_and_up(trial: Trial, url: str, top: dict[str, Any]) -> None:
     if histories := PROJECTS[trial.name].histories:
         step.append(f"--history={next(iter(histories))}")
     trial.task("migrate.down", *step, "--confirm=trial")
-    below = trial.standing()
+    below = trial.current_status()
     expect("one step down", len(below["pending"]), 1)
     compare_status(trial, url, below)
     trial.task("migrate", "--confirm=trial")
-    expect("standing after down and up", trial.standing()["current"], top["current"])
+    expect("status after down and up", trial.current_status()["current"], top["current"])
 
 
 def undo_by_an_older_checkout(
@@ -302,11 +302,11 @@ def undo_by_an_older_checkout(
     finally:
         for file in files:
             shutil.move(aside / file.name, file)
-    below = trial.standing()
+    below = trial.current_status()
     expect("an older checkout's undo", below["pending"], [each["revision"] for each in newest])
     compare_status(trial, url, below)
     trial.task("migrate", "--confirm=trial")
-    expect("standing after it and up", trial.standing()["current"], top["current"])
+    expect("status after it and up", trial.current_status()["current"], top["current"])
 
 
 def plain_alembic(trial: Trial, url: str, *arguments: str, section: str = "alembic") -> str:

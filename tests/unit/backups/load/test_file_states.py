@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgops.backups.load.standing import Standing
+from pgops.backups.load.file_states import FileStates
 from pgops.backups.manifest.seal import NO_KEYS, Keys
 from pgops.errors import VerificationError
 
@@ -21,9 +21,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refused(standing: Standing) -> bool:
+def refused(states: FileStates) -> bool:
     try:
-        standing.refuse_changes("X", untouched="all of it")
+        states.refuse_changes("X", untouched="all of it")
     except VerificationError as error:
         assert error.untouched == "all of it"
         assert "1 of its files, dump/" in error.message
@@ -32,10 +32,10 @@ def refused(standing: Standing) -> bool:
 
 
 def test_a_note_beside_and_a_reader_are_no_change(root: Path) -> None:
-    standings = [Standing(root, NO_KEYS), Standing(root, KEYS)]
+    both = [FileStates(root, NO_KEYS), FileStates(root, KEYS)]
     (root / "proof-1.json").write_bytes(b"x")
     (root / "dump" / "1.dat").read_bytes()
-    assert [refused(each) for each in standings] == [False, False]
+    assert [refused(each) for each in both] == [False, False]
 
 
 def test_other_bytes_one_more_and_one_less(root: Path) -> None:
@@ -46,15 +46,15 @@ def test_other_bytes_one_more_and_one_less(root: Path) -> None:
         file.unlink,
         lambda: file.symlink_to("2.dat"),
     ):
-        standing = Standing(root, NO_KEYS)
+        states = FileStates(root, NO_KEYS)
         change()
-        assert refused(standing)
+        assert refused(states)
 
 
 @pytest.mark.parametrize("how", ["within", "beside"])
 def test_ours_put_back_with_its_times(root: Path, how: str) -> None:
     file = root / "dump" / "1.dat"
-    plain, strict = Standing(root, NO_KEYS), Standing(root, KEYS)
+    plain, strict = FileStates(root, NO_KEYS), FileStates(root, KEYS)
     told = file.stat()
     if how == "within":
         file.write_bytes(b"evil")

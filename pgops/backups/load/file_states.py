@@ -14,10 +14,10 @@ from pgops.backups.manifest.seal import Keys
 from pgops.errors import VerificationError
 
 _CONTENTS = f"{DUMP_DIRECTORY}/toc.dat"
-_Told = dict[str, tuple[int, ...]]
+_States = dict[str, tuple[int, ...]]
 
 
-class Standing:
+class FileStates:
     """The files of a backup as they lie there now; to be made before their hashes are checked.
 
     :param root: the backup's directory.
@@ -28,10 +28,10 @@ class Standing:
     def __init__(self, root: Path, keys: Keys) -> None:
         self.root = root
         self._strict = bool(keys)
-        self._told = self._look()
+        self._checked = self._look()
 
-    def _look(self) -> _Told:
-        found: _Told = {}
+    def _look(self) -> _States:
+        found: _States = {}
         for directory, _names, files in os.walk(self.root / DUMP_DIRECTORY):
             for name in files:
                 path = Path(directory) / name
@@ -50,7 +50,7 @@ class Standing:
         """
         now = self._look()
         changed = sorted(
-            each for each in now.keys() | self._told.keys() if now.get(each) != self._told.get(each)
+            each for each in now.keys() | self._checked.keys() if now.get(each) != self._checked.get(each)
         )
         if changed:
             raise VerificationError(
