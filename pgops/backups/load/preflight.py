@@ -80,7 +80,7 @@ def _server(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
 
 
 def _room_hint(found: Surroundings) -> str:
-    kept = [each.name for each in found.siblings if each.marker.kind == "previous" and each.trusted]
+    kept = [each.name for each in found.side_databases if each.marker.kind == "previous" and each.trusted]
     return (
         f"remove what earlier restores kept ({', '.join(kept)}): restore.discard"
         if kept

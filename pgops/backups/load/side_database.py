@@ -83,7 +83,7 @@ def remove_leftovers(admin: Connection, database: str) -> list[str]:
     """Drop what dead restores of ``database`` left half made; only under the restore lock.
 
     Whoever holds the lock knows that no other restore of this database is alive, so every marked
-    ``new`` sibling is a leftover.
+    ``new`` side database is a leftover.
     """
     names = [
         each.name

@@ -51,7 +51,7 @@ comment at all: who comments it, or lifts the limit, takes it over."""
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a sibling's comment says. ``comment`` is the comment that the database had before, kept for an undo.
+    """What a side database's comment says. ``comment`` is the comment that the database had before, kept for an undo.
 
     ``replaced_by`` is the oid of the database that took the name in the swap, for ``previous`` ones;
     ``backup`` is what that one was restored from, ``None`` when an undo put it back. ``owner`` had a ``previous``

@@ -54,7 +54,7 @@ class Surroundings:
     extensions: Mapping[str, Available]
     roles: frozenset[str]
     free: int | None
-    siblings: tuple[SideDatabase, ...]
+    side_databases: tuple[SideDatabase, ...]
     unmarked: tuple[str, ...]
     unsettable: tuple[Setting, ...] = ()
     tablespaces: frozenset[str] = frozenset()
@@ -113,7 +113,7 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
         extensions=_extensions(connection),
         roles=existing_roles(connection, _wanted_roles(manifest, here)),
         free=_free_disk(connection, target),
-        siblings=tuple(list_side_databases(connection, target.dbname)),
+        side_databases=tuple(list_side_databases(connection, target.dbname)),
         unmarked=tuple(list_unmarked(connection, target.dbname)),
         unsettable=unsettable(connection, merged(here, attributes_of(manifest)).settings),
         tablespaces=frozenset(

@@ -225,13 +225,15 @@ def carry_out(
     """
     with connected(copy) as connection:
         found = identity(connection)
-    trial = dataclasses.replace(plan, target=copy, identity=found)
+    on_copy = dataclasses.replace(plan, target=copy, identity=found)
     with standing_in(copy, plan.target):
-        return _carried_out(trial, superuser, reporter, others, probed=probed, there_and_back=there_and_back)
+        return _carried_out(
+            on_copy, superuser, reporter, others, probed=probed, there_and_back=there_and_back
+        )
 
 
 def _carried_out(
-    trial: Plan,
+    on_copy: Plan,
     superuser: Target,
     reporter: Reporter,
     others: Sequence[Environment],
@@ -239,17 +241,17 @@ def _carried_out(
     probed: bool,
     there_and_back: bool,
 ) -> Measured:
-    before = _state(superuser, trial) if there_and_back else None
-    measured = _measured(trial, superuser, reporter, probed=probed)
+    before = _state(superuser, on_copy) if there_and_back else None
+    measured = _measured(on_copy, superuser, reporter, probed=probed)
     if not measured.ok:
         return measured
     back = RoundTrip(tried=False, seconds=0.0, problems=("it was not wanted (--no-round-trip)",))
     if before is not None:
-        back = down_and_up_again(trial, superuser, before, _state(superuser, trial))
+        back = down_and_up_again(on_copy, superuser, before, _state(superuser, on_copy))
     models: tuple[str, ...] | None = None
     remarks: list[str] = []
     if not back.tried or back.ok:
-        models, remark = model_differences(trial.environment, trial.target, others)
+        models, remark = model_differences(on_copy.environment, on_copy.target, others)
         remarks += remark
     else:
         remarks.append("the models were not compared: the way down and up again did not lead back")

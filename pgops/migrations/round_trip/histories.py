@@ -67,11 +67,11 @@ def run_round_trips(
         if any(step.problems for step in found[name].steps):
             # What comes after builds on a database that is not what it should be.
             break
-    trial = RoundTrip.together(found)
+    trip = RoundTrip.together(found)
     left = [str(each.alembic.history) for each in several[len(found) :]]
     if left:
-        trial = replace(trial, remarks=(*trial.remarks, f"history {', '.join(left)} was not tried"))
-    return trial
+        trip = replace(trip, remarks=(*trip.remarks, f"history {', '.join(left)} was not tried"))
+    return trip
 
 
 def _named(on_step: Callable[[Step], None], history: str) -> Callable[[Step], None]:

@@ -243,7 +243,7 @@ def status_from_facts(
     *,
     version_table: str,
 ) -> Status:
-    """What a glance means for an environment whose heads are ``current``.
+    """What the quick look means for an environment whose heads are ``current``.
 
     :param version_table: where they stand; the journal's rows of one history are told from others' by it.
     :raises RefusedError: the database is stamped as another environment.

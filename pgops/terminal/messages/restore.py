@@ -65,7 +65,7 @@ def show(
         console.say(
             f"  stores     large values with {plan.compression}: faster, and nobody has chosen another compression here"
         )
-    for each in around.siblings:
+    for each in around.side_databases:
         what = "kept from an earlier restore" if each.marker.kind == "previous" else "left of a dead restore"
         if not each.trusted:
             what = f"named and marked like {what}, but it belongs to {each.owner}: it counts for nothing"

@@ -43,7 +43,7 @@ FINE = Surroundings(
     roles=frozenset(["app", "reader"]),
     tablespaces=frozenset(["fast", "pg_default"]),
     free=None,
-    siblings=(),
+    side_databases=(),
     unmarked=(),
 )
 
