@@ -161,7 +161,7 @@ def docker_engine() -> str:
 def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]:
     """A real PgBouncer before the session's server: call it with a pool mode (and size), get the target through it.
 
-    ``leads`` says which names lead to a database of another name.
+    ``leads`` says which names lead to a database of another name, ``ignored`` what of a client's start-up is lost.
     """
     program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None:
@@ -179,6 +179,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
         *,
         server: Target = session_server,
         leads: Mapping[str, str] = MappingProxyType({}),
+        ignored: str = "extra_float_digits",
     ) -> Target:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -200,7 +201,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
             f"auth_file = {directory / 'users.txt'}",
             f"pool_mode = {pool_mode}",
             f"default_pool_size = {size}",
-            "ignore_startup_parameters = extra_float_digits",
+            f"ignore_startup_parameters = {ignored}",
         ]
         (directory / "pgbouncer.ini").write_text("\n".join(lines) + "\n", encoding="utf-8")
         argv = [program, str(directory / "pgbouncer.ini")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +19,6 @@ from pgops.postgres import (
     Connection,
     DatabaseError,
     Target,
-    connect,
     connected,
     fetch_value,
     major_version,
@@ -29,6 +29,7 @@ _MAINTENANCE_LIMIT_KB = 512 * 1024
 _TOAST_COMPRESSION = "default_toast_compression"
 
 APPLICATION = "pgops restore"
+_OPTION = re.compile(r"-c (\w+)=")
 
 
 def lighter_compression(connection: Connection, settings: Iterable[Setting]) -> str | None:
@@ -91,13 +92,19 @@ def short_deadlock_timeout(connection: Connection) -> dict[str, str]:
 
 
 def accepted_options(target: Target, options: str) -> str:
-    """The same where the server takes them at start-up; nothing where a pooler in between does not."""
+    """The same where they hold in a session; nothing where a pooler in between refuses them, or loses them unsaid."""
+    names = _OPTION.findall(options)
     try:
-        connect(with_options(target, options), application_name=f"{APPLICATION}: look").close()
+        with connected(with_options(target, options), application_name=f"{APPLICATION}: look") as connection:
+            held = fetch_value(
+                connection,
+                "SELECT count(*) FROM pg_settings WHERE name = ANY(%s) AND source = 'client'",
+                (names,),
+            )
     except UnreachableError:
         # Without options we are in already: it is the options that are refused.
         return ""
-    return options
+    return options if held == len(names) else ""
 
 
 def with_options(target: Target, options: str) -> Target:

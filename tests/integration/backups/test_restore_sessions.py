@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,6 +13,7 @@ from pgops.backups.load.pg_restore import (
     session_options,
     short_deadlock_timeout,
     with_options,
+    without_event_triggers,
 )
 from pgops.local import embedded
 from pgops.postgres import Connection, Target, connected, execute, fetch_value
@@ -75,3 +76,15 @@ def test_who_may_not_have_the_setting_is_let_in_without(greedy: Target) -> None:
         options = accepted_options(plain, session_options(session))
     assert "synchronous_commit=off" in options
     assert "deadlock_timeout" not in options
+
+
+@pytest.mark.parametrize("ignored", ["extra_float_digits", "extra_float_digits,options"])
+def test_settings_that_a_pooler_refuses_or_loses_are_not_taken_for_given(
+    server: Target, pgbouncer: Callable[..., Target], ignored: str
+) -> None:
+    through = pgbouncer("session", ignored=ignored)
+    with connected(server) as session:
+        options = session_options(session)
+        assert accepted_options(server, options) == options
+        assert accepted_options(through, options) == ""
+        assert without_event_triggers(session, through, through) == through
