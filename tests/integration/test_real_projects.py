@@ -66,7 +66,10 @@ def test_the_oldest_supported_alembic_and_sqlalchemy(tmp_path: Path) -> None:
     for command in (
         [sys.executable, "-m", "venv", str(venv)],
         [python, "-m", "pip", "install", "--quiet", "-r", str(pins), str(source)],
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/test_projects.py"],
+        [
+            *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("tests/integration/test_projects.py", "tests/integration/test_application_projects.py"),
+        ],
     ):
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr

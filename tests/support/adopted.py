@@ -128,3 +128,9 @@ def assert_goes_up_down_and_up(
         (here,) = each["environments"]
         assert (here["current"], here["heads"], here["pending"]) == (list(heads), list(heads), [])
     return answers
+
+
+def ask_alembic_for_the_status(adopted: Adopted) -> None:
+    """A word that makes the quick look leave it to env.py, in a process of its own."""
+    ini = adopted.directory.path / "alembic.ini"
+    ini.write_text(ini.read_text() + "\n# version_table\n")
