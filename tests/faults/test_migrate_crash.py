@@ -131,6 +131,7 @@ def crashed_while_it_sleeps(project: ProjectDirectory, late: Target) -> str:
     while not value(late, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
+        time.sleep(0.05)
     crash(late)
     _out, err = process.communicate(timeout=60)
     assert process.returncode not in {0, None}, err

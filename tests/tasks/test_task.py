@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,7 @@ def test_signals_unwind_and_end_with_130(directory: ProjectDirectory, number: si
     ) as process:
         while not (directory.path / "waiting").exists():
             assert process.poll() is None
+            time.sleep(0.02)
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "put in order\n")

@@ -44,7 +44,7 @@ class StepFailedError(Exception):
 def make_environment(name: str, cache: Path) -> Path:
     """A virtual environment with the project's own pins and this checkout of pgops; made once. Returns its bin."""
     project, venv = PROJECTS[name], cache / f"venv-{name}"
-    pip = [str(venv / "bin" / "pip"), "install", "--quiet"]
+    pip = [str(venv / "bin" / "pip"), "install", "--quiet", "--no-compile"]
     pins = ["-c", str(HERE / f"{name}.txt")]
     done = venv / "installed"
     if not done.exists():
