@@ -29,6 +29,7 @@ from pgops import postgres
 from pgops.local.memory import in_memory
 from pgops.postgres import Connection, Target
 from pgops.secrets.references import LiteralSecret, Secret
+from tests.support import clusters
 from tests.support.json_output import hold_to_schema
 from tests.support.preloaded import INVOKE, preloaded
 
@@ -61,6 +62,16 @@ _directory = in_memory(plenty=8 << 30)
 if _directory is not None and not os.statvfs(_directory).f_flag & os.ST_NOEXEC:
     os.environ["TMPDIR"] = str(_directory)
     tempfile.tempdir = None
+
+
+# Of the whole session: those of its workers, and what they start, find it named.
+_clusters: Path | None = None
+if clusters.NAMED_BY not in os.environ:
+    _clusters = Path(tempfile.mkdtemp(prefix="pgops-clusters-"))
+    _clusters.chmod(0o755)
+    os.environ[clusters.NAMED_BY] = str(_clusters)
+copied = clusters.Copied(Path(os.environ[clusters.NAMED_BY]))
+copied.use()
 
 
 @pytest.fixture(scope="session")
@@ -325,6 +336,8 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """What was skipped and why is the last thing a run prints, after pytest's own closing line."""
     preloaded.close()
+    if _clusters is not None:
+        shutil.rmtree(_clusters)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if not isinstance(reporter, pytest.TerminalReporter) or hasattr(config, "workerinput"):
         return

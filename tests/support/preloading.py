@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.support import clusters
 from tests.support.preloaded import Parent, Preloaded
 
 # What Python, the loader and pgops read when they start.
@@ -193,6 +194,8 @@ def _end(status: SystemExit) -> NoReturn:
 
 if __name__ == "__main__":
     _import_all()
+    if directory := os.environ.get(clusters.NAMED_BY):
+        clusters.Copied(Path(directory)).use()
     begun = Parent(Path(sys.argv[1]))
     command = _serve(*(socket.socket(fileno=int(each)) for each in sys.argv[2:]))
     _fork_for_ours_too(begun)

@@ -9,8 +9,18 @@ from pathlib import Path
 import pytest
 
 from pgops.local.engine.client import Engine, connect
+from tests.conftest import copied
+from tests.support import clusters
 
 from .engine_project import EngineProject, engine_project
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_initdb_makes_it() -> Iterator[None]:
+    """A scratch server is what these tests are about."""
+    clusters.initdb_makes_them()
+    yield
+    copied.use()
 
 
 @pytest.fixture(scope="session")
