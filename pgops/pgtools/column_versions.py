@@ -65,8 +65,9 @@ def remove_column_versions(archive: Path) -> None:
 def restorable_archive(archive: Path, sha256: str = "") -> Iterator[tuple[Path, list[Path]]]:
     """An archive in directory format without ``pg_attver``, for the block; the archive itself is left as it is.
 
-    Gives the directory to tell pg_restore, and all that must be within its reach. Its table of contents is a copy of
-    ours alone: that is what pg_restore runs, and others may be able to write to the archive.
+    Gives the directory to tell pg_restore, and all that must be within its reach. Where there is nothing to leave
+    out (a backup that pgops made since it knows of this), that is the archive: pg_restore of some releases reads
+    nothing through a link.
 
     :param sha256: what its table of contents was checked to have, in hex; empty where nobody knows.
     :raises VerificationError: it has another one now.
@@ -80,7 +81,7 @@ def restorable_archive(archive: Path, sha256: str = "") -> Iterator[tuple[Path, 
             hint="find out who writes there, and look at the backup anew: invoke backup.verify",
         )
     now = without_column_versions(was)
-    if not was:
+    if now == was:
         yield archive, [archive]
         return
     with tempfile.TemporaryDirectory(prefix="pgops-") as place:

@@ -95,10 +95,10 @@ def restore_in_place(
         # Whatever is there: functions and large objects are in no table, and nothing else is a way back.
         safety = back_up(hooks)
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
+        hooks.step(Step.LOADING)
         archive, within = stack.enter_context(
             restorable_archive(directory / DUMP_DIRECTORY, contents_hash(manifest))
         )
-        hooks.step(Step.LOADING)
         arguments = ["--clean", "--if-exists", "--single-transaction", *plan.left_out]
         check(
             run(

@@ -70,11 +70,10 @@ def test_an_archive_is_changed_where_it_was_just_written_and_copied_where_it_lie
     remove_column_versions(archive)
     assert (archive / "toc.dat").read_bytes() == without_column_versions(written)
     with restorable_archive(archive) as (usable, within):
-        assert usable != archive, "what runs is a copy of ours alone"
-        assert (usable / "toc.dat").read_bytes() == (archive / "toc.dat").read_bytes()
+        assert (usable, within) == (archive, [archive])
     with pytest.raises(VerificationError, match="changed since"), restorable_archive(archive, "0" * 64):
         pass
     digest = hashlib.sha256((archive / "toc.dat").read_bytes()).hexdigest()
     with restorable_archive(archive, digest) as (usable, within):
-        assert within == [usable, archive]
+        assert within == [archive]
     remove_column_versions(tmp_path / "elsewhere")
