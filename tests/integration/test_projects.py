@@ -32,6 +32,33 @@ def test_stock_env_py(adopted: Adopted) -> None:
     assert "CREATE TABLE book" in plan["pending"][0]["sql"]
     assert adopted.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'ix_book_title'") == 1
 
+    # Revision files may ask for what env.py sets, as they are loaded: with alembic upgrade that is inside env.py.
+    migrations = adopted.directory.path / "migrations"
+    env_py = (migrations / "env.py").read_text()
+    (migrations / "env.py").write_text(
+        env_py.replace("context.config\n", "context.config\nconfig.set_main_option('schema', 'public')\n", 1)
+    )
+    books = next(migrations.glob("versions/0001*.py"))
+    text = books.read_text()
+    books.write_text(
+        text.replace(
+            "import op\n",
+            "import context, op\n\nschema = context.config.get_main_option('schema')\n"
+            "dialect = op.get_bind().dialect.name, context.get_context().dialect.name\n"
+            "assert (schema, *dialect) == ('public', 'postgresql', 'postgresql')\n",
+        )
+    )
+    adopted.answers("migrate.down", "--to=base", "--json", "--yes", "migrate", "--json", "--yes")
+    adopted.quick_look_agrees()
+    # A connection of another time is closed: told, and nothing is done.
+    books.write_text(
+        text.replace("import op\n", "import op\n\nbind = op.get_bind()\n").replace(
+            "def upgrade():\n", "def upgrade():\n    bind.execute(sa.text('SELECT 1'))\n"
+        )
+    )
+    refused = adopted.run("migrate.down", "--to=base", "--json", "--yes", "migrate", "--yes")
+    assert "ResourceClosedError: This Connection is closed" in refused.text
+
 
 def test_url_from_an_environment_variable(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, *BOOKS)

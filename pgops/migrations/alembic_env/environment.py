@@ -18,7 +18,7 @@ from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_env.command_line import Command, command_options
 from pgops.migrations.alembic_env.config import build_config
 from pgops.migrations.alembic_env.context import GuardedContext, VersionTable, version_table_of
-from pgops.migrations.alembic_env.failures import explain, what_it_lacks
+from pgops.migrations.alembic_env.failures import asks_for_the_context, explain, what_it_lacks
 from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
 from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard
 from pgops.migrations.alembic_env.guest import as_a_guest
@@ -110,14 +110,37 @@ class AlembicEnvironment:
 
     def _history(self, directory: ScriptDirectory, *, elsewhere: bool) -> History:
         if elsewhere:
-            return self.project_code(lambda: _history(directory))
+            return self._loading(directory, lambda: _history(directory))
         try:
             found = read_files(self.location.beside(self._carried) if self._carried else self.location)
         except NotPlainError:
-            return self.project_code(lambda: _history(directory))
+            return self._loading(directory, lambda: _history(directory))
         # Loads the files: what they import may need what stands around env.py.
-        self.project_code(directory.get_heads)
+        self._loading(directory, directory.get_heads)
         return found
+
+    def _loading(self, directory: ScriptDirectory, load: Callable[[], T]) -> T:
+        """Load the revision files; inside env.py, as ``alembic upgrade`` does, where one asks for what is set there."""
+        try:
+            return self.project_code(load)
+        except Exception as error:
+            if not asks_for_the_context(error):
+                raise
+            loaded: list[T] = []
+
+            def within(_heads: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
+                loaded.append(load())
+                return ()
+
+            try:
+                self._run(within, "heads", mutate=False)
+            except RefusedError:
+                if self.guard.identity != NOWHERE or self.guard.refused is None:
+                    raise
+                # Nothing but files is wanted, and env.py wants its database for it.
+                self.guard.refused = None
+                raise error from None
+            return loaded[0]
 
     def _let_env_py_move_them(self) -> None:
         """Run env.py before the files are loaded: it may set ``context.script.version_locations`` and the like."""

@@ -73,6 +73,23 @@ def connection_lost(error: BaseException) -> bool:
     )
 
 
+def asks_for_the_context(error: BaseException) -> bool:
+    """Whether ``alembic.context`` or ``op`` was asked for what is there only while env.py runs."""
+    frames = _frames(error)
+    inside_of = frames[0].f_globals.get("__name__") if frames else None
+    if isinstance(error, AttributeError | NameError) and inside_of in ("alembic.context", "alembic.op"):
+        return True
+    return any(
+        words in str(error)
+        for words in (
+            "module 'alembic.context' has no attribute",
+            "from 'alembic.context'",
+            "No context has been configured yet",
+            "the proxy object has not yet been established",
+        )
+    )
+
+
 def explain(error: BaseException, directories: Iterable[Path], *, what: str) -> PgopsError:
     """One message for whatever came out of env.py, a revision or Alembic.
 
@@ -186,7 +203,8 @@ def _in_the_files(error: BaseException, where: str) -> ConfigurationError | None
             if isinstance(error, SyntaxError) and error.filename in (None, str(file)):
                 return mistakes.not_python(str(file), file.read_bytes(), error)
             named = where.rpartition(":")[0] == mistakes.shown(file)
-            return mistakes.unloadable(where if named else mistakes.shown(file), describe(error))
+            told = mistakes.asks_too_early if asks_for_the_context(error) else mistakes.unloadable
+            return told(where if named else mistakes.shown(file), describe(error))
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         return _missing_parent(error.args[0], frames)
     return None

@@ -121,6 +121,15 @@ def unloadable(where: str, said: str) -> ConfigurationError:
     )
 
 
+def asks_too_early(where: str, said: str) -> ConfigurationError:
+    """A revision file that asks Alembic, while it is only read, for what is there when it runs; as :func:`unloadable`."""
+    return ConfigurationError(
+        f"{where}: this revision file asks for what is there only while it runs: {said}",
+        untouched=UNTOUCHED,
+        hint="move that line into upgrade() and downgrade()",
+    )
+
+
 def check_python(path: str) -> None:
     """Look whether Python can compile a revision file; it is not run.
 
