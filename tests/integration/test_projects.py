@@ -103,6 +103,12 @@ def test_depends_on(adopted: Adopted) -> None:
     # Alembic's version table leaves out what a row of it depends on.
     assert status["environments"][0]["pending"] == []
     assert adopted.value("SELECT string_agg(version_num, ',') FROM alembic_version") == "names"
+    # Nor is it behind for the comparison with models.
+    env_py = adopted.directory.path / "migrations" / "env.py"
+    models = "from sqlalchemy import MetaData\ntarget_metadata = MetaData()"
+    env_py.write_text(env_py.read_text().replace("target_metadata = None", models))
+    checked = adopted.run("migrate.check")
+    assert (checked.code, "not up to date" in checked.text) == (5, False), checked.text
 
 
 def test_version_table_in_another_schema(adopted: Adopted) -> None:

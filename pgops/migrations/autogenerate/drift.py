@@ -233,7 +233,7 @@ def _differences(
     with others_hidden(context, theirs), _checks_compared(context.opts), _quiet():
         # The heads stand in for where the database is: that was looked at above, with branches
         # and dependencies, which Alembic's own comparison of heads can't tell from being behind.
-        revisions.run_autogenerate(tuple(alembic.script.get_heads()), context)
+        revisions.run_autogenerate("heads", context)
     # env.py's process_revision_directives may have emptied the list.
     for script in revisions.generated_revisions[-1:]:
         for operations in script.upgrade_ops_list:
