@@ -172,7 +172,7 @@ class Trial:
         say(f"{self.name}: {' '.join(arguments)}", began)
         return answer
 
-    def standing(self) -> dict[str, Any]:
+    def current_status(self) -> dict[str, Any]:
         """Where migrate.status says the database is."""
         (found,) = self.task("migrate.status")["environments"]
         return dict(found)

@@ -307,7 +307,7 @@ PROJECTS = {
     # Its own programs put the URL on Alembic's Config, as an attribute. Its newest revisions have no downgrade.
     "barbican": RealProject(
         install=("barbican==23.0.0", "psycopg2-binary"),
-        revisions=10,
+        revisions=3,
         config="barbican/model/migration/alembic.ini",
         runner="ops:run",
         ops=_OF_BARBICAN,
@@ -317,7 +317,7 @@ PROJECTS = {
     # env.py takes the connection that it is handed.
     "nova": RealProject(
         install=("nova==34.0.0", "psycopg2-binary"),
-        revisions=3,
+        revisions=10,
         config="nova/db/main/alembic.ini",
         no_way_down=True,
         untested="its newest revisions have no downgrade",
