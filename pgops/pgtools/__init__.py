@@ -1,5 +1,6 @@
 """PostgreSQL's client programs: which to use, what to say to them, and running them."""
 
+from pgops.pgtools.archive import with_contents
 from pgops.pgtools.choice import Choice, NoToolsError, choose_for_dump, choose_for_reading, choose_for_restore
 from pgops.pgtools.column_versions import (
     remove_column_versions,
@@ -67,5 +68,6 @@ __all__ = [
     "schema_command",
     "toolset_of",
     "wait",
+    "with_contents",
     "without_column_versions",
 ]

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgops.errors import VerificationError
+from pgops.pgtools.archive import CONTENTS, with_contents
 
-_CONTENTS = "toc.dat"
 _NAME = rb'(?:"(?:[^"]|"")+"|[\w$\x80-\xff]+)'
 # As pg_dump writes it, a statement on a line of its own.
 _STATEMENT = re.compile(
@@ -56,23 +55,22 @@ def remove_column_versions(archive: Path) -> None:
 
     :raises OSError: its table of contents can't be read or written.
     """
-    contents = archive / _CONTENTS
+    contents = archive / CONTENTS
     if contents.is_file() and (now := without_column_versions(was := contents.read_bytes())) != was:
         contents.write_bytes(now)
 
 
 @contextlib.contextmanager
-def restorable_archive(archive: Path, sha256: str = "") -> Iterator[tuple[Path, list[Path]]]:
+def restorable_archive(archive: Path, sha256: str = "") -> Iterator[Path]:
     """An archive in directory format without ``pg_attver``, for the block; the archive itself is left as it is.
 
-    Gives the directory to tell pg_restore, and all that must be within its reach. Where there is nothing to leave
-    out (a backup that pgops made since it knows of this), that is the archive: pg_restore of some releases reads
-    nothing through a link.
+    Gives the directory to tell pg_restore: where there is nothing to leave out (a backup that pgops made since it
+    knows of this), the archive itself.
 
     :param sha256: what its table of contents was checked to have, in hex; empty where nobody knows.
     :raises VerificationError: it has another one now.
     """
-    contents = archive / _CONTENTS
+    contents = archive / CONTENTS
     was = contents.read_bytes() if contents.is_file() else b""
     if sha256 and hashlib.sha256(was).hexdigest() != sha256:
         raise VerificationError(
@@ -82,12 +80,7 @@ def restorable_archive(archive: Path, sha256: str = "") -> Iterator[tuple[Path, 
         )
     now = without_column_versions(was)
     if now == was:
-        yield archive, [archive]
+        yield archive
         return
-    with tempfile.TemporaryDirectory(prefix="pgops-") as place:
-        room = Path(place)
-        for file in archive.iterdir():
-            if file.name != _CONTENTS:
-                (room / file.name).symlink_to(file.resolve())
-        (room / _CONTENTS).write_bytes(now)
-        yield room, [room, archive.resolve()]
+    with with_contents(archive, now) as room:
+        yield room

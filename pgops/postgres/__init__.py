@@ -36,13 +36,14 @@ from pgops.postgres.passfile import passfile
 from pgops.postgres.recreate import maintenance_connection, recreate_database, refuse_another
 from pgops.postgres.servicefile import service_file
 from pgops.postgres.session import Connection, literal
-from pgops.postgres.settings import READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
+from pgops.postgres.settings import LOOKING, READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
 from pgops.postgres.target import MissingServiceError, Target, from_connection, is_loopback, reached
 from pgops.postgres.trust import UntrustedError, trusted_sql
 from pgops.secrets.redaction import redact
 
 __all__ = [
     "IDENTITY_SQL",
+    "LOOKING",
     "READ_ONLY",
     "UNHURRIED",
     "WORKING",

@@ -10,6 +10,9 @@ WORKING: Mapping[str, str] = MappingProxyType(
 )
 """A session that writes, for as long as it takes."""
 
+LOOKING: Mapping[str, str] = MappingProxyType({"statement_timeout": "0"})
+"""A session that only looks: a limit that is meant for an application's statements does not end it."""
+
 READ_ONLY: Mapping[str, str] = MappingProxyType({"default_transaction_read_only": "on"})
 """A session that looks and refuses to write."""
 

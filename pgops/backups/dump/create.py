@@ -32,6 +32,7 @@ from pgops.environments import Environment
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, ToolSource, choose_for_dump
 from pgops.postgres import (
+    LOOKING,
     Blocker,
     Connection,
     ServerFacts,
@@ -81,7 +82,7 @@ def plan_backup(
     :raises NoToolsError: no client tools fit it.
     """
     repository = repository or open_repository(environment)
-    with connected(target) as connection:
+    with connected(target, settings=LOOKING) as connection:
         facts = _facts(connection, target)
         size = int(fetch_value(connection, "SELECT pg_database_size(current_database())"))
         choice = choose_for_dump(facts.major, tls=facts.tls, sources=sources)

@@ -154,7 +154,7 @@ def load_archive(
     :raises ToolError: pg_restore failed.
     :raises VerificationError: its table of contents is not the one that the manifest knows.
     """
-    with restorable_archive(backup / DUMP_DIRECTORY, contents_hash(manifest)) as (archive, within):
+    with restorable_archive(backup / DUMP_DIRECTORY, contents_hash(manifest)) as archive:
         finished = run_restore(
             tools,
             restore_command(archive, database=target.dbname, jobs=jobs, extra=extra),
@@ -162,7 +162,7 @@ def load_archive(
             target=target,
             admin=admin,
             options=options,
-            reach=[*within, *reach],
+            reach=[archive, *reach],
             progress=progress,
         )
     # pg_restore's own words say more than a size that could not be asked for.

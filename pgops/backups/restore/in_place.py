@@ -96,16 +96,14 @@ def restore_in_place(
         safety = back_up(hooks)
         stack.enter_context(held(inside, "backup", wait=lock_wait, what=f"a backup of {target.place}"))
         hooks.step(Step.LOADING)
-        archive, within = stack.enter_context(
-            restorable_archive(directory / DUMP_DIRECTORY, contents_hash(manifest))
-        )
+        archive = stack.enter_context(restorable_archive(directory / DUMP_DIRECTORY, contents_hash(manifest)))
         arguments = ["--clean", "--if-exists", "--single-transaction", *plan.left_out]
         check(
             run(
                 plan.tools.toolset.runner,
                 restore_command(archive, database=target.dbname, jobs=1, extra=arguments),
                 target=with_options(target, plan.options),
-                paths=within,
+                paths=[archive],
                 application_name=_SESSION,
                 on_poll=_Queue(inside, lock_wait).look,
             )

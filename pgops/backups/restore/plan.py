@@ -14,7 +14,7 @@ from pgops.backups.load.surroundings import Surroundings, survey
 from pgops.backups.repository.backup import Backup
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore
-from pgops.postgres import Target, connected, fetch_one, refuse_another, transaction_pooled
+from pgops.postgres import LOOKING, Target, connected, fetch_one, refuse_another, transaction_pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,10 @@ def plan_restore(
     """
     manifest = backup.manifest
     admin = side_databases.maintenance(target)
-    with database_errors(target), connected(admin, application_name="pgops restore: look") as connection:
+    with (
+        database_errors(target),
+        connected(admin, application_name="pgops restore: look", settings=LOOKING) as connection,
+    ):
         if transaction_pooled(connection, admin):
             raise RefusedError(
                 f"{target.host}:{target.port} is a transaction-pooling proxy: databases can't be swapped behind it",
@@ -137,7 +140,10 @@ def plan_restore(
 
 def _what_is_there(target: Target) -> tuple[int, int, int]:
     """All tables; and the project's own, without the version table and the journal, with their rows."""
-    with database_errors(target), connected(target, application_name="pgops restore: look") as connection:
+    with (
+        database_errors(target),
+        connected(target, application_name="pgops restore: look", settings=LOOKING) as connection,
+    ):
         row = fetch_one(
             connection,
             "SELECT count(*), count(*) FILTER (WHERE own), coalesce(sum(n_live_tup) FILTER (WHERE own), 0)::bigint "

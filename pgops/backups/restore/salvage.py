@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -32,7 +30,7 @@ from pgops.backups.restore.tolerant_load import TolerantLoad
 from pgops.backups.verify.against_manifest import compare
 from pgops.backups.verify.reading import check_files
 from pgops.errors import PgopsError, VerificationError
-from pgops.pgtools import list_command, run
+from pgops.pgtools import list_command, run, with_contents
 from pgops.postgres import (
     Connection,
     DatabaseError,
@@ -88,9 +86,8 @@ def salvage(
             else check_files(directory, manifest, hooks.progress)
         )
         files = [*lost, *problems]
-        readable = contents_from.enter_context(_with_contents(directory, files))
-        reach = [readable, directory.resolve()]
-        entries = _entries(plan, readable, reach, untouched)
+        archive = contents_from.enter_context(_readable_archive(directory, files))
+        entries = _entries(plan, archive, untouched)
         remove_leftovers(admin, target.dbname)
         marker = new_marker(target.dbname, environment=target.environment, backup=plan.backup.id, now=now)
         new = without_event_triggers(admin, plan.admin, target.with_database(marker.name))
@@ -102,8 +99,10 @@ def salvage(
                 execute(admin, statement)
             hooks.step(Step.LOADING)
             # Where its own table of contents is damaged, what is read is no more than that.
-            known = "" if "toc.dat" in _damaged(files) or readable != directory else contents_hash(manifest)
-            load = TolerantLoad(plan, readable, reach, new, hooks, restore_arguments(plan, attributes), known)
+            known = (
+                "" if "toc.dat" in _damaged(files) or archive.parent != directory else contents_hash(manifest)
+            )
+            load = TolerantLoad(plan, archive, new, hooks, restore_arguments(plan, attributes), known)
             load.section("pre-data", jobs)
             with _with_search_path(new) as helped:
                 _load_rows(load, entries, _damaged(files), jobs)
@@ -132,25 +131,18 @@ def salvage(
 
 
 @contextlib.contextmanager
-def _with_contents(directory: Path, problems: Sequence[str]) -> Iterator[Path]:
-    """The backup with a table of contents that can be read: where its own is damaged or gone, the second one."""
+def _readable_archive(directory: Path, problems: Sequence[str]) -> Iterator[Path]:
+    """The archive with a table of contents that can be read: where its own is damaged or gone, the second one."""
     second = directory / CONTENTS_NAME
     damaged = {each.partition(": ")[0] for each in problems}
     name = f"{DUMP_DIRECTORY}/toc.dat"
     # Without a manifest nobody knows which of both is damaged.
     unknown = MANIFEST_NAME in damaged and not _begins_well(directory / name)
     if not (name in damaged or unknown) or CONTENTS_NAME in damaged or not _begins_well(second):
-        yield directory
+        yield directory / DUMP_DIRECTORY
         return
-    with tempfile.TemporaryDirectory(prefix="pgops-") as place:
-        room = Path(place)
-        archive = room / DUMP_DIRECTORY
-        archive.mkdir()
-        for file in (directory / DUMP_DIRECTORY).iterdir():
-            if file.name != "toc.dat" and file.is_file() and not file.is_symlink():
-                (archive / file.name).symlink_to(file.resolve())
-        shutil.copyfile(second, archive / "toc.dat")
-        yield room
+    with with_contents(directory / DUMP_DIRECTORY, second.read_bytes()) as archive:
+        yield archive
 
 
 def _begins_well(contents: Path) -> bool:
@@ -181,10 +173,9 @@ def _what_is_there(new: Target) -> tuple[int, int]:
         return len(tables), sum(map(int, counts))
 
 
-def _entries(plan: RestorePlan, directory: Path, reach: Sequence[Path], untouched: str) -> dict[int, str]:
+def _entries(plan: RestorePlan, archive: Path, untouched: str) -> dict[int, str]:
     """The table of contents: what each entry is, by its number."""
-    archive = directory / DUMP_DIRECTORY
-    listed = run(plan.tools.toolset.runner, list_command(archive), paths=reach)
+    listed = run(plan.tools.toolset.runner, list_command(archive), paths=[archive])
     if listed.exit_code != 0:
         raise VerificationError(
             f"nothing of {plan.backup.id} can be had: its table of contents can't be read: {listed.stderr.strip()}",

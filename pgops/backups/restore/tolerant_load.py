@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pgops.backups.load.pg_restore import run_restore
 from pgops.backups.load.side_database import Hooks
-from pgops.backups.manifest.manifest import DUMP_DIRECTORY
 from pgops.backups.restore.plan import RestorePlan
 from pgops.pgtools import restorable_archive, salvage_command
 from pgops.postgres import Target
@@ -23,22 +22,21 @@ _IGNORED = "errors ignored on restore"
 class TolerantLoad:
     """pg_restore, again and again into the same database; every error is kept.
 
+    :param archive: in directory format.
     :param contents: the SHA-256 of its table of contents, in hex; empty where nobody knows it.
     """
 
     def __init__(
         self,
         plan: RestorePlan,
-        directory: Path,
-        reach: Sequence[Path],
+        archive: Path,
         new: Target,
         hooks: Hooks,
         arguments: Sequence[str],
         contents: str,
     ) -> None:
         self._plan = plan
-        self._directory = directory
-        self._reach = reach
+        self._archive = archive
         self._new = new
         self._hooks = hooks
         self._contents = contents
@@ -60,7 +58,7 @@ class TolerantLoad:
 
     def _run(self, extra: Sequence[str], jobs: int, what: str, reach: Sequence[Path] = ()) -> None:
         plan = self._plan
-        with restorable_archive(self._directory / DUMP_DIRECTORY, self._contents) as (archive, within):
+        with restorable_archive(self._archive, self._contents) as archive:
             finished = run_restore(
                 plan.tools.toolset,
                 salvage_command(
@@ -70,7 +68,7 @@ class TolerantLoad:
                 target=self._new,
                 admin=plan.admin,
                 options=plan.options,
-                reach=[*within, *self._reach, *reach],
+                reach=[archive, *reach],
                 progress=self._hooks.progress,
             )
         if finished.exit_code == 0:

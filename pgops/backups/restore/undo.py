@@ -28,7 +28,7 @@ from pgops.backups.load.side_databases import (
 from pgops.backups.restore.restore import look_again
 from pgops.backups.restore.swap import Rename, handing_over_template, settle, swap
 from pgops.errors import RefusedError, UsageError
-from pgops.postgres import Connection, Target, connected, identifier
+from pgops.postgres import LOOKING, Connection, Target, connected, identifier
 from pgops.postgres.locks import held, holders
 
 
@@ -97,7 +97,10 @@ def state(target: Target, trusted: Collection[str] = ()) -> State:
     :raises UnreachableError: the server does not let us in.
     """
     admin = side_databases.maintenance(target)
-    with database_errors(target), connected(admin, application_name="pgops restore: status") as connection:
+    with (
+        database_errors(target),
+        connected(admin, application_name="pgops restore: status", settings=LOOKING) as connection,
+    ):
         return _state(connection, target, trusted)
 
 

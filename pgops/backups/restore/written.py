@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pgops.backups.database.errors import database_errors
 from pgops.backups.manifest.manifest import Manifest
-from pgops.postgres import Target, connected, fetch_all
+from pgops.postgres import LOOKING, Target, connected, fetch_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,10 @@ def written_since(target: Target, restored: Manifest) -> list[Written]:
     :raises UnreachableError: the server does not answer.
     """
     loaded = {(each.schema, each.name): each.rows for each in restored.tables}
-    with database_errors(target), connected(target, application_name="pgops restore: look") as connection:
+    with (
+        database_errors(target),
+        connected(target, application_name="pgops restore: look", settings=LOOKING) as connection,
+    ):
         rows = fetch_all(
             connection,
             "SELECT schemaname, relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables "

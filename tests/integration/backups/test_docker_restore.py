@@ -136,6 +136,22 @@ def test_the_containers_own_pg_restore_reads_what_was_written(
     assert opinions(contained, target.with_database("stock")) == before
 
 
+def test_a_damaged_table_of_contents_is_made_up_for_by_the_second_one_in_a_container_too(
+    contained: EngineProject, project: ProjectDirectory
+) -> None:
+    """The second one lies elsewhere, and pg_restore of some releases reads nothing through a link."""
+    done(project, "db.up")
+    target = contained.target()
+    run_sql(target, "CREATE TABLE precious AS SELECT generate_series(1, 500) AS number")
+    path = Path(done(project, "backup")["backup"]["path"])
+    (path / "dump" / "toc.dat").write_bytes(b"none of it")
+    ran = project.run("restore", "--salvage", "--yes", "--json")
+    assert ran.code == 9, ran.text
+    found = json.loads(ran.out)["restore"]
+    assert (found["tables"], found["rows"]) == (1, 500)
+    assert value(target.with_database(found["database"]), "SELECT count(*) FROM precious") == 500
+
+
 def test_large_values_are_compressed_the_light_way_unless_somebody_chose(
     contained: EngineProject, project: ProjectDirectory
 ) -> None:

@@ -61,19 +61,19 @@ def test_an_archive_is_changed_where_it_was_just_written_and_copied_where_it_lie
     written = HEAD + b"SET (pg_attver=22122392);\n"
     (archive / "toc.dat").write_bytes(written)
     (archive / "1.dat").write_bytes(b"rows")
-    with restorable_archive(archive) as (usable, within):
+    with restorable_archive(archive) as usable:
         assert (usable / "toc.dat").read_bytes() == without_column_versions(written) != written
         assert (usable / "1.dat").read_bytes() == b"rows"
-        assert within == [usable, archive]
+        assert not (usable / "1.dat").is_symlink()
     assert not usable.exists() and (archive / "1.dat").read_bytes() == b"rows"
     assert (archive / "toc.dat").read_bytes() == written
     remove_column_versions(archive)
     assert (archive / "toc.dat").read_bytes() == without_column_versions(written)
-    with restorable_archive(archive) as (usable, within):
-        assert (usable, within) == (archive, [archive])
+    with restorable_archive(archive) as usable:
+        assert usable == archive
     with pytest.raises(VerificationError, match="changed since"), restorable_archive(archive, "0" * 64):
         pass
     digest = hashlib.sha256((archive / "toc.dat").read_bytes()).hexdigest()
-    with restorable_archive(archive, digest) as (usable, within):
-        assert within == [archive]
+    with restorable_archive(archive, digest) as usable:
+        assert usable == archive
     remove_column_versions(tmp_path / "elsewhere")
