@@ -127,7 +127,7 @@ def test_writes_each_time(adopted: Adopted) -> None:
         "raw = engine.raw_connection(); cursor = raw.cursor(); cursor.execute('INSERT INTO run_log (what) VALUES (4)');"
         " raw.commit(); cursor.execute('SELECT count(*) FROM run_log'); assert cursor.fetchone()[0] >= 7; raw.close()\n",
         "with engine.connect() as c:\n    c.execute(text('INSERT INTO run_log (what) VALUES (4)'));"
-        " c.execute(text('COMMIT')); c.rollback(); assert c.execute(text('SELECT count(*) FROM run_log')).scalar() >= 7\n",
+        " c.execute(text('COMMIT')); c.execute(text('ROLLBACK')); assert c.execute(text('SELECT count(*) FROM run_log')).scalar() >= 7\n",
     ):
         env_py.write_text(text + past_sqlalchemy)
         adopted.answers("migrate.plan", "--json")
