@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -142,6 +143,8 @@ def _become(request: dict[str, object], streams: Sequence[int]) -> list[str]:
         os.execve(argv[0], argv, environ)
     os.environ.clear()
     os.environ.update(environ)
+    # Asked for before this process began, perhaps: its own TMPDIR counts.
+    tempfile.tempdir = None
     time.tzset()
     random.seed()
     return argv
