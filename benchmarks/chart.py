@@ -7,7 +7,7 @@ from html import escape
 from benchmarks.figures import Spread, figure, spread
 from benchmarks.measure import SECONDS, Result
 
-_WIDTH, _VALUE = 760, 100
+_WIDTH = 760
 _CHARACTER = (
     7.2  # the widest that 13 px of a system font are on average; a name that is cut off tells nothing
 )
@@ -30,6 +30,8 @@ def svg(result: Result) -> str:
     ]
     greatest = max(each.high for _, each in bars)
     label = round(max(len(side) for side, _ in bars) * _CHARACTER) + 26
+    value = round(max(len(figure(each.median, unit)) for _, each in bars) * _CHARACTER) + 16
+    scale = (_WIDTH - label - value) / greatest
     height = _TOP + len(bars) * (_BAR + _GAP) + _GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
@@ -40,7 +42,7 @@ def svg(result: Result) -> str:
     ]
     for number, (side, found) in enumerate(bars):
         y = _TOP + number * (_BAR + _GAP)
-        parts += _bar(side, found, greatest, y, label, unit, _OURS if side in ours else _PEER)
+        parts += _bar(side, found, scale, y, label, unit, _OURS if side in ours else _PEER)
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -48,8 +50,7 @@ def _figure_name(result: Result) -> str:
     return next((each.figure for each in result.comparisons if each.unit != "s"), SECONDS)
 
 
-def _bar(side: str, found: Spread, greatest: float, y: int, label: int, unit: str, colour: str) -> list[str]:
-    scale = (_WIDTH - label - _VALUE) / greatest
+def _bar(side: str, found: Spread, scale: float, y: int, label: int, unit: str, colour: str) -> list[str]:
     middle = y + _BAR / 2
     low, high = label + found.low * scale, label + found.high * scale
     return [
