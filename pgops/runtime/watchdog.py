@@ -122,7 +122,7 @@ class _Watchdog:
         self._reasons: weakref.WeakKeyDictionary[Watchable, str] = weakref.WeakKeyDictionary()
         self._asking: threading.Thread | None = None
         self._look_now = threading.Event()
-        self._interrupted = False
+        self.interrupted = False
         self._stopped = False
         self._newcomer = False
         self._hearing = False
@@ -175,7 +175,7 @@ class _Watchdog:
         while not self._stopped:
             self._look_now.wait(pause)
             self._look_now.clear()
-            if self._newcomer and not self._interrupted:
+            if self._newcomer and not self.interrupted:
                 self._newcomer = False
                 pause = min(_FIRST_LOOK, self._every)
                 continue
@@ -190,7 +190,7 @@ class _Watchdog:
                     self._hang_up(self._open(server), server.reason)
 
     def _is_too_long(self, server: _Server, silence: float) -> bool:
-        if self._interrupted:
+        if self.interrupted:
             return silence >= self._grace
         # Something in between that knows no SSLRequest never answers one: only who did once can fall silent.
         return server.has_answered_once and silence >= self._timeout
@@ -261,7 +261,7 @@ class _Watchdog:
         while numbers := arrived.recv(64):
             if not set(_SIGNALS) & set(numbers):
                 continue
-            self._interrupted = True
+            self.interrupted = True
             self._look_now.set()
             for each in list(self._subscribers):
                 with contextlib.suppress(OSError):
@@ -357,6 +357,11 @@ def raise_if_lost(*, since: float) -> None:
     """
     if why := lost(since=since):
         raise UnreachableError(why, kind="timeout", hint="when it answers again: invoke status")
+
+
+def interrupted() -> bool:
+    """Whether a signal asked this process to end; said before any connection is given up for it."""
+    return any(each.interrupted for each in _current)
 
 
 def signals() -> contextlib.AbstractContextManager[socket.socket]:

@@ -99,7 +99,7 @@ def test_ctrl_c_ends_a_migration_and_the_next_run_completes(
             time.sleep(1)
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=90)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "was interrupted in revision aa01" in said
     assert "what was applied can't be told now" in said
     assert "Traceback" not in said

@@ -272,7 +272,7 @@ class _Run:
         except PgopsError:
             raise
         except (Exception, SystemExit) as error:
-            if self.watcher.interrupted.is_set():
+            if self.watcher.was_interrupted():
                 raise KeyboardInterrupt from error
             problems.append(self.alembic.explained(error, f"{way}{again}").message)
             raise _StopError from error

@@ -227,7 +227,7 @@ class Run:
                     )
                     break
                 except BaseException as error:
-                    if watcher.interrupted.is_set():
+                    if watcher.was_interrupted():
                         raise KeyboardInterrupt from error
                     if isinstance(error, KeyboardInterrupt):
                         raise

@@ -78,6 +78,10 @@ class Watcher:
             stack.callback(self._stop.shutdown, socket.SHUT_RDWR)
             yield self
 
+    def was_interrupted(self) -> bool:
+        """Whether the process is to end: this thread may wait for the server still when its connections are given up."""
+        return self.interrupted.is_set() or watchdog.interrupted()
+
     def blockers(self, *, since: float) -> list[Blocker]:
         """Who was last seen in the way, if that was after ``since`` (of ``time.monotonic``)."""
         return self._blockers if self._seen_at >= since else []

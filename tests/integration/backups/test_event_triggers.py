@@ -58,7 +58,8 @@ def test_a_database_that_refuses_ddl_and_logins_is_restored(refused: Refused) ->
     put_back(target, repository, backup)
     assert value(target, "SELECT count(*) FROM contents") == 500
     assert value(
-        target, "SELECT string_agg(evtname::text || evtenabled::text, ' ' ORDER BY 1) FROM pg_event_trigger"
+        target,
+        "SELECT string_agg(evtname::text || evtenabled::text, ' ' ORDER BY evtname) FROM pg_event_trigger",
     ) == ("on_ddlA on_loginA")
 
 

@@ -118,3 +118,19 @@ def test_a_server_that_does_not_answer_does_not_harm_the_run(database: Target) -
     with watcher(gone).watching() as eyes:
         assert eyes.blockers(since=0.0) == []
     assert not eyes.interrupted.is_set()
+
+
+def test_a_signal_is_known_of_though_the_server_does_not_answer(database: Target) -> None:
+    """What then comes out of the run's own connection is no failure of the revision."""
+
+    def ignore(_number: int, _frame: FrameType | None) -> None:
+        """Ours alone: what is tested is what is known."""
+
+    before = signal.signal(signal.SIGTERM, ignore)
+    try:
+        with watcher(dataclasses.replace(database, port=1)).watching() as eyes:
+            assert not eyes.was_interrupted()
+            os.kill(os.getpid(), signal.SIGTERM)
+            eventually(eyes.was_interrupted)
+    finally:
+        signal.signal(signal.SIGTERM, before)
