@@ -30,7 +30,7 @@ from pgops.migrations.round_trip.result import Base, RoundTrip, Step
 from pgops.migrations.round_trip.schema import Schema, differences, read_schema
 from pgops.migrations.run.watch import Watcher
 from pgops.postgres import Connection, Target, connected, execute, fetch_all, fetch_value, identity
-from pgops.runtime import temporary
+from pgops.runtime import temporary, watchdog
 
 _LOCK_TIMEOUT = "10s"
 
@@ -101,7 +101,7 @@ def run_round_trip(
                 )
             rows.check_names({*history.revisions, *named})
             carried = CarriedFiles(room)
-            run = _Run(alembic, history, scratch, look, rows, watcher, carried)
+            run = _Run(alembic, history, scratch, look, rows, carried)
             run.begin(base.revision if base else None)
             steps = list(run.walk(_only_up(history, up_and_down=up_and_down, since=since), on_step))
             lines, remark = _models(alembic, theirs, complete=run.complete)
@@ -153,7 +153,6 @@ class _Run:
     scratch: Target
     look: Connection
     rows: MigrationData
-    watcher: Watcher
     carried: CarriedFiles
     complete: bool = True
     remarks: list[str] = field(default_factory=list)
@@ -272,7 +271,7 @@ class _Run:
         except PgopsError:
             raise
         except (Exception, SystemExit) as error:
-            if self.watcher.was_interrupted():
+            if watchdog.interrupted():
                 raise KeyboardInterrupt from error
             problems.append(self.alembic.explained(error, f"{way}{again}").message)
             raise _StopError from error

@@ -31,6 +31,7 @@ from pgops.migrations.run.watch import Watcher
 from pgops.migrations.status.status import read_heads
 from pgops.postgres import Blocker, Connection, identity
 from pgops.postgres.locks import held
+from pgops.runtime import watchdog
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
@@ -227,7 +228,7 @@ class Run:
                     )
                     break
                 except BaseException as error:
-                    if watcher.was_interrupted():
+                    if watchdog.interrupted():
                         raise KeyboardInterrupt from error
                     if isinstance(error, KeyboardInterrupt):
                         raise

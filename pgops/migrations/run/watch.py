@@ -62,7 +62,6 @@ class Watcher:
         self._signals: socket.socket
         self._blockers: list[Blocker] = []
         self._seen_at = 0.0
-        self.interrupted = threading.Event()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Watcher]:
@@ -78,10 +77,6 @@ class Watcher:
             stack.callback(self._stop.shutdown, socket.SHUT_RDWR)
             yield self
 
-    def was_interrupted(self) -> bool:
-        """Whether the process is to end: this thread may wait for the server still when its connections are given up."""
-        return self.interrupted.is_set() or watchdog.interrupted()
-
     def blockers(self, *, since: float) -> list[Blocker]:
         """Who was last seen in the way, if that was after ``since`` (of ``time.monotonic``)."""
         return self._blockers if self._seen_at >= since else []
@@ -96,7 +91,6 @@ class Watcher:
                 connection = connection or connect(self._target, application_name="pgops watch")
                 if self._signals in ready:
                     self._signals.recv(64)
-                    self.interrupted.set()
                     execute(connection, _CANCEL, (self._application,))
                 else:
                     self._sample(connection)
