@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import hashlib
+import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pgops.backups.repository.uploads import Hashing, Uploaded
 from pgops.environments import S3Settings, Store
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError, UsageError, VerificationError
 from pgops.runtime.threads import TooLateError, each_within
@@ -27,19 +28,10 @@ _SMALL = 256 * 1024 * 1024
 # Some servers take them one by one.
 _DELETED_AT_ONCE = 200
 _REFUSALS = ("403 Forbidden", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId")
-
-
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """A file as it was sent. ``tag`` is the ETag that S3 gives to such an upload where it is not encrypted."""
-
-    size: int
-    sha256: str
-    tag: str
-
-
-class UnwantedError(Exception):
-    """An upload was broken off because nobody wants it any more."""
+# What a bucket with object lock says to what came without a checksum. Not every server knows checksums.
+_WANTS_A_CHECKSUM = "content-md5"
+# Where the root element of a listing must stand: behind a declaration and comments at most.
+_BEGINNING = 4096
 
 
 class OddKeyError(VerificationError):
@@ -70,11 +62,18 @@ class Bucket:
             )
         self._prefix = parts.path.strip("/")
         settings = _settings(store.name, store.s3 or S3Settings())
-        try:
+
+        def make(**more: Any) -> tuple[Any, Any]:
             with making_an_aws_client(_from_the_shell(settings)):
                 # A part of a file may take long over a thin line. What is small is there soon, or never.
-                self._store = S3Store(parts.netloc, **_within("30 seconds", settings))
-                self._transfers = S3Store(parts.netloc, **_within("5 minutes", settings))
+                return (
+                    S3Store(parts.netloc, **_within("30 seconds", settings), **more),
+                    S3Store(parts.netloc, **_within("5 minutes", settings), **more),
+                )
+
+        self._make = make
+        try:
+            self._store, self._transfers = make()
         except exceptions.BaseError as error:
             raise ConfigurationError(f"stores.{store.name}: {redact(_first_line(error))}") from error
 
@@ -125,7 +124,7 @@ class Bucket:
         """Key and size of every object whose key begins with ``prefix``, which ends with ``/``.
 
         :raises OddKeyError: one of them has a key that is no path (``..``, control characters), so nothing behind it is seen.
-        :raises UnreachableError: the server does not answer, or gives the same objects again and again.
+        :raises UnreachableError: the server does not answer, gives the same objects again and again, or is none for buckets.
         """
         firsts: set[str] = set()
         try:
@@ -143,8 +142,48 @@ class Bucket:
                     # What a browser of buckets keeps for a folder, and what was not asked for.
                     if (key := self._key(each["path"])).startswith(prefix):
                         yield key, int(each["size"])
+            if not firsts:
+                self._refuse_what_lists_nothing()
         except (self._exceptions.BaseError, FileNotFoundError) as error:
             raise self._odd_key(prefix, error) or self._explain(error) from error
+
+    def _refuse_what_lists_nothing(self) -> None:
+        """Nothing was listed: that is believed of a server that answers as one for buckets alone.
+
+        A web page, too, is XML without objects. So is an error that comes with a status of success.
+        """
+
+        def beginning() -> bytes:
+            pieces = self._obstore.get(self._store, "").stream(min_chunk_size=_BEGINNING)
+            return bytes(next(iter(pieces), b""))[:_BEGINNING]
+
+        try:
+            said: bytes = self._asked(beginning)
+        except (FileNotFoundError, self._exceptions.NotFoundError, self._exceptions.PermissionDeniedError):
+            # It tells what it refuses: with rights to a part of the bucket alone, the whole is not listed.
+            return
+        except self._exceptions.BaseError as error:
+            # Some listings can't be read as an object (their length comes in no header); who answers to
+            # every key knows no keys.
+            if not self._answers_to_every_key():
+                return
+            raise self._explain(error) from error
+        if b"<ListBucketResult" not in said:
+            raise UnreachableError(
+                f"{self.url} does not answer as it should: a list of its objects was asked for, and "
+                f"{said[:60].decode(errors='replace')!r} came",
+                hint="check the store's endpoint: its port may be that of a console or of a web server",
+            )
+
+    def _answers_to_every_key(self) -> bool:
+        refusals = (FileNotFoundError, self._exceptions.NotFoundError, self._exceptions.PermissionDeniedError)
+        try:
+            self._asked(lambda: self._obstore.head(self._store, self._path(secrets.token_hex(16))))
+        except refusals:
+            return False
+        except self._exceptions.BaseError:
+            return True
+        return True
 
     def directories(self, prefix: str) -> Iterator[str]:
         """What stands between ``prefix``, which ends with ``/``, and the next ``/`` in the keys of objects."""
@@ -219,9 +258,23 @@ class Bucket:
         return True
 
     def put(self, key: str, content: bytes) -> None:
-        """Write a small object, or replace it."""
-        try:
+        """Write a small object, or replace it.
+
+        Every change of a bucket begins with one (a claim). So it is here that a bucket with object lock says what it
+        wants, and from here on everything is sent with checksums.
+        """
+
+        def put() -> None:
             self._asked(lambda: self._obstore.put(self._store, self._path(key), content, use_multipart=False))
+
+        try:
+            try:
+                put()
+            except self._exceptions.BaseError as error:
+                if _WANTS_A_CHECKSUM not in str(error).lower():
+                    raise
+                self._store, self._transfers = self._make(checksum_algorithm="SHA256")
+                put()
         except (FileNotFoundError, self._exceptions.BaseError) as error:
             raise self._explain(error) from error
 
@@ -258,7 +311,7 @@ class Bucket:
         """
         size = path.stat().st_size
         part = max(_PART, -(-size // _MOST_PARTS))
-        hashing = _Hashing(part)
+        hashing = Hashing(part)
         try:
             if size <= part:
                 content = path.read_bytes()
@@ -288,43 +341,6 @@ class Bucket:
                 continue
             except self._exceptions.BaseError as error:
                 raise self._explain(error) from error
-
-
-class _Hashing:
-    """SHA-256 of a file and the ETag of an upload in parts, computed on the way."""
-
-    def __init__(self, part: int) -> None:
-        self._part = part
-        self._size = 0
-        self._sha = hashlib.sha256()
-        # S3's ETag is an MD5 by definition; it guards against damage on the way, not against people.
-        self._parts: list[bytes] = []
-
-    def take(self, piece: bytes) -> None:
-        """One part."""
-        self._size += len(piece)
-        self._sha.update(piece)
-        self._parts.append(hashlib.md5(piece, usedforsecurity=False).digest())
-
-    def pieces(self, path: Path, sent: Callable[[int], None], unwanted: threading.Event) -> Iterator[bytes]:
-        """The file part by part."""
-        with path.open("rb") as stream:
-            while piece := stream.read(self._part):
-                if unwanted.is_set():
-                    # Out of here obstore aborts the upload in parts; a process that ends would leave them behind.
-                    raise UnwantedError
-                self.take(piece)
-                yield piece
-                sent(len(piece))
-
-    def result(self) -> Uploaded:
-        """What was sent."""
-        if len(self._parts) == 1:
-            tag = self._parts[0].hex()
-        else:
-            joined = hashlib.md5(b"".join(self._parts), usedforsecurity=False).hexdigest()
-            tag = f"{joined}-{len(self._parts)}"
-        return Uploaded(self._size, self._sha.hexdigest(), tag)
 
 
 def _within(timeout: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -359,4 +375,9 @@ def _reveal(reference: SecretRef, what: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).split("\n\n", 1)[0].strip().replace("\n", " ")
+    """What happened, in the server's own words where it gave any."""
+    said = str(error).split("\n\n", 1)[0].strip().replace("\n", " ")
+    told = [
+        found.group(1) for tag in ("Code", "Message") if (found := re.search(f"<{tag}>(.*?)</{tag}>", said))
+    ]
+    return ": ".join(told) or said

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from pgops.backups.manifest.manifest import MANIFEST_NAME, File, Manifest, is_id
 from pgops.backups.manifest.seal import NO_KEYS, Keys
-from pgops.backups.repository.bucket import Bucket, OddKeyError, Uploaded
+from pgops.backups.repository.bucket import Bucket, OddKeyError
 from pgops.backups.repository.cache import private_directory, refuse_too_much, user_cache
 from pgops.backups.repository.directory import DirectoryRepository
 from pgops.backups.repository.locks import CLAIM_NAME, RepositoryLocks
@@ -34,6 +34,7 @@ from pgops.backups.repository.repository import (
     no_progress,
     raise_lost,
 )
+from pgops.backups.repository.uploads import Uploaded
 from pgops.errors import PgopsError, UnreachableError, VerificationError
 from pgops.runtime.threads import for_each
 

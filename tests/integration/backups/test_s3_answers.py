@@ -88,3 +88,86 @@ def test_a_backup_that_another_published_meanwhile_is_left_alone(tmp_path: Path)
         assert caught.value.message == f"{repository.location(manifest.id)} is there already"
         assert repository.read(manifest.id, MANIFEST_NAME) == b"another's"
         assert len(repository.names(manifest.id)) == 1 + len(manifest.files)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'<!doctype html><html lang="en"><head><meta charset="utf-8"/></head><body><div id="root"/></body></html>',
+        b"<Error><Code>InternalError</Code><Message>try again</Message></Error>",
+        b"",
+    ],
+    ids=["console", "error", "nothing"],
+)
+@pytest.mark.parametrize("length", [True, False])
+def test_a_server_that_is_none_for_buckets_has_no_empty_one(
+    tmp_path: Path, answer: bytes, length: bool
+) -> None:
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if length:
+                self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(answer)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = S3Server(f"http://127.0.0.1:{server.server_port}", tmp_path)
+        with pytest.raises(UnreachableError, match="does not answer as it should") as refused:
+            repository_at(there, tmp_path).ids()
+        server.shutdown()
+    assert "check the store's endpoint" in refused.value.hint
+
+
+def test_a_bucket_with_object_lock_gets_the_checksums_that_it_wants(tmp_path: Path) -> None:
+    """It refuses what comes without one, and keeps what is removed behind delete markers."""
+    sent: dict[str, bool] = {}
+    objects: dict[str, bytes] = {}
+
+    class Locked(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            sent[self.path] = "x-amz-checksum-sha256" in self.headers
+            self.send_response(200 if sent[self.path] else 400)
+            if sent[self.path]:
+                objects[self.path] = content
+                self.send_header("ETag", '"x"')
+            self.end_headers()
+            if not sent[self.path]:
+                said = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock"
+                self.wfile.write(
+                    f"<Error><Code>InvalidRequest</Code><Message>{said}</Message></Error>".encode()
+                )
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("ETag", '"x"')
+            self.send_header("Content-Length", str(len(objects[self.path])))
+            self.end_headers()
+            self.wfile.write(objects[self.path])
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    source = tmp_path / "file"
+    source.write_bytes(b"content")
+    with HTTPServer(("127.0.0.1", 0), Locked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        bucket = Bucket(store_at(S3Server(f"http://127.0.0.1:{server.server_port}", tmp_path)))
+        with pytest.raises(
+            UnreachableError, match=r"as it should: InvalidRequest: Content-MD5 OR .* with Object Lock"
+        ):
+            bucket.create("test/too-early", b"first")
+        bucket.put("test/claim", b"first")
+        bucket.create("test/manifest", b"second")
+        bucket.upload("test/file", source, lambda _bytes: None, threading.Event())
+        server.shutdown()
+    assert list(sent.values()) == [False, True, True, True]
