@@ -21,8 +21,8 @@ from pgops.backups.dump.create import create
 from pgops.backups.manifest.manifest import MANIFEST_NAME
 from pgops.backups.repository import Repository, listing, open_repository
 from pgops.backups.repository.bucket import Bucket
-from pgops.backups.repository.uploads import UnwantedError
 from pgops.backups.repository.locks import CLAIM_NAME
+from pgops.backups.repository.uploads import UnwantedError
 from pgops.environments import Environment
 from pgops.postgres import Target
 from pgops.secrets.references import EnvSecret
