@@ -39,6 +39,14 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class Owners:
+    """Roles that own schemas, relations, functions or types; ``guests`` are those that own some in schemas of others."""
+
+    all: tuple[str, ...]
+    guests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Beside:
     """What a database holds besides relations; ``descending`` are the sequences that count down."""
 
@@ -48,6 +56,7 @@ class Beside:
     extensions: tuple[Extension, ...]
     roles: tuple[str, ...]
     named_roles: tuple[str, ...]
+    owners: Owners
     tablespaces: tuple[str, ...]
     database: DatabaseFacts
 
@@ -126,6 +135,7 @@ def beside(connection: Connection) -> Beside:
         extensions=extensions(connection),
         roles=roles(connection),
         named_roles=named_roles(connection),
+        owners=owners(connection),
         tablespaces=tablespaces(connection),
         database=database_facts(connection),
     )
@@ -253,6 +263,29 @@ SELECT rolname FROM pg_roles
 def named_roles(connection: Connection) -> tuple[str, ...]:
     """Roles that policies and user mappings are about: a restore without owners needs these all the same."""
     return tuple(row[0] for row in fetch_all(connection, _NAMED_ROLES))
+
+
+# What belongs to an extension comes with it, whoever owned it.
+_OWNERS = """
+SELECT r.rolname, bool_or(NOT pg_has_role(o.owner, n.nspowner, 'USAGE'))
+  FROM (SELECT 'pg_class'::regclass AS classid, oid, relowner AS owner, relnamespace AS schema FROM pg_class
+         WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND relpersistence <> 't'
+        UNION ALL SELECT 'pg_proc'::regclass, oid, proowner, pronamespace FROM pg_proc
+        UNION ALL SELECT 'pg_namespace'::regclass, oid, nspowner, oid FROM pg_namespace WHERE nspname !~ '^pg_'
+        UNION ALL SELECT 'pg_type'::regclass, oid, typowner, typnamespace FROM pg_type
+         WHERE typtype IN ('d', 'e', 'r')) AS o
+  JOIN pg_roles AS r ON r.oid = o.owner
+  JOIN pg_namespace AS n ON n.oid = o.schema
+ WHERE o.oid >= 16384
+   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+ GROUP BY 1 ORDER BY 1
+"""
+
+
+def owners(connection: Connection) -> Owners:
+    """Whoever restores the objects gives them away to these roles."""
+    rows = fetch_all(connection, _OWNERS)
+    return Owners(tuple(name for name, _guest in rows), tuple(name for name, guest in rows if guest))
 
 
 _TABLESPACES = """

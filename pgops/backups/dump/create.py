@@ -313,6 +313,8 @@ def _described(
         invalid_indexes=dumped.beside.invalid_indexes,
         tablespaces=dumped.beside.tablespaces,
         named_roles=dumped.beside.named_roles,
+        owners=dumped.beside.owners.all,
+        guests=dumped.beside.owners.guests,
     ), proof
 
 

@@ -12,6 +12,7 @@ from pgops.backups.database.attributes import setting_statement, shown_value
 from pgops.backups.load.surroundings import Surroundings
 from pgops.backups.manifest.manifest import Manifest
 from pgops.errors import BlockedError
+from pgops.postgres import identifier
 from pgops.units import human_bytes
 
 _ROOM = 1.2
@@ -40,7 +41,11 @@ def obstacles(
         *_extension_obstacles(found, manifest),
         *_swap_obstacles(found, beside=beside),
     ]
-    rules += _role_obstacles(found, manifest) if with_owners else _named_role_obstacles(found, manifest)
+    rules += (
+        _role_obstacles(found, manifest, beside=beside)
+        if with_owners
+        else _named_role_obstacles(found, manifest)
+    )
     if with_tablespaces:
         rules += _tablespace_obstacles(found, manifest)
     return rules
@@ -109,7 +114,7 @@ def _extension_obstacles(found: Surroundings, manifest: Manifest) -> list[Obstac
     return rules
 
 
-def _role_obstacles(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
+def _role_obstacles(found: Surroundings, manifest: Manifest, *, beside: bool) -> list[Obstacle]:
     missing = sorted({*manifest.roles, manifest.owner} - found.roles)
     if not missing:
         if found.here is None and not found.member_of_owner:
@@ -119,12 +124,36 @@ def _role_obstacles(found: Surroundings, manifest: Manifest) -> list[Obstacle]:
                     "GRANT that role to the user, or add --no-owner",
                 )
             ]
-        return []
+        return _owner_obstacles(found, manifest, beside=beside)
     return [
         Obstacle(
             f"the backup's owners and privileges name roles that this server lacks: {', '.join(missing)}",
             "create them (globals.sql in the backup has their definitions), or add --no-owner",
         )
+    ]
+
+
+def _owner_obstacles(found: Surroundings, manifest: Manifest, *, beside: bool) -> list[Obstacle]:
+    rules = []
+    if beside and manifest.guests and not found.facts.superuser:
+        # The schema is the new database's, where privileges come last.
+        rules.append(
+            Obstacle(
+                f"{', '.join(manifest.guests)} own objects in schemas of other roles, which only a superuser can give "
+                "back to them in a new database",
+                "restore as a superuser, or add --no-owner",
+            )
+        )
+    if not found.strangers:
+        return rules
+    return [
+        *rules,
+        Obstacle(
+            "objects of the backup belong to roles that the user can't act as, so it can't give them back to these: "
+            + ", ".join(found.strangers),
+            f"GRANT {', '.join(map(identifier, found.strangers))} to the user (WITH INHERIT TRUE, SET TRUE from "
+            "PostgreSQL 16 on), or add --no-owner",
+        ),
     ]
 
 

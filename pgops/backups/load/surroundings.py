@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,8 @@ class Surroundings:
     ``member_of_owner`` is ``None`` where the server has no such role. ``free`` is the bytes left on the
     server's disk, ``None`` where it can't be seen from here. ``foreign_sessions`` names users whose
     sessions in the target we may not end. ``unsettable`` are settings of the database (the target's and
-    the backup's) that we may not give to a new one. ``tablespaces`` are those that we may create in.
+    the backup's) that we may not give to a new one. ``strangers`` are those of the backup's owners whom we can't give
+    objects to, or could not fill and index them afterwards. ``tablespaces`` are those that we may create in.
     """
 
     facts: ServerFacts
@@ -58,6 +59,7 @@ class Surroundings:
     unmarked: tuple[str, ...]
     unsettable: tuple[Setting, ...] = ()
     tablespaces: frozenset[str] = frozenset()
+    strangers: tuple[str, ...] = ()
 
     def settable(self, attributes: Attributes) -> Attributes:
         """The attributes without the settings that we may not give to a new database."""
@@ -77,8 +79,9 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
     createdb = fetch_value(
         connection, "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
     )
+    facts = server_facts(connection)
     return Surroundings(
-        facts=server_facts(connection),
+        facts=facts,
         oid=oid,
         here=here,
         size=None if oid is None else _size(connection, oid),
@@ -123,6 +126,7 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
                 "SELECT spcname::text FROM pg_tablespace WHERE has_tablespace_privilege(oid, 'CREATE')",
             )
         ),
+        strangers=_strangers(connection, manifest.owners, facts.major),
     )
 
 
@@ -144,6 +148,18 @@ def _member_of(connection: Connection, role: str) -> bool | None:
         connection, "SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = %s", (role,)
     )
     return found
+
+
+def _strangers(connection: Connection, owners: Sequence[str], major: int) -> tuple[str, ...]:
+    # Before 16 who is a member may give away to a role, too.
+    giving = "SET" if major >= 16 else "MEMBER"
+    rows = fetch_all(
+        connection,
+        "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s)"
+        " AND NOT (pg_has_role(oid, 'USAGE') AND pg_has_role(oid, %s)) ORDER BY 1",
+        (list(owners), giving),
+    )
+    return tuple(row[0] for row in rows)
 
 
 def _size(connection: Connection, oid: int) -> int | None:

@@ -145,8 +145,9 @@ class Tools:
 class Manifest:
     """Everything known about one backup. Times are aware and in UTC.
 
-    ``invalid_indexes`` is ``None`` in a manifest of before they were noted down; ``tablespaces`` and ``named_roles``
-    (of policies and user mappings) are empty in one. In an encrypted store the values of ``settings`` lie in
+    ``invalid_indexes`` is ``None`` in a manifest of before they were noted down; ``tablespaces``, ``named_roles``
+    (of policies and user mappings), ``owners`` (of schemas, relations, functions and types) and ``guests`` (those of them
+    that own something in a schema where they have no rights as its owner) are empty in one. In an encrypted store the values of ``settings`` lie in
     ``sealed_settings``, and nowhere else; ``settings`` is empty until they are revealed.
     """
 
@@ -180,6 +181,8 @@ class Manifest:
     invalid_indexes: tuple[InvalidIndex, ...] | None = None
     tablespaces: tuple[str, ...] = ()
     named_roles: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    guests: tuple[str, ...] = ()
     sealed_settings: str = ""
     format: int = FORMAT
 
@@ -307,6 +310,8 @@ def _manifest(read: Reader) -> Manifest:
         invalid_indexes=_invalid_indexes(read),
         tablespaces=read.texts_if_given("tablespaces"),
         named_roles=read.texts_if_given("named_roles"),
+        owners=read.texts_if_given("owners"),
+        guests=read.texts_if_given("guests"),
         sealed_settings=read.text_if_given("sealed_settings"),
     )
 

@@ -135,6 +135,46 @@ def test_a_role_that_is_another_one_by_its_own_setting_can_restore(
     assert table_hashes(member) == before
 
 
+@pytest.mark.parametrize(
+    ("schema", "how", "told"),
+    [
+        ("others", "NOINHERIT IN ROLE hard_owner, hard_other", "the user can't act as"),
+        ("others", "IN ROLE hard_owner, hard_other", ""),
+        ("public", "IN ROLE hard_owner, hard_other", "only a superuser can give back"),
+    ],
+    ids=["noinherit", "member", "guest"],
+)
+def test_objects_that_cannot_be_given_back_to_their_owner_are_told_before_anything_is_done(
+    owner: Target, target: Target, tmp_path: Path, schema: str, how: str, told: str
+) -> None:
+    run_sql(
+        target,
+        "CREATE ROLE hard_other",
+        "CREATE SCHEMA others AUTHORIZATION hard_other",
+        f"CREATE TABLE {schema}.what AS SELECT 1 AS one",
+        f"ALTER TABLE {schema}.what OWNER TO hard_other",
+        f"CREATE ROLE hard_member LOGIN CREATEDB PASSWORD 'pw' {how}",
+        "CREATE EXTENSION citext",
+    )
+    try:
+        repository, backup = back_up(target, tmp_path)
+        assert backup.manifest.owners == ("hard_other", "hard_owner"), (
+            "an extension's are nobody's to give away"
+        )
+        member = dataclasses.replace(owner, user="hard_member")
+        if told:
+            with pytest.raises(BlockedError, match=told) as caught:
+                put_back(member, repository, backup)
+            assert "hard_other" in caught.value.message
+        else:
+            before = table_hashes(target)
+            put_back(member, repository, backup)
+            assert table_hashes(target) == before
+    finally:
+        drop_all(target)
+        run_sql(target.with_database("postgres"), "DROP ROLE hard_member, hard_other")
+
+
 @pytest.mark.parametrize("setting", ["statement_timeout TO '10ms'", "default_transaction_read_only TO 'on'"])
 def test_settings_of_the_database_stop_no_restore_of_a_part(
     target: Target, tmp_path: Path, setting: str

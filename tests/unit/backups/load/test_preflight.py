@@ -93,6 +93,7 @@ def test_nothing_stands_in_the_way_of_a_plain_restore() -> None:
         ({"prepared": ("p",)}, "prepared transactions are open in this database: p", "ROLLBACK PREPARED"),
         ({"createdb": False}, "may not create databases", "--in-place"),
         ({"member_of_owner": False}, "belongs to app", "GRANT that role"),
+        ({"strangers": ("an other",)}, "roles that the user can't act as", 'GRANT "an other" to the user'),
         ({"foreign_sessions": ("boss",)}, "may not end are in the target: boss", "pg_signal_backend"),
     ],
 )
@@ -113,6 +114,7 @@ def test_without_owners_no_role_is_missed_and_in_place_no_database_is_made() -> 
         tablespaces=frozenset(),
         createdb=False,
         foreign_sessions=("boss",),
+        strangers=("an other",),
     )
     assert obstacles(poor, BACKUP, with_owners=False, with_tablespaces=False, beside=False) == []
 

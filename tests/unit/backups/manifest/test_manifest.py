@@ -27,6 +27,8 @@ def unsealed(manifest: Manifest) -> dict[str, Any]:
 
 def test_a_manifest_read_back_is_the_same() -> None:
     assert parse_manifest(GOOD.to_json(), where="here") == GOOD
+    given = dataclasses.replace(GOOD, named_roles=("a",), owners=("b",), guests=("c",), tablespaces=("d",))
+    assert parse_manifest(given.to_json(), where="here") == given
 
 
 def test_a_manifest_of_before_invalid_indexes_were_noted_down_is_read() -> None:
