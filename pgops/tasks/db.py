@@ -254,11 +254,14 @@ def reset(
             untouched=f"{target.place} was not touched",
             hint=f"restore --env={environment.name} puts a backup in its place, and can be undone",
         )
+    from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
     from pgops.migrations.journal import honour_stamp
 
     if note := honour_stamp(environment, target):
         console.warn(note)
     with postgres.connected(target) as connection:
+        # Else it would be dropped, and not be migrated afterwards.
+        refuse_shared_sessions(target, connection)
         tables, size = _what_is_there(connection)
     from pgops.units import counted, human_bytes
 

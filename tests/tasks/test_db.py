@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -21,6 +21,7 @@ from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
 from tests.support.preloaded import INVOKE
+from tests.support.projects import AlembicProject
 from tests.support.sql import run_sql
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -264,6 +265,38 @@ def test_reset_never_touches_a_protected_environment(project: ProjectDirectory, 
     assert (ran.code, "production is protected" in ran.err) == (8, True)
     with postgres.connected(database) as connection:
         assert postgres.fetch_value(connection, "SELECT to_regclass('kept')::text") == "kept"
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_reset_drops_nothing_that_it_could_not_migrate_behind_a_proxy(
+    project: ProjectDirectory, database: Target, pgbouncer: Callable[..., Target], mode: str
+) -> None:
+    AlembicProject.make(project.path).chain("a1b2c3")
+    project.environment_yaml(dev=pgbouncer(mode).with_database(database.dbname))
+    with postgres.connected(database) as connection:
+        postgres.execute(connection, "CREATE TABLE kept ()")
+    ran = project.run("db.reset", "--yes")
+    assert (ran.code, "is a transaction-pooling proxy" in ran.err, "nothing was touched" in ran.err) == (
+        8,
+        True,
+        True,
+    )
+    with postgres.connected(database) as connection:
+        assert postgres.fetch_value(connection, "SELECT to_regclass('kept')::text") == "kept"
+
+
+def test_reset_says_that_the_database_is_empty_where_it_can_not_be_migrated(
+    project: ProjectDirectory, database: Target
+) -> None:
+    alembic = AlembicProject.make(project.path)
+    alembic.chain("a1b2c3")
+    (project.path / "migrations" / "versions" / "a1b2c3_.py").write_text(
+        "this is no revision", encoding="utf-8"
+    )
+    project.environment_yaml(dev=database)
+    ran = project.run("db.reset", "--yes")
+    assert ran.code != 0
+    assert f"untouched: {database.place} was made anew, and is empty" in ran.err
 
 
 def test_reset_asks_and_shows_what_would_go(project: ProjectDirectory, database: Target) -> None:

@@ -92,10 +92,15 @@ def bring_up(console: Console, environment: Environment, target: Target) -> list
 
     :returns: the revisions applied.
     """
+    from pgops.errors import PgopsError
     from pgops.migrations.plan.histories import make_plans
     from pgops.migrations.run.attempt import Approval
 
-    plans = make_plans(environment.histories(), target)
+    try:
+        plans = make_plans(environment.histories(), target)
+    except PgopsError as error:
+        error.untouched = f"{target.place} was made anew, and is empty: no revision was applied"
+        raise
     results = carry_out(console, plans, [Approval()] * len(plans), 30.0)
     return [revision for each in results for revision in each.applied]
 
