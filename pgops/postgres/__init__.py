@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: the only package that imports psycopg2."""
 
+from pgops.postgres.by_name import maintenance_connection, refuse_another
 from pgops.postgres.client_parameters import child_environment, connection_keywords, libpq_url, sqlalchemy_url
 from pgops.postgres.connection import (
     DatabaseError,
@@ -33,7 +34,6 @@ from pgops.postgres.facts import (
     transaction_pooled,
 )
 from pgops.postgres.passfile import passfile
-from pgops.postgres.recreate import maintenance_connection, recreate_database, refuse_another
 from pgops.postgres.servicefile import service_file
 from pgops.postgres.session import Connection, literal
 from pgops.postgres.settings import LOOKING, READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
@@ -81,7 +81,6 @@ __all__ = [
     "passfile",
     "reached",
     "read_only_session",
-    "recreate_database",
     "redact",
     "refuse_another",
     "server_facts",

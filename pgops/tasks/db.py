@@ -240,7 +240,10 @@ def reset(
     json: bool = False,
 ) -> None:
     """Drop the database, create it empty and migrate it; never on a protected environment."""
+    import datetime as dt
+
     from pgops import postgres
+    from pgops.backups.load.recreate import recreate_database
     from pgops.errors import RefusedError
     from pgops.targets import target_for
     from pgops.tasks.migrate.carry_out import bring_up
@@ -277,7 +280,7 @@ def reset(
         yes=yes,
         confirm=confirm,
     )
-    postgres.recreate_database(target)
+    recreate_database(target, now=dt.datetime.now(dt.UTC))
     console.say(f"{environment.name}: dropped and created {target.place}")
     applied = bring_up(console, environment, target)
     console.result({"environment": environment.name, "database": target.dbname, "applied": applied})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,7 +23,8 @@ from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
 from tests.support.preloaded import INVOKE
 from tests.support.projects import AlembicProject
-from tests.support.sql import run_sql
+from tests.support.restores import databases, drop_all
+from tests.support.sql import run_sql, value
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
@@ -297,6 +299,59 @@ def test_reset_says_that_the_database_is_empty_where_it_can_not_be_migrated(
     ran = project.run("db.reset", "--yes")
     assert ran.code != 0
     assert f"untouched: {database.place} was made anew, and is empty" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("role", "says"),
+    [("", "permission denied to create database"), ("CREATEDB", "permission denied to terminate process")],
+    ids=["may-not-make-it", "may-not-end-a-session"],
+)
+def test_reset_by_a_role_that_can_not_make_it_anew_drops_nothing(
+    project: ProjectDirectory, database: Target, role: str, says: str
+) -> None:
+    AlembicProject.make(project.path).chain("a1b2c3")
+    name = f"owner_{secrets.token_hex(4)}"
+    run_sql(
+        database,
+        f"CREATE ROLE {name} LOGIN {role} PASSWORD 'pw'",
+        f"ALTER DATABASE {database.dbname} OWNER TO {name}",
+    )
+    project.environment_yaml(
+        dev=dataclasses.replace(database, user=name, password=LiteralSecret(Secret("unused")))
+    )
+    try:
+        run_sql(database, "CREATE TABLE kept ()")
+        # The session of a superuser, which the role may not end.
+        held = postgres.connected(database) if role else contextlib.nullcontext()
+        with held:
+            ran = project.run("db.reset", "--yes", environ={"TEST_PASSWORD": "pw"})
+        assert (ran.code, says in ran.err) == (1, True), ran
+        assert f"untouched: {database.place} was not touched" in ran.err
+        assert value(database, "SELECT to_regclass('kept')::text") == "kept"
+        assert databases(database) == {database.dbname}
+    finally:
+        run_sql(database, f"ALTER DATABASE {database.dbname} OWNER TO CURRENT_USER", f"DROP ROLE {name}")
+
+
+def test_reset_keeps_owner_locale_limit_and_comment(project: ProjectDirectory, database: Target) -> None:
+    name = f"reset_{secrets.token_hex(4)}"
+    target = database.with_database(name)
+    AlembicProject.make(project.path).chain("a1b2c3")
+    project.environment_yaml(dev=target)
+    run_sql(
+        database,
+        f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' CONNECTION LIMIT 7",
+        f"COMMENT ON DATABASE {name} IS 'ours'",
+    )
+    facts = "SELECT row_to_json(d)::jsonb - '{oid,datfrozenxid,datminmxid}'::text[] FROM pg_database AS d WHERE datname = "
+    try:
+        before = value(database, f"{facts} '{name}'")
+        assert project.run("db.reset", "--yes").code == 0
+        assert value(database, f"{facts} '{name}'") == before
+        comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database"
+        assert value(database, f"{comment} WHERE datname = '{name}'") == "ours"
+    finally:
+        drop_all(target)
 
 
 def test_reset_asks_and_shows_what_would_go(project: ProjectDirectory, database: Target) -> None:

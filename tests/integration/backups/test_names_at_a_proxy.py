@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pgops.backups.load.recreate import recreate_database
 from pgops.backups.load.side_database import restore_lock
 from pgops.backups.load.side_databases import maintenance
 from pgops.backups.restore.plan import plan_restore
 from pgops.errors import RefusedError
-from pgops.postgres import Target, connected, fetch_value, identity, recreate_database
-from tests.support.restores import back_up, restorable, small_data
+from pgops.postgres import Target, connected, fetch_value, identity
+from tests.support.restores import NOW, back_up, restorable, small_data
 from tests.support.sql import value
 
 
@@ -40,7 +41,7 @@ def test_what_a_proxy_leads_elsewhere_is_not_changed_by_its_name(
         with restore_lock(maintenance(through), through, wait=1):
             pass
 
-    for change in (lambda: recreate_database(through), lambda: plan_restore(through, backup), lock):
+    for change in (lambda: recreate_database(through, now=NOW), lambda: plan_restore(through, backup), lock):
         with pytest.raises(RefusedError, match=f"{name} leads to database {meant.dbname} "):
             change()
     assert value(other, "SELECT count(*) FROM knowledge") == 500

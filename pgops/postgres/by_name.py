@@ -1,11 +1,11 @@
-"""Dropping a database and making it again, empty, as it was: for local databases that hold nothing dear."""
+"""Working on a database by its name, from another one of the same server."""
 
 from __future__ import annotations
 
 from pgops.errors import RefusedError, UnreachableError
-from pgops.postgres.connection import connect, connected, execute, fetch_one, identifier
+from pgops.postgres.connection import connect, connected, fetch_one
 from pgops.postgres.facts import identity
-from pgops.postgres.session import Connection, literal
+from pgops.postgres.session import Connection
 from pgops.postgres.target import Target
 
 
@@ -51,38 +51,3 @@ def refuse_another(connection: Connection, target: Target) -> None:
         untouched="nothing was touched",
         hint=f"point {target.environment} at the server itself, and at the database's own name",
     )
-
-
-def recreate_database(target: Target) -> None:
-    """Drop ``target``'s database, ending its sessions, and create it empty with the same owner, encoding and locale.
-
-    The caller has asked. Settings (``ALTER DATABASE … SET``) go with the old one.
-
-    :raises UnreachableError: no connection.
-    :raises RefusedError: a proxy leads its name elsewhere.
-    :raises DatabaseError: the server refused, for example for want of privileges; the name then still
-        leads to the old database.
-    """
-    name = target.dbname
-    connection = maintenance_connection(target)
-    try:
-        refuse_another(connection, target)
-        row = fetch_one(
-            connection,
-            """
-            SELECT pg_encoding_to_char(encoding), datcollate, datctype, pg_get_userbyid(datdba)
-              FROM pg_database WHERE datname = %s
-            """,
-            (name,),
-        )
-        traits = ""
-        if row is not None:
-            encoding, collate, ctype, owner = row
-            traits = (
-                f" TEMPLATE template0 ENCODING {literal(encoding)} LC_COLLATE {literal(collate)}"
-                f" LC_CTYPE {literal(ctype)} OWNER {identifier(owner)}"
-            )
-            execute(connection, f"DROP DATABASE {identifier(name)} WITH (FORCE)")
-        execute(connection, f"CREATE DATABASE {identifier(name)}{traits}")
-    finally:
-        connection.close()

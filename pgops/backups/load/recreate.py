@@ -1,0 +1,46 @@
+"""Dropping a database and making it again, empty, as it was: for databases that hold nothing dear."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pgops.backups.database.attributes import read_attributes
+from pgops.backups.database.errors import database_errors
+from pgops.backups.load.side_database import Hooks, remove_leftovers, restore_lock, side_database
+from pgops.backups.load.side_databases import comment_statement, maintenance, new_marker
+from pgops.postgres import Target, execute, identifier, server_facts
+
+
+def recreate_database(target: Target, *, now: dt.datetime) -> None:
+    """Drop ``target``'s database, ending its sessions, and leave an empty one with the same owner, encoding and locale.
+
+    The caller has asked. The empty one is made beside before the old one is dropped: who may not make it, drops
+    nothing. Settings (``ALTER DATABASE … SET``) go with the old one.
+
+    :raises UnreachableError: no connection.
+    :raises RefusedError: a proxy leads its name elsewhere.
+    :raises LockedError: a restore of it is under way.
+    :raises PgopsError: the server refused, for example for want of privileges; the old database is what it was.
+    """
+    name = target.dbname
+    untouched = f"{target.place} was not touched"
+    admin_target = maintenance(target)
+    with (
+        database_errors(target, untouched=untouched),
+        restore_lock(admin_target, target, wait=5.0) as admin,
+    ):
+        here = read_attributes(admin, name)
+        if here is None:
+            execute(admin, f"CREATE DATABASE {identifier(name)}")
+            return
+        remove_leftovers(admin, name)
+        marker = new_marker(name, environment=target.environment, backup=None, now=now)
+        new = target.with_database(marker.name)
+        with side_database(admin, new, here, marker, Hooks(), major=server_facts(admin).major):
+            execute(admin, f"DROP DATABASE {identifier(name)} WITH (FORCE)")
+            with database_errors(
+                target, untouched=f"the old {target.place} is gone", hint=f"createdb {name}"
+            ):
+                execute(admin, f"ALTER DATABASE {identifier(new.dbname)} RENAME TO {identifier(name)}")
+                execute(admin, f"ALTER DATABASE {identifier(name)} CONNECTION LIMIT {here.connection_limit}")
+                execute(admin, comment_statement(name, here.comment))
