@@ -35,6 +35,7 @@ from tests.support.preloaded import INVOKE, preloaded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TESTS = str(Path(__file__).resolve().parent)
+UNIT_TESTS = Path(TESTS) / "unit"
 _SCRUBBED = ("PG", "PGOPS_ENVIRONMENTS", "DATABASE_URL", "COMPOSE_", "INVOKE_", "ALEMBIC_", "SSH_")
 _KEPT = ("PGOPS_TEST_",)
 
@@ -322,9 +323,25 @@ def project(tmp_path: Path, server: Target, monkeypatch: pytest.MonkeyPatch) -> 
     return directory
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest come first: at the end nobody could help whoever has one."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every worker's share begins with whole projects, goes on with servers and commands, and ends with unit tests.
+
+    xdist gives each worker a run of neighbours, as many as another, and who is done takes from the end of a share. What
+    is left then is short: nobody has the last minute for himself, and what waits runs beside what works.
+    """
     items.sort(key=lambda item: item.get_closest_marker("projects") is None)
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    units = [path for path in modules if path.is_relative_to(UNIT_TESTS)]
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for path in modules:
+        if path not in units:
+            min(shares, key=len).extend(modules[path])
+    for path in units:
+        min(shares, key=len).extend(modules[path])
+    items[:] = [item for share in shares for item in share]
 
 
 def pytest_collection_finish() -> None:
