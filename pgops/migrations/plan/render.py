@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,8 @@ class Rendered:
     """What one revision emits. ``unreadable`` says why the SQL is not all of it: the revision reads data.
 
     ``body`` is the revision's own SQL, without what Alembic does around it (transaction, version table); ``None``
-    where it was not asked for. ``places``: which line of the file emits which line of ``sql``.
+    where it was not asked for. ``asked``: it could tell that its SQL is only written, so it may do something else
+    when it runs. ``places``: which line of the file emits which line of ``sql``.
     """
 
     revision: str
@@ -36,6 +38,7 @@ class Rendered:
     unreadable: str | None
     heads_after: tuple[str, ...]
     places: tuple[SourceLine, ...] = field(default=(), compare=False)
+    asked: bool = False
 
 
 def render(
@@ -61,6 +64,7 @@ def render(
             context_output: Any = buffer
             offline.output_buffer = offline.impl.output_buffer = context_output
             problem = None
+            offline.asked = False
             with offline.begin_transaction(_per_migration=True):
                 if not maintainer.heads and step.is_upgrade:
                     offline._version.create(offline.connection)  # type: ignore[arg-type]
@@ -80,6 +84,7 @@ def render(
                     unreadable=problem,
                     heads_after=tuple(sorted(maintainer.heads)),
                     places=tuple(buffer.places),
+                    asked=offline.asked,
                 )
             )
     return found
@@ -122,7 +127,24 @@ class _Heads(HeadMaintainer):
         self.heads.add(to_)
 
 
-def _offline(context: MigrationContext, environment_context: EnvironmentContext | None) -> MigrationContext:
+class _Offline(MigrationContext):
+    """Notes whether others than Alembic ask it if SQL is only written."""
+
+    asked = False
+
+    @property
+    def as_sql(self) -> bool:
+        caller = str(sys._getframe(1).f_globals.get("__name__"))
+        if not caller.startswith("alembic."):
+            self.asked = True
+        return self._as_sql
+
+    @as_sql.setter
+    def as_sql(self, value: bool) -> None:
+        self._as_sql = value
+
+
+def _offline(context: MigrationContext, environment_context: EnvironmentContext | None) -> _Offline:
     # "named": with the driver's own style every % in the text would come out doubled.
     made: Any = make_url("postgresql+psycopg2://").get_dialect()
     dialect = made(paramstyle="named")
@@ -138,20 +160,33 @@ def _offline(context: MigrationContext, environment_context: EnvironmentContext 
         "transaction_per_migration": True,
     }
     options.pop("dont_mutate", None)
-    return MigrationContext(dialect, None, options, environment_context)
+    return _Offline(dialect, None, options, environment_context)
 
 
 @contextlib.contextmanager
 def _as_if_offline(
-    online: MigrationContext, offline: MigrationContext, environment_context: EnvironmentContext
+    online: MigrationContext, offline: _Offline, environment_context: EnvironmentContext
 ) -> Iterator[None]:
     """``op``, ``context.is_offline_mode()`` and ``context.get_context()`` mean the offline one for the block."""
+    mode: Any = environment_context
+
+    def is_offline_mode() -> bool:
+        offline.asked = True
+        return True
+
+    def get_bind() -> None:
+        offline.asked = True
+
+    mode.is_offline_mode = is_offline_mode
+    operations: Any = Operations(offline)
+    operations.get_bind = get_bind
     environment_context.context_opts["as_sql"] = True
     environment_context._migration_context = offline
-    Operations(offline)._install_proxy()
+    operations._install_proxy()
     try:
         yield
     finally:
+        del mode.is_offline_mode
         # Re-installed, not removed: Alembic's own block around us removes the proxy once.
         Operations(online)._install_proxy()
         environment_context._migration_context = online

@@ -91,6 +91,7 @@ def through_env(
 
         # Times and random values, or a counter: no hash can say what will run.
         varying: set[str] = set()
+        asking: set[str] = set()
 
         def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
             if unknown := history.unknown(heads):
@@ -111,6 +112,7 @@ def through_env(
                 varying.update(
                     here.revision for here, there in zip(rendered, again, strict=True) if here != there
                 )
+            asking.update(each.revision for each in rendered if each.asked and not each.unreadable)
             plans.append(
                 _plan(
                     environment,
@@ -155,6 +157,11 @@ def through_env(
     notes = tuple(
         f"{each} emits other SQL each time it is read (times, random values): the plan's hash covers its file only"
         for each in sorted(varying)
+    )
+    notes += tuple(
+        f"{each} can tell that its SQL is only being written: when it runs it may do something else, which the plan's "
+        "hash does not cover"
+        for each in sorted(asking)
     )
     return replace(
         plans[0], notes=(*plans[0].notes, *from_journal, *skipped, *empty, *notes), command=command

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,9 +120,33 @@ def test_a_revision_may_ask_whether_it_is_rendered(tmp_path: Path, database: Tar
         """,
     )
     environment = project.environment(database)
-    assert "CREATE TABLE offline" in make_plan(environment, database).pending[0].sql
+    plan = make_plan(environment, database)
+    assert "CREATE TABLE offline" in plan.pending[0].sql
+    assert [each for each in plan.notes if "hash does not cover" in each], "the plan does not vouch for it"
     migrate(environment, database)
     assert "online" in tables(database)
+
+
+@pytest.mark.parametrize(
+    ("asks", "told"),
+    [
+        ("from alembic import context\n        if context.is_offline_mode(): return", True),
+        ("if op.get_context().as_sql: return", True),
+        ("if op.get_bind() is None: return", True),
+        ("op.execute('SELECT 1')", False),
+    ],
+    ids=["mode", "context", "connection", "nothing"],
+)
+def test_a_revision_that_can_tell_a_look_from_a_run_is_named(
+    tmp_path: Path, database: Target, asks: str, told: bool
+) -> None:
+    project = AlembicProject.make(tmp_path)
+    project.revision("aa01", None, asks.replace("\n        ", "\n"))
+    notes = make_plan(project.environment(database), database).notes
+    assert [
+        each for each in notes if each.startswith("aa01 can tell that its SQL is only being written")
+    ] == (list(notes) if told else [])
+    assert bool(notes) == told
 
 
 def test_the_hash_follows_heads_files_and_target(tmp_path: Path, database: Target) -> None:
@@ -151,6 +177,62 @@ def test_the_hash_follows_what_a_revision_reads_and_imports(
     assert make_plan(environment, database).hash == first
     script.write_text("DROP TABLE everything")
     assert make_plan(environment, database).hash != first
+
+
+def test_the_hash_follows_what_is_imported_by_whatever_way(tmp_path: Path, database: Target) -> None:
+    """A package without __init__.py, a module found by importlib, one behind a .pth, and a file beside the last."""
+    project = AlembicProject.make(tmp_path)
+    places = {
+        "near": tmp_path / "helpers_ns" / "inner" / "near.py",
+        "named": tmp_path / "helpers_ns" / "named.py",
+        "far": tmp_path / "elsewhere" / "far.py",
+        "data": tmp_path / "elsewhere" / "far.sql",
+    }
+    for place in places.values():
+        place.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "more.pth").write_text(f"{tmp_path / 'elsewhere'}\n")
+    texts = {
+        "near": "import helpers_ns.named\nsql = 'SELECT 1'\n",
+        "named": "sql = 'SELECT 2'\n",
+        "far": "import pathlib\nsql = pathlib.Path(__file__).with_suffix('.sql').read_text()\n",
+        "data": "SELECT 3",
+    }
+    for name, place in places.items():
+        place.write_text(texts[name])
+    project.revision(
+        "aa01",
+        None,
+        f"""
+        import importlib, site, sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        site.addsitedir({str(tmp_path / "site")!r})
+        from helpers_ns.inner import near
+        for sql in (near.sql, importlib.import_module("helpers_ns.named").sql, importlib.import_module("far").sql):
+            op.execute(sql)
+        """,
+    )
+    environment = project.environment(database)
+
+    def plan_of_a_new_process() -> str:
+        importlib.invalidate_caches()
+        for name in [each for each in sys.modules if each.partition(".")[0] in ("helpers_ns", "far")]:
+            del sys.modules[name]
+        return make_plan(environment, database).hash
+
+    path = list(sys.path)
+    try:
+        seen = [plan_of_a_new_process(), plan_of_a_new_process()]
+        for name, place in places.items():
+            place.write_text(
+                texts[name].replace("SELECT", "DROP TABLE t; SELECT").replace("__file__", "__file__ + ''")
+            )
+            if name != "far":
+                seen.append(plan_of_a_new_process())
+    finally:
+        sys.path[:] = path
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == len(seen) - 1
 
 
 def test_partial_targets(tmp_path: Path, database: Target) -> None:
