@@ -56,7 +56,8 @@ def init(
     if tasks.name in kept and tasks.is_file() and b"pgops" not in tasks.read_bytes():
         console.say("  pgops works beside it; to have its tasks in invoke too, see docs/adopting.md")
     for name, text in missing.items():
-        console.say(f"\n{console.style(name, 'bold')}:")
+        console.say()
+        console.say(f"{console.style(name, 'bold')}:")
         console.verbatim("".join(f"  {line}\n" if line else "\n" for line in text.splitlines()))
     written: list[str] = []
     if missing and not dry_run:

@@ -25,9 +25,10 @@ def look(root: Path, config: Path | None, environ: Mapping[str, str]) -> tuple[S
     alembic = find_alembic_config(root, config)
     env_files = [each.location.script_directory / "env.py" for each in alembic.sections]
     app = suggested_app(root, alembic.file) if alembic.flask else None
+    # As env.py is run: from its configuration's directory, which may lie deep.
+    stands = dict.fromkeys([root, *(each.location.working_directory for each in alembic.sections)])
     path = [
-        root,
-        root / "src",
+        *(place for each in stands for place in (each, each / "src")),
         *(each for section in alembic.sections for each in section.location.import_path),
     ]
     sources = read_sources([*env_files, *_application_files(app, path)], path, root)

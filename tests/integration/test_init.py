@@ -233,8 +233,21 @@ def test_it_asks(shop: Path) -> None:
 def test_dry_run_writes_nothing(shop: Path) -> None:
     ran = run(shop, "init", "--dry-run")
     assert ran.returncode == 0
+    assert "\n\nenvironments.yaml:\n" in ran.stdout
     assert "  config: alembic.ini\n" in ran.stdout
     assert not (shop / "environments.yaml").exists()
+
+
+def test_settings_of_a_service_that_lies_deeper(tmp_path: Path) -> None:
+    env = "from app.settings import url\n"
+    AlembicProject.make(tmp_path / "backend", env=env).chain("one")
+    app = tmp_path / "backend" / "app"
+    app.mkdir()
+    (app / "settings.py").write_text(
+        "import os\n\nurl = f\"postgresql://app@{os.environ['POSTGRES_SERVER']}/app\"\n", encoding="utf-8"
+    )
+    written(tmp_path)
+    assert '  environ:\n    POSTGRES_SERVER: "{host}"\n' in environments(tmp_path)
 
 
 def test_where_it_can_not_know(shop: Path) -> None:

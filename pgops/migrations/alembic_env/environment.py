@@ -271,8 +271,11 @@ class AlembicEnvironment:
 
     def explained(self, error: BaseException, what: str) -> PgopsError:
         """An error of this project's code as one of ours."""
-        found = without_an_application(error, self.environment) or explain(
-            error, self.own_directories(), what=what
+        before = self.running is None or not self.running.ran
+        found = (
+            without_an_application(error, self.environment)
+            or (self.guard.unreached(error) if before else None)
+            or explain(error, self.own_directories(), what=what)
         )
         if not found.untouched:
             found.untouched = "nothing was applied"

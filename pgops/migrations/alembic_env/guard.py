@@ -21,9 +21,9 @@ from sqlalchemy.pool import Pool
 
 from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_env import pg8000
-from pgops.migrations.alembic_env.failures import READ_ONLY, sqlstate
+from pgops.migrations.alembic_env.failures import READ_ONLY, describe, sqlstate
 from pgops.migrations.alembic_env.uncommitted import in_place_of, is_held, nothing_is_committed
-from pgops.postgres import IDENTITY_SQL, Identity, Target, literal
+from pgops.postgres import IDENTITY_SQL, Identity, Target, literal, reached
 from pgops.runtime import watchdog
 
 NOWHERE = Identity(system_identifier="none", database="", database_oid=0)
@@ -68,6 +68,7 @@ class ConnectionGuard:
     refused: PgopsError | None = None
     skipped: list[str] = field(default_factory=list)
     migrates_itself: bool = False
+    _trying: str = ""
     _held_back: bool = False
     _locking: dict[Any, Any] = field(default_factory=dict)
 
@@ -115,6 +116,14 @@ class ConnectionGuard:
         if self.refused is not None:
             raise self.refused
 
+    def unreached(self, error: BaseException) -> PgopsError | None:
+        """The refusal where ``error`` left env.py without the connection that it tried last, and that leads elsewhere."""
+        if not self._trying:
+            return None
+        return self._elsewhere(
+            f"env.py can't connect to {self._trying} ({describe(error)})", str(self.target)
+        )
+
     def _do_connect(self, dialect: Any, record: Any, _arguments: Any, keywords: dict[str, Any]) -> None:
         if dialect.name != "postgresql":
             # Before it connects: SQLite makes the file that it is to open.
@@ -128,10 +137,26 @@ class ConnectionGuard:
         # Only a name for a message: where a connection really leads is asked of the server.
         host = keywords.get("host") or keywords.get("dsn") or ""
         name = keywords.get("dbname") or keywords.get("database") or keywords.get("db") or ""
+        place = f"{host}:{keywords.get('port') or 5432}/{name}"
         if record is not None and host:
-            record.info[_PLACE] = f"{host}:{keywords.get('port') or 5432}/{name}"
+            record.info[_PLACE] = place
+        user = keywords.get("user") or self.target.user
+        self._trying = f"{user}@{place}" if host and not self._is_the_targets(keywords) else ""
+
+    def _is_the_targets(self, keywords: Mapping[str, Any]) -> bool:
+        """Whether a connection is tried where the environment's URL leads, as far as it says where."""
+        through = reached(self.target).local_port
+        wanted = {
+            "host": {self.target.host, *(("127.0.0.1", "localhost") if through else ())},
+            "port": {str(self.target.port), str(through)},
+            "dbname": {self.target.dbname},
+            "database": {self.target.dbname},
+            "user": {self.target.user},
+        }
+        return all(str(keywords[key]) in values for key, values in wanted.items() if keywords.get(key))
 
     def _connect(self, connection: Any, record: Any) -> None:
+        self._trying = ""
         self._prepare(connection, record)
 
     def _checkout(self, connection: Any, record: Any, _proxy: Any) -> None:
@@ -191,12 +216,15 @@ class ConnectionGuard:
         return f"{found[0]}:{found[1] or ''}/{database}"
 
     def _refuse(self, where: str) -> PgopsError:
-        self.refused = RefusedError(
-            f"env.py connects to {where}, and {self.target.environment} is {self.target.place}",
+        self.refused = self._elsewhere(f"env.py connects to {where}", self.target.place)
+        return self.refused
+
+    def _elsewhere(self, what: str, here: str) -> PgopsError:
+        return RefusedError(
+            f"{what}, and {self.target.environment} is {here}",
             untouched="neither database was touched",
             hint='hand it the URL where it looks for it: alembic: {environ: {ITS_VARIABLE: "{url}"}}, x: or runner: in environments.yaml (docs/adopting.md)',
         )
-        return self.refused
 
     def _before_execute(
         self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool

@@ -240,6 +240,44 @@ def test_refuses_an_env_py_that_leads_elsewhere_before_it_touches_anything(
     assert tables(other) == set()
 
 
+@pytest.mark.parametrize(
+    "connect",
+    [
+        "engine.connect()",
+        # As many wait for their server, and then say no more than that.
+        "next(waited_for(engine))",
+    ],
+)
+def test_refuses_an_env_py_whose_own_setting_leads_where_nothing_answers(
+    tmp_path: Path, make_database: Callable[[], Target], connect: str
+) -> None:
+    mine = make_database()
+    project = AlembicProject.make(
+        tmp_path,
+        env=online_env(f"""
+            def waited_for(engine):
+                for attempt in range(2):
+                    try:
+                        yield engine.connect()
+                    except Exception:
+                        pass
+                sys.exit("the database is not ready")
+
+            engine = create_engine("postgresql+psycopg2://shop:dev@127.0.0.1:1/shop")
+            with {connect} as connection:
+                context.configure(connection=connection)
+                with context.begin_transaction():
+                    context.run_migrations()
+        """),
+    )
+    project.chain("aa01")
+    with pytest.raises(RefusedError) as refusal:
+        migrate(project.environment(mine), mine)
+    assert refusal.value.message.startswith("env.py can't connect to shop@127.0.0.1:1/shop (")
+    assert refusal.value.message.endswith(f"), and test is {mine}")
+    assert "environ:" in refusal.value.hint
+
+
 def test_a_swallowed_refusal_still_refuses(tmp_path: Path, make_database: Callable[[], Target]) -> None:
     mine, other = make_database(), make_database()
     project = AlembicProject.make(

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from pgops.migrations.alembic_env.guard import _autobegun, builds_index, changes_something, same_database
-from pgops.postgres import Identity
+from pgops.migrations.alembic_env.guard import (
+    ConnectionGuard,
+    _autobegun,
+    builds_index,
+    changes_something,
+    same_database,
+)
+from pgops.postgres import Identity, Target
 
 
 @pytest.mark.parametrize(
@@ -67,3 +73,20 @@ def test_who_began_a_transaction(place: int) -> None:
     assert connection["_autobegin"]() is True
     assert connection["begin"]() is False
     assert _autobegun(sys._getframe()) is False
+
+
+@pytest.mark.parametrize(
+    ("keywords", "its"),
+    [
+        ({"host": "db", "port": 5433, "dbname": "app", "user": "who"}, True),
+        ({"host": "db", "port": "5433", "database": "app"}, True),
+        ({"host": None}, True),
+        ({"host": "elsewhere", "port": 5433, "dbname": "app", "user": "who"}, False),
+        ({"host": "db", "dbname": "other"}, False),
+        ({"host": "db", "user": "somebody"}, False),
+    ],
+)
+def test_where_a_connection_that_fails_was_to_lead(keywords: dict[str, Any], its: bool) -> None:
+    target = Target(environment="test", host="db", port=5433, dbname="app", user="who")
+    guard = ConnectionGuard(target, Identity("1", "app", 5), {}, looking=True)
+    assert guard._is_the_targets(keywords) is its
