@@ -20,10 +20,10 @@ PYTHON = shlex.quote(sys.executable)
         "workers": "processes to spread the tests over; 1 keeps them in this one",
     }
 )
-def test(context: Context, args: str = "", workers: int = 4) -> None:
+def test(context: Context, args: str = "", workers: int = 6) -> None:
     """Run the test suite; what was skipped and why is the last thing it prints."""
-    # Two for each of two processors: half of them wait. Not loadgroup: it never ends once a worker was killed for a
-    # test that hung.
+    # Three for each of two processors: half of what tests take is waiting, for a server that is silent or a container
+    # that starts. Not loadgroup: it never ends once a worker was killed for a test that hung.
     spread = f"-n {workers} --dist worksteal " if workers > 1 else ""
     _run(context, f"{PYTHON} -m pytest {spread}{args}")
 

@@ -12,13 +12,14 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from pgops.postgres import Target
-from tests.conftest import ProjectDirectory
+from tests.conftest import ProjectDirectory, hash_password
 from tests.integration.test_real_projects import REPOSITORY, skip_unless_wanted
 from tests.support.adopted import BOOKS, PROJECTS, Adopted, assert_goes_up_down_and_up
 
@@ -41,6 +42,14 @@ CELLS = [
     *(f"test_a_template_of_alembic_init[{template}]" for template in TEMPLATES),
     "test_the_template_for_several_databases",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_many_rounds_as_usual(server: Target) -> Iterator[None]:
+    """pg8000 refuses a server that wants fewer."""
+    hash_password(server, rounds=4096)
+    yield
+    hash_password(server, rounds=1)
 
 
 @pytest.mark.parametrize(("driver", "module", "stock", "since"), list(DRIVERS.values()), ids=list(DRIVERS))

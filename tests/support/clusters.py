@@ -57,9 +57,8 @@ class Copied:
         durable: bool,
     ) -> None:
         hidden = cluster.user is not None and not cluster.user.can("-x", self._directory)
-        asked = (superuser, password, settings, durable, cluster.installed)
-        ours = ("postgres", self._password.read_text(encoding="ascii"), scratch.HASHED_ONCE, False, None)
-        if asked != ours or hidden:
+        asked = (superuser, password, dict(settings), durable, cluster.installed)
+        if asked != ("postgres", self._password.read_text(encoding="ascii"), {}, False, None) or hidden:
             _initdb(cluster, superuser=superuser, password=password, settings=settings, durable=durable)
             return
         made = replace(cluster, home=self._directory / version())
@@ -68,7 +67,7 @@ class Copied:
             if not made.data.exists():
                 made.home.mkdir(exist_ok=True)
                 made.home.chmod(0o755)
-                _initdb(made, superuser=superuser, password=password, settings=settings, durable=False)
+                _initdb(made, superuser=superuser, password=password, settings={}, durable=False)
                 # The WAL is zeros for the most part: a hole is copied for nothing.
                 (segment,) = (each for each in (made.data / "pg_wal").iterdir() if each.is_file())
                 subprocess.run(["fallocate", "--dig-holes", str(segment)], check=True)

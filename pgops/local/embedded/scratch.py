@@ -35,9 +35,6 @@ if read -r pid <"$1/data/postmaster.pid" && kill -QUIT "$pid"; then
 fi
 rm -rf -- "$1"
 """
-# Of 4,096 rounds each connection pays the half of what it costs; they slow down who guesses words of people, and nobody
-# guesses 128 random bits. Since PostgreSQL 16.
-HASHED_ONCE = MappingProxyType({"scram_iterations": "1"})
 _FAST = MappingProxyType({"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
 
 
@@ -80,11 +77,7 @@ def scratch_server(
         with _undertaker(home):
             try:
                 process.initialise(
-                    cluster,
-                    superuser="postgres",
-                    password=password.reveal(),
-                    settings=HASHED_ONCE if installed is None else {},
-                    durable=False,
+                    cluster, superuser="postgres", password=password.reveal(), settings={}, durable=False
                 )
                 yield _start(cluster, password, {**_FAST, **settings}, timeout)
             finally:
