@@ -72,6 +72,8 @@ def _git(directory: Path, arguments: Sequence[str], ref: str) -> str:
         )
     except FileNotFoundError as error:
         raise _unknown(ref, "there is no git here") from error
+    except OSError as error:
+        raise _unknown(ref, str(error.strerror)) from error
     except subprocess.TimeoutExpired as error:
         raise _unknown(ref, f"git gave no answer within {_TIMEOUT:g} s") from error
     if done.returncode:

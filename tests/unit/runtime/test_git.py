@@ -37,7 +37,16 @@ def checkout(tmp_path: Path) -> Path:
     git("config", "core.fsmonitor", str(program))
     (root / ".git" / "hooks").mkdir(exist_ok=True)
     shutil.copy(program, root / ".git" / "hooks" / "post-index-change")
+    git("config", "filter.own.clean", str(program))
+    (root / ".git" / "info" / "attributes").write_text("*.py filter=own\n", encoding="utf-8")
+    inner = tmp_path / "inner"
+    shutil.copytree(root, inner)
+    git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "inner")
+    git("commit", "--quiet", "-m", "inner")
+    git("-C", "inner", "config", "core.fsmonitor", str(program))
+    (tmp_path / "started").unlink()
     os.utime(root / "a.py", (1, 1))
+    os.utime(root / "inner" / "a.py", (1, 1))
     return root
 
 
