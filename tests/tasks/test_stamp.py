@@ -60,6 +60,7 @@ def kept(target: Target) -> str:
         ("db.reset",),
         ("migrate",),
         ("migrate.down",),
+        ("migrate.undo",),
         ("migrate.stamp", "--to=heads"),
     ],
 )

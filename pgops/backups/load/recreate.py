@@ -26,7 +26,11 @@ def recreate_database(target: Target, *, now: dt.datetime) -> None:
     untouched = f"{target.place} was not touched"
     admin_target = maintenance(target)
     with (
-        database_errors(target, untouched=untouched),
+        database_errors(
+            target,
+            untouched=untouched,
+            hint=f"as a role that owns {name}, has CREATEDB and may end the sessions in it",
+        ),
         restore_lock(admin_target, target, wait=5.0) as admin,
     ):
         here = read_attributes(admin, name)

@@ -13,10 +13,12 @@ from pgops.backups.manifest.manifest import DUMP_DIRECTORY
 from pgops.backups.repository import Backup
 from pgops.backups.repository.repository import Repository
 from pgops.backups.restore.in_place import restore_in_place
+from pgops.backups.restore.partial import choose_parts, restore_parts
 from pgops.backups.restore.plan import plan_restore
+from pgops.backups.restore.salvage import salvage
 from pgops.errors import VerificationError
 from pgops.postgres import Target
-from tests.support.restores import back_up, put_back, restorable, small_data
+from tests.support.restores import NOW, back_up, put_back, restorable, small_data
 from tests.support.sql import run_sql, value
 
 Attacked = tuple[Target, Repository, Backup, Path]
@@ -68,6 +70,29 @@ def test_rows_that_are_others_when_they_are_loaded(attacked: Attacked) -> None:
     with pytest.raises(VerificationError, match="changed while it was read"):
         put_back(target, repository, backup, swapped(backup, other, only=rows, back=False))
     assert now_there(target) == "now 1"
+
+
+def test_rows_that_are_others_when_they_are_loaded_in_place_or_in_parts(attacked: Attacked) -> None:
+    target, repository, backup, other = attacked
+    parts = choose_parts(backup.manifest, ["knowledge"], [], "20261122t171500_ab12cd")
+    others = swapped(backup, other, only=rows, back=False)
+    with pytest.raises(VerificationError, match="changed while it was read"):
+        restore_parts(plan_restore(target, backup), repository, parts, others, now=NOW, jobs=1)
+    assert now_there(target) == "now 1"
+    assert value(target, f"SELECT count(*) FROM pg_namespace WHERE nspname = '{parts.schema}'") == 0
+    again = back_up(target, Path(backup.path).parent.parent / "again")
+    others = swapped(again[1], other, only=rows, back=False)
+    with pytest.raises(VerificationError, match="changed while it was read"):
+        restore_in_place(plan_restore(target, again[1], beside=False), again[0], others, jobs=1)
+
+
+def test_a_salvage_runs_no_other_table_of_contents(attacked: Attacked) -> None:
+    target, repository, backup, other = attacked
+    ours = (Path(backup.path) / DUMP_DIRECTORY / "toc.dat").read_bytes()
+    (other / "toc.dat").write_bytes(ours.replace(b"knowledge", b"knowl\xc3\xa9dge"))
+    others = swapped(backup, other, only=contents, back=True)
+    with pytest.raises(VerificationError, match="changed since its hash was checked"):
+        salvage(plan_restore(target, backup), repository, others, now=NOW, jobs=1)
 
 
 def test_a_table_of_contents_that_is_another_when_it_is_loaded_runs_nothing(attacked: Attacked) -> None:
