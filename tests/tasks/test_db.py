@@ -303,18 +303,25 @@ def test_reset_says_that_the_database_is_empty_where_it_can_not_be_migrated(
 
 @pytest.mark.parametrize(
     ("role", "says"),
-    [("", "permission denied to create database"), ("CREATEDB", "permission denied to terminate process")],
-    ids=["may-not-make-it", "may-not-end-a-session"],
+    [
+        ("", "permission denied to create database"),
+        ("CREATEDB", "permission denied to terminate process"),
+        ("CREATEDB NOINHERIT IN ROLE {owner}", "can't act as that role"),
+    ],
+    ids=["may-not-make-it", "may-not-end-a-session", "may-not-drop-it"],
 )
 def test_reset_by_a_role_that_can_not_make_it_anew_drops_nothing(
     project: ProjectDirectory, database: Target, role: str, says: str
 ) -> None:
     AlembicProject.make(project.path).chain("a1b2c3")
-    name = f"owner_{secrets.token_hex(4)}"
+    name = owner = f"owner_{secrets.token_hex(4)}"
+    if "{owner}" in role:
+        owner = f"{name}_group"
+        run_sql(database, f"CREATE ROLE {owner}")
     run_sql(
         database,
-        f"CREATE ROLE {name} LOGIN {role} PASSWORD 'pw'",
-        f"ALTER DATABASE {database.dbname} OWNER TO {name}",
+        f"CREATE ROLE {name} LOGIN {role.format(owner=owner)} PASSWORD 'pw'",
+        f"ALTER DATABASE {database.dbname} OWNER TO {owner}",
     )
     project.environment_yaml(
         dev=dataclasses.replace(database, user=name, password=LiteralSecret(Secret("unused")))
@@ -322,15 +329,16 @@ def test_reset_by_a_role_that_can_not_make_it_anew_drops_nothing(
     try:
         run_sql(database, "CREATE TABLE kept ()")
         # The session of a superuser, which the role may not end.
-        held = postgres.connected(database) if role else contextlib.nullcontext()
+        held = postgres.connected(database) if role == "CREATEDB" else contextlib.nullcontext()
         with held:
             ran = project.run("db.reset", "--yes", environ={"TEST_PASSWORD": "pw"})
-        assert (ran.code, says in ran.err) == (1, True), ran
+        assert (ran.code, says in ran.err) == (7 if owner != name else 1, True), ran
         assert f"untouched: {database.place} was not touched" in ran.err
         assert value(database, "SELECT to_regclass('kept')::text") == "kept"
         assert databases(database) == {database.dbname}
     finally:
         run_sql(database, f"ALTER DATABASE {database.dbname} OWNER TO CURRENT_USER", f"DROP ROLE {name}")
+        run_sql(database, f"DROP ROLE IF EXISTS {name}_group")
 
 
 def test_reset_keeps_owner_locale_limit_and_comment(project: ProjectDirectory, database: Target) -> None:

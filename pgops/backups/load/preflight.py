@@ -120,7 +120,7 @@ def _role_obstacles(found: Surroundings, manifest: Manifest, *, beside: bool) ->
         if found.here is None and not found.member_of_owner:
             return [
                 Obstacle(
-                    f"the user is not a member of {found.owner}, which is to own the new database",
+                    f"the user can't act as {found.owner}, which is to own the new database",
                     "GRANT that role to the user, or add --no-owner",
                 )
             ]
@@ -222,9 +222,9 @@ def _swap_obstacles(found: Surroundings, *, beside: bool) -> list[Obstacle]:
     elif found.here is not None and not found.member_of_owner:
         rules.append(
             Obstacle(
-                f"the target database belongs to {found.owner}, and the user is not a member of that role, so "
+                f"the target database belongs to {found.owner}, and the user can't act as that role, so "
                 "it can't be renamed",
-                f"run it as {found.owner}, or GRANT that role to the user",
+                f"run it as {found.owner}, or GRANT that role to the user, who must inherit it",
             )
         )
     if found.foreign_sessions:

@@ -8,6 +8,8 @@ from pgops.backups.database.attributes import read_attributes
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load.side_database import Hooks, remove_leftovers, restore_lock, side_database
 from pgops.backups.load.side_databases import comment_statement, maintenance, new_marker
+from pgops.backups.load.surroundings import acts_as
+from pgops.errors import BlockedError
 from pgops.postgres import Target, execute, identifier, server_facts
 
 
@@ -19,6 +21,7 @@ def recreate_database(target: Target, *, now: dt.datetime) -> None:
 
     :raises UnreachableError: no connection.
     :raises RefusedError: a proxy leads its name elsewhere.
+    :raises BlockedError: its owner is a role that we can't act as.
     :raises LockedError: a restore of it is under way.
     :raises PgopsError: the server refused, for example for want of privileges; the old database is what it was.
     """
@@ -37,10 +40,17 @@ def recreate_database(target: Target, *, now: dt.datetime) -> None:
         if here is None:
             execute(admin, f"CREATE DATABASE {identifier(name)}")
             return
+        major = server_facts(admin).major
+        if here.owner not in acts_as(admin, [here.owner], major):
+            # It could be made for that role, and neither be renamed nor dropped any more.
+            raise BlockedError(
+                f"{target.place} belongs to {here.owner}, and {target.user} can't act as that role",
+                hint=f"run it as {here.owner}, or GRANT that role to the user, who must inherit it",
+            )
         remove_leftovers(admin, name)
         marker = new_marker(name, environment=target.environment, backup=None, now=now)
         new = target.with_database(marker.name)
-        with side_database(admin, new, here, marker, Hooks(), major=server_facts(admin).major):
+        with side_database(admin, new, here, marker, Hooks(), major=major):
             execute(admin, f"DROP DATABASE {identifier(name)} WITH (FORCE)")
             with database_errors(
                 target, untouched=f"the old {target.place} is gone", hint=f"createdb {name}"

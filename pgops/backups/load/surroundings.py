@@ -34,7 +34,7 @@ class Surroundings:
     """What a restore finds on the server; ``oid`` and ``here`` are ``None`` where there is no target database.
 
     ``owner`` is the role that owned the target, or the database that was backed up;
-    ``member_of_owner`` is ``None`` where the server has no such role. ``free`` is the bytes left on the
+    ``member_of_owner``: we can act as that one; ``None`` where the server has no such role. ``free`` is the bytes left on the
     server's disk, ``None`` where it can't be seen from here. ``foreign_sessions`` names users whose
     sessions in the target we may not end. ``unsettable`` are settings of the database (the target's and
     the backup's) that we may not give to a new one. ``strangers`` are those of the backup's owners whom we can't give
@@ -80,14 +80,17 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
         connection, "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
     )
     facts = server_facts(connection)
+    owner = here.owner if here else manifest.owner
+    roles = existing_roles(connection, _wanted_roles(manifest, here))
+    ours = acts_as(connection, [owner, *manifest.owners], facts.major)
     return Surroundings(
         facts=facts,
         oid=oid,
         here=here,
         size=None if oid is None else _size(connection, oid),
         createdb=bool(createdb),
-        owner=here.owner if here else manifest.owner,
-        member_of_owner=_member_of(connection, here.owner if here else manifest.owner),
+        owner=owner,
+        member_of_owner=owner in ours if owner in roles else None,
         slots=_names(
             connection,
             "SELECT slot_name::text FROM pg_replication_slots WHERE datoid = %s::oid ORDER BY 1",
@@ -114,7 +117,7 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
             oid,
         ),
         extensions=_extensions(connection),
-        roles=existing_roles(connection, _wanted_roles(manifest, here)),
+        roles=roles,
         free=_free_disk(connection, target),
         side_databases=tuple(list_side_databases(connection, target.dbname)),
         unmarked=tuple(list_unmarked(connection, target.dbname)),
@@ -126,7 +129,7 @@ def survey(connection: Connection, target: Target, manifest: Manifest) -> Surrou
                 "SELECT spcname::text FROM pg_tablespace WHERE has_tablespace_privilege(oid, 'CREATE')",
             )
         ),
-        strangers=_strangers(connection, manifest.owners, facts.major),
+        strangers=tuple(sorted((set(manifest.owners) & roles) - ours)),
     )
 
 
@@ -134,6 +137,7 @@ def _wanted_roles(manifest: Manifest, here: Attributes | None) -> list[str]:
     named = {
         *manifest.roles,
         *manifest.named_roles,
+        *manifest.owners,
         manifest.owner,
         *(each.role for each in manifest.settings if each.role),
     }
@@ -143,23 +147,20 @@ def _wanted_roles(manifest: Manifest, here: Attributes | None) -> list[str]:
     return sorted(named)
 
 
-def _member_of(connection: Connection, role: str) -> bool | None:
-    found: bool | None = fetch_value(
-        connection, "SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = %s", (role,)
-    )
-    return found
+def acts_as(connection: Connection, roles: Sequence[str], major: int) -> frozenset[str]:
+    """Those of the roles that we can give objects and databases to, and still own them afterwards.
 
-
-def _strangers(connection: Connection, owners: Sequence[str], major: int) -> tuple[str, ...]:
+    A member with NOINHERIT gives them away, and may neither fill, rename nor drop them then.
+    """
     # Before 16 who is a member may give away to a role, too.
     giving = "SET" if major >= 16 else "MEMBER"
     rows = fetch_all(
         connection,
         "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s)"
-        " AND NOT (pg_has_role(oid, 'USAGE') AND pg_has_role(oid, %s)) ORDER BY 1",
-        (list(owners), giving),
+        " AND pg_has_role(oid, 'USAGE') AND pg_has_role(oid, %s)",
+        (list(roles), giving),
     )
-    return tuple(row[0] for row in rows)
+    return frozenset(row[0] for row in rows)
 
 
 def _size(connection: Connection, oid: int) -> int | None:

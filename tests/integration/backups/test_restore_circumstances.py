@@ -166,6 +166,7 @@ def test_objects_that_cannot_be_given_back_to_their_owner_are_told_before_anythi
             with pytest.raises(BlockedError, match=told) as caught:
                 put_back(member, repository, backup)
             assert "hard_other" in caught.value.message
+            assert ("can't be renamed" in caught.value.message) == ("NOINHERIT" in how)
         else:
             before = table_hashes(target)
             put_back(member, repository, backup)

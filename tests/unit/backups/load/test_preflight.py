@@ -83,7 +83,7 @@ def test_nothing_stands_in_the_way_of_a_plain_restore() -> None:
             "or that the user may not create in: fast",
             "--no-tablespaces",
         ),
-        ({"here": None, "oid": None, "member_of_owner": False}, "not a member of app", "--no-owner"),
+        ({"here": None, "oid": None, "member_of_owner": False}, "can't act as app", "--no-owner"),
         (
             {"slots": ("s1", "s2")},
             "replication slots belong to this database: s1, s2",
