@@ -16,6 +16,7 @@ from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, RefusedError
 from pgops.migrations.alembic_env.config import TargetConfig, url_for
 from pgops.migrations.alembic_env.guard import ConnectionGuard
+from pgops.migrations.alembic_env.made_again import with_the_models_of_the_first_time
 from pgops.migrations.alembic_env.runner import explained
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.postgres import Target
@@ -70,13 +71,13 @@ class FlaskApplication:
         try:
             load_dotenv()
             try:
-                return ScriptInfo(app_import_path=name).load_app()
+                return _make(ScriptInfo(app_import_path=name))
             except Exception as error:
                 if not self._guard.lacks_writes(error):
                     raise
             # It writes at each start: a first row of settings, the time at which it was seen.
             with self._guard.writes_held_back():
-                return ScriptInfo(app_import_path=name).load_app()
+                return _make(ScriptInfo(app_import_path=name))
         except NoAppException as error:
             raise ConfigurationError(
                 f"{what}: {' '.join(str(error.message).split())}",
@@ -129,6 +130,11 @@ class FlaskApplication:
             event.remove(engine, "do_connect", lead)
             engine.url = before
             engine.dispose()
+
+
+def _make(info: Any) -> Any:
+    with with_the_models_of_the_first_time():
+        return info.load_app()
 
 
 def _engine_of(db: Any) -> Engine | None:

@@ -43,13 +43,37 @@ def create_app(url=None):
 """
 
 
+PERSON = """
+class Person(db.Model):
+    id = db.Column(db.Integer, primary_key=True)
+
+
+def create_app"""
+MAKES_TABLES = """
+    with app.app_context():
+        db.create_all()
+    import its_later_models
+    return app
+"""
+LATER_MODELS = """
+from its_shop import db
+
+
+class One(db.Model):
+    __tablename__ = "t_one"
+    id = db.Column(db.Integer, primary_key=True)
+    color = db.Column(db.Enum("red", name="color"))
+"""
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[AlembicProject]:
     """A Flask-Migrate project without its application."""
     made = AlembicProject.make(tmp_path, env=FLASK_ENV)
     made.chain("one", "two")
     yield made
-    sys.modules.pop("its_shop", None)
+    for name in ("its_shop", "its_later_models"):
+        sys.modules.pop(name, None)
 
 
 def shop(project: AlembicProject, url: str) -> None:
@@ -82,6 +106,23 @@ def test_an_application_on_another_kind_of_database_is_refused(
     assert raised.value.message == f"env.py connects to a sqlite database, and test is {database.place}"
     assert raised.value.exit_code == 8
     assert not (project.path / "shop.sqlite").exists()
+
+
+def test_tables_that_an_application_makes_are_those_of_its_first_making(
+    project: AlembicProject, database: Target
+) -> None:
+    """The look imports the models that the run's create_all() would then know before their revisions."""
+    secret = database.secret()
+    shop(project, postgres.sqlalchemy_url(database, password=secret.reveal() if secret else None))
+    file = project.path / "its_shop.py"
+    text = file.read_text(encoding="utf-8")
+    text = text.replace("\ndef create_app", PERSON).replace("    return app", MAKES_TABLES)
+    file.write_text(text, encoding="utf-8")
+    (project.path / "its_later_models.py").write_text(LATER_MODELS, encoding="utf-8")
+    project.revision("color", "two", """op.execute("CREATE TYPE color AS ENUM ('red')")""")
+
+    migrate(with_app(project, database), database)
+    assert {"person", "t_one", "t_two"} <= tables(database)
 
 
 @pytest.mark.parametrize(
