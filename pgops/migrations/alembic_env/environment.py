@@ -77,7 +77,9 @@ class AlembicEnvironment:
         self.config = build_config(environment.alembic, location, target, command)
         self._runner = load_runner(environment)
         self._app = (
-            FlaskApplication(environment, location, target, guard) if environment.alembic.app else None
+            FlaskApplication(environment, location, target, guard, output)
+            if environment.alembic.app
+            else None
         )
         self.running: GuardedContext | None = None
         self.version_tables: list[VersionTable] = []
@@ -281,8 +283,7 @@ class AlembicEnvironment:
             found.untouched = "nothing was applied"
         if not found.hint:
             early = what == "env.py" and self.running is not None and not self.running.ran
-            said = " | ".join(self.output.captured().splitlines()[-3:])
-            told = (what_it_lacks(error, self.environment) if early else "", said and f"it said: {said}")
+            told = (what_it_lacks(error, self.environment) if early else "", self.output.last_words())
             found.hint = "; ".join(filter(None, told))
         return found
 

@@ -25,6 +25,10 @@ READ_ONLY = "25006"
 _ATTRIBUTES = "pgops.migrations.alembic_env.config"
 """Where ``config.attributes`` is looked into."""
 _DRIVERS = {"psycopg", "psycopg2", "asyncpg", "pg8000"}
+_SURROUNDINGS = (
+    'if it needs something around it: alembic: {environ: {NAME: "value"}} or {runner: "module:function"} '
+    "in environments.yaml (docs/adopting.md)"
+)
 _NEEDED = ("revision", "down_revision", "upgrade", "downgrade")
 
 
@@ -138,11 +142,8 @@ def _driver_hint(error: BaseException) -> str:
 
 def what_it_lacks(error: BaseException, environment: Environment) -> str:
     """What to write for an env.py that failed before it ran any migration, or ``""``."""
-    frames = _frames(error)
-    if isinstance(error, KeyError) and frames and frames[0].f_globals.get("__name__") == "os":
-        # What os.environ does not have.
-        named = f'alembic: {{environ: {{{error.args[0]}: "{{url}}"}}}} in environments.yaml'
-        return f"if that is where it looks for its database: {named}"
+    if variable := _variable(error):
+        return variable
     if put_there := _put_on_the_config(error):
         return (
             'its own program puts that on Alembic\'s Config: alembic: {runner: "ops:run"}, and in ops.py '
@@ -152,10 +153,17 @@ def what_it_lacks(error: BaseException, environment: Environment) -> str:
         return "it writes by itself, and this only looks: written in a transaction (engine.begin(), not AUTOCOMMIT) it is rolled back"
     if isinstance(error, SyntaxError | ImportError | NameError) or environment.alembic.runner is not None:
         return ""
-    return (
-        'if it needs something around it: alembic: {environ: {NAME: "value"}} or {runner: "module:function"} '
-        "in environments.yaml (docs/adopting.md)"
-    )
+    return _SURROUNDINGS
+
+
+def _variable(error: BaseException) -> str:
+    """What to write where a variable was asked for in vain, or ``""``."""
+    frames = _frames(error)
+    if isinstance(error, KeyError) and frames and frames[0].f_globals.get("__name__") == "os":
+        # What os.environ does not have.
+        named = f'alembic: {{environ: {{{error.args[0]}: "{{url}}"}}}} in environments.yaml'
+        return f"if that is where it looks for its database: {named}"
+    return ""
 
 
 def _put_on_the_config(error: BaseException) -> str:
@@ -203,8 +211,12 @@ def _in_the_files(error: BaseException, where: str) -> ConfigurationError | None
             if isinstance(error, SyntaxError) and error.filename in (None, str(file)):
                 return mistakes.not_python(str(file), file.read_bytes(), error)
             named = where.rpartition(":")[0] == mistakes.shown(file)
-            told = mistakes.asks_too_early if asks_for_the_context(error) else mistakes.unloadable
-            return told(where if named else mistakes.shown(file), describe(error))
+            at = where if named else mistakes.shown(file)
+            if asks_for_the_context(error):
+                return mistakes.asks_too_early(at, describe(error))
+            if isinstance(error, ImportError | SyntaxError) or frames[0].f_code.co_filename == str(file):
+                return mistakes.unloadable(at, describe(error))
+            return mistakes.lacks_its_surroundings(at, describe(error), _variable(error) or _SURROUNDINGS)
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         return _missing_parent(error.args[0], frames)
     return None

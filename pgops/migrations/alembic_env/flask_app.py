@@ -15,8 +15,10 @@ from sqlalchemy.engine import Engine, make_url
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, PgopsError, RefusedError
 from pgops.migrations.alembic_env.config import TargetConfig, url_for
+from pgops.migrations.alembic_env.failures import what_it_lacks
 from pgops.migrations.alembic_env.guard import ConnectionGuard
 from pgops.migrations.alembic_env.made_again import with_the_models_of_the_first_time
+from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.alembic_env.runner import explained
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.postgres import Target
@@ -24,6 +26,8 @@ from pgops.postgres import Target
 T = TypeVar("T")
 _FACTORY = re.compile(r"^def (create_app|make_app)\(", re.MULTILINE)
 _APPLICATION = re.compile(r"^(app|application)\b[^=\n]*=", re.MULTILINE)
+_UNKNOWN = "package:create_app"
+"""Where nothing suggests a name."""
 _FLASK_APP = re.compile(r"^(?:export\s+)?FLASK_APP\s*=\s*['\"]?([^'\"\s#]+)", re.MULTILINE)
 
 
@@ -34,12 +38,18 @@ class FlaskApplication:
     """
 
     def __init__(
-        self, environment: Environment, location: ScriptLocation, target: Target, guard: ConnectionGuard
+        self,
+        environment: Environment,
+        location: ScriptLocation,
+        target: Target,
+        guard: ConnectionGuard,
+        output: OutputGuard,
     ) -> None:
         self._environment = environment
         self._location = location
         self._target = target
         self._guard = guard
+        self._output = output
         self._made: Any = None
 
     def around(self, config: TargetConfig, act: Callable[[], T]) -> T:
@@ -82,10 +92,13 @@ class FlaskApplication:
             raise ConfigurationError(
                 f"{what}: {' '.join(str(error.message).split())}",
                 untouched="no database was touched",
-                hint=_write(suggested_app(self._environment.project, self._location.config)),
+                hint=_write(suggested_app(self._environment.project, self._location.config), name),
             ) from error
         except (Exception, SystemExit) as error:
-            raise explained(error, self._environment, what) from error
+            found = explained(error, self._environment, what)
+            lacking = "" if found.hint else what_it_lacks(error, self._environment)
+            found.hint = "; ".join(filter(None, (found.hint, lacking, self._output.last_words())))
+            raise found from error
 
     def one_database(self, act: Callable[[], T]) -> T:
         """Run ``act`` where env.py migrates no other database beside the application's own.
@@ -164,7 +177,13 @@ def without_an_application(error: BaseException, environment: Environment) -> Pg
     )
 
 
-def _write(app: str) -> str:
+def _write(app: str, tried: str | None = None) -> str:
+    if app in (_UNKNOWN, tried):
+        # Nothing better is known than what was tried.
+        return (
+            'in environments.yaml: alembic: {app: "module:factory"} or {app: "module:name"}, as FLASK_APP says it; '
+            "the module is looked for beside environments.yaml and among what is installed"
+        )
     return f'in environments.yaml: alembic: {{app: "{app}"}}'
 
 
@@ -190,7 +209,14 @@ def suggested_app(project: Path, config: Path) -> str:
             text = _text(file) if file.is_file() else ""
             if "flask" in text.lower() and (named_in := pattern.search(text)):
                 return f"{module}:{named_in[1]}"
-    return "package:create_app"
+    for package, name in named_packages:
+        # Somewhere inside: the outermost factory.
+        for file in sorted(package.rglob("*.py"), key=lambda each: (len(each.parts), each)):
+            text = _text(file)
+            if "flask" in text.lower() and (named_in := _FACTORY.search(text)):
+                inside = file.relative_to(package).with_suffix("").parts
+                return f"{'.'.join((name, *inside)).removesuffix('.__init__')}:{named_in[1]}"
+    return _UNKNOWN
 
 
 def _packages_around(config: Path) -> list[tuple[Path, str]]:

@@ -65,6 +65,11 @@ class OutputGuard:
         self._sink.seek(0, os.SEEK_END)
         return text.strip()
 
+    def last_words(self) -> str:
+        """``it said: ...``, the last lines with words of what was captured, for a hint; ``""`` when there are none."""
+        lines = [line for line in self.captured().splitlines() if any(map(str.isalnum, line))]
+        return f"it said: {' | '.join(lines[-3:])}" if lines else ""
+
     def close(self) -> None:
         """Drop what was captured."""
         if self._sink is not None:

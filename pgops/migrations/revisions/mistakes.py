@@ -121,6 +121,18 @@ def unloadable(where: str, said: str) -> ConfigurationError:
     )
 
 
+def lacks_its_surroundings(where: str, said: str, surroundings: str) -> ConfigurationError:
+    """A revision file that can't be loaded because what it imports or calls failed; as :func:`unloadable`.
+
+    :param surroundings: what to write where that wants settings.
+    """
+    return ConfigurationError(
+        f"{where}: this revision file can't be loaded: {said}",
+        untouched=UNTOUCHED,
+        hint=f"{surroundings}; else correct what the file imports",
+    )
+
+
 def asks_too_early(where: str, said: str) -> ConfigurationError:
     """A revision file that asks Alembic, while it is only read, for what is there when it runs; as :func:`unloadable`."""
     return ConfigurationError(

@@ -135,6 +135,32 @@ def test_a_broken_helper_of_a_revision_is_named_itself(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "said", "hint"),
+    [
+        (
+            "raise SystemExit('SECRET_KEY is not set')\n",
+            "SystemExit: SECRET_KEY is not set",
+            'alembic: {environ: {NAME: "value"}} or {runner: "module:function"} in environments.yaml',
+        ),
+        (
+            "import os\nos.environ['SHOP_DATABASE']\n",
+            "KeyError: 'SHOP_DATABASE'",
+            'alembic: {environ: {SHOP_DATABASE: "{url}"}} in environments.yaml',
+        ),
+    ],
+)
+def test_settings_that_a_revisions_import_wants_are_not_the_files_mistake(
+    settings: str, said: str, hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "settings_of_it.py").write_text(settings)
+    text = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\ntry:\n    import settings_of_it\nfinally:\n    del sys.path[0]\n"
+    found = explain(loaded(tmp_path, text), [tmp_path / "versions"], what="env.py")
+    assert found.message == f"{tmp_path}/versions/c.py:4: this revision file can't be loaded: {said}"
+    assert hint in found.hint
+    assert found.untouched == "no database was touched"
+
+
 def test_what_env_py_itself_lacks_is_not_a_revision_files_mistake(tmp_path: Path) -> None:
     file = tmp_path / "env.py"
     file.write_text(

@@ -148,6 +148,28 @@ def test_an_application_that_is_not_there(
     assert raised.value.hint == 'in environments.yaml: alembic: {app: "its_shop:create_app"}'
 
 
+def test_an_application_of_which_nothing_better_is_known(project: AlembicProject, database: Target) -> None:
+    with pytest.raises(PgopsError) as raised:
+        make_plan(with_app(project, database, "package:create_app"), database)
+    assert raised.value.message == "alembic.app package:create_app: Could not import 'package'."
+    assert raised.value.hint.startswith(
+        'in environments.yaml: alembic: {app: "module:factory"} or {app: "module:name"}'
+    )
+
+
+def test_an_application_that_ends_while_it_is_made_says_why(
+    project: AlembicProject, database: Target
+) -> None:
+    (project.path / "its_shop.py").write_text(
+        "import os, sys\n\ndef create_app():\n    os.write(1, b'no SECRET_KEY\\n-----\\n')\n    sys.exit(1)\n"
+    )
+    with pytest.raises(PgopsError) as raised:
+        make_plan(with_app(project, database), database)
+    assert raised.value.message.startswith("alembic.app its_shop:create_app failed: SystemExit: 1")
+    assert 'alembic: {environ: {NAME: "value"}}' in raised.value.hint
+    assert raised.value.hint.endswith("; it said: no SECRET_KEY")
+
+
 @pytest.mark.parametrize(
     "app", ["its_shop", "its_shop:create_app()", 'its_shop:create_app("postgresql:///x")']
 )
@@ -192,6 +214,10 @@ def test_an_env_py_that_needs_an_application_says_what_to_write(
             "shop.app:create_app",
         ),
         ({".flaskenv": "export FLASK_APP='shop:app'\n", "app.py": "import flask\napp = 1\n"}, "shop:app"),
+        (
+            {"shop/__init__.py": "", "shop/web/flask/app.py": "import flask\ndef make_app(): ...\n"},
+            "shop.web.flask.app:make_app",
+        ),
         ({}, "package:create_app"),
     ],
 )
@@ -200,7 +226,7 @@ def test_the_application_to_name(
 ) -> None:
     monkeypatch.delenv("FLASK_APP", raising=False)
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     config = tmp_path / "migrations" / "alembic.ini"
     assert suggested_app(tmp_path, config) == suggested
