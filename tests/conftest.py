@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from pgops.postgres import Connection, Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support import clusters
 from tests.support.json_output import hold_to_schema
+from tests.support.ports import free_port
 from tests.support.preloaded import INVOKE, preloaded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -205,9 +205,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
         leads: Mapping[str, str] = MappingProxyType({}),
         ignored: str = "extra_float_digits",
     ) -> Target:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         secret = server.secret()
         password = secret.reveal() if secret else ""
         directory = tmp_path / f"pgbouncer-{port}"

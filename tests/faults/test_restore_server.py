@@ -7,7 +7,6 @@ import datetime as dt
 import os
 import random
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -27,6 +26,7 @@ from pgops.local import embedded
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import fresh_database
+from tests.support.ports import free_port
 from tests.support.restores import back_up, databases, put_back, small_data, table_hashes
 from tests.support.sql import run_sql, value
 
@@ -47,12 +47,9 @@ def fill(target: Target) -> None:
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[embedded.EmbeddedSpec]:
     """A durable server that a test may kill and start again."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
     place = tmp_path / "own"
     place.mkdir()
-    spec = embedded.EmbeddedSpec(place, port, "postgres", LiteralSecret(Secret("sécret-pass")), "app")
+    spec = embedded.EmbeddedSpec(place, free_port(), "postgres", LiteralSecret(Secret("sécret-pass")), "app")
     embedded.up(spec)
     yield spec
     embedded.destroy(spec)

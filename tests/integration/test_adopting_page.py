@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from pgops.postgres import Target
 from tests.support.adopted import PROJECTS, url_of
+from tests.support.ports import free_port
 from tests.support.projects import AlembicProject, tables
 from tests.support.sql import value
 from tests.support.walks import PROGRAMS, Walker, steps
@@ -39,10 +39,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Walker]:
     """Somebody in an empty directory; what ``db.up`` started there is ended afterwards."""
     path = tmp_path / f"shop{tmp_path.parent.name.rpartition('-')[2]}"
     path.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    walker = Walker(path, instead={"127.0.0.1:5432:": f"127.0.0.1:{port}:"})
+    walker = Walker(path, instead={"127.0.0.1:5432:": f"127.0.0.1:{free_port()}:"})
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
     else:

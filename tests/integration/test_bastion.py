@@ -24,8 +24,9 @@ from pgops.migrations.alembic_env.guard import ConnectionGuard
 from pgops.postgres import Connection, Target, connected, execute, fetch_value, identity, wait_until_ready
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
-from tests.support.bastion import bastion, free_port
+from tests.support.bastion import bastion
 from tests.support.network import network
+from tests.support.ports import free_port
 from tests.support.preloaded import INVOKE
 from tests.support.projects import STOCK_ENV, AlembicProject, heads
 

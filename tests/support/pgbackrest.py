@@ -20,6 +20,7 @@ from pgops import postgres
 from pgops.environments import PgBackRest
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,7 +168,7 @@ def running_cluster(
             init=init,
             tmpfs=dict(tmpfs or {}),
         )
-        port = _free_port() if host_network else 5432
+        port = free_port() if host_network else 5432
         made = engine.api.create_container(
             IMAGE,
             command=["postgres", f"-cport={port}", *(f"-c{key}={value}" for key, value in given.items())],
@@ -206,14 +207,6 @@ def running_cluster(
             yield cluster
         finally:
             container.remove(v=True, force=True)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def on_database(cluster: Cluster, dbname: str) -> Target:

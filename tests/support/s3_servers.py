@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pgops.environments import Encryption, Environment, S3Settings, Store
 from pgops.postgres import Target
 from pgops.secrets.references import EnvSecret, FileSecret, LiteralSecret, Secret
 from tests.support.backups import environment_for
+from tests.support.ports import free_port
 
 BUCKET, PREFIX = "backups", "some/prefix"
 ACCESS_KEY, SECRET_KEY = "AKIATEST", "s3cret/with+odd=characters"
@@ -37,12 +37,6 @@ class S3Server:
 
     endpoint: str
     objects: Path
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -76,7 +70,7 @@ def _running(argv: list[str], root: Path, port: int, environ: dict[str, str]) ->
 
 def signing_server(root: Path) -> contextlib.AbstractContextManager[S3Server]:
     """nanio: checks every request's signature; does not know If-None-Match."""
-    port = _free_port()
+    port = free_port()
     argv = [
         sys.executable,
         "-m",
@@ -102,7 +96,7 @@ def tls_server(root: Path) -> Iterator[S3Server]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         loop = asyncio.new_event_loop()
-        port = _free_port()
+        port = free_port()
         behind = int(plain.endpoint.rpartition(":")[2])
 
         async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,7 +133,7 @@ def tls_server(root: Path) -> Iterator[S3Server]:
 
 def conditional_server(root: Path) -> contextlib.AbstractContextManager[S3Server]:
     """localbucket: honours If-None-Match; checks no signature and can't delete several objects at once."""
-    port = _free_port()
+    port = free_port()
     return _running([sys.executable, "-m", "localbucket", f"--port={port}", str(root)], root, port, {})
 
 

@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,18 +20,13 @@ from pgops import postgres
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.conftest import ProjectDirectory
+from tests.support.ports import free_port
 from tests.support.preloaded import INVOKE
 from tests.support.projects import AlembicProject
 from tests.support.restores import databases, drop_all
 from tests.support.sql import run_sql, value
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from pgops.pgtools import ToolError, check, run
 from pgops.postgres import Target, wait_until_ready
 from pgops.secrets.references import LiteralSecret, Secret
 from tests.support.backups import MOMENT, environment_for
+from tests.support.ports import free_port
 from tests.support.restores import small_data
 
 pytestmark = pytest.mark.docker
@@ -49,9 +50,7 @@ def engine(docker_engine: str) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def contained(engine: Engine) -> Iterator[Target]:
     """A PostgreSQL 17 in a container, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     password = secrets.token_hex(8)
     api = engine.untyped
     container = api.create_container(

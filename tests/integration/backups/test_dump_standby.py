@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pgops.local.embedded import process
 from pgops.local.embedded.installation import Cluster, programs_for, server_user
 from pgops.postgres import Target, wait_until_ready
 from tests.support.backups import environment_for
+from tests.support.ports import free_port
 from tests.support.restores import small_data
 from tests.support.sql import run_sql, value
 
@@ -26,13 +26,11 @@ from tests.support.sql import run_sql, value
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Target]]:
     """A primary with data, and its standby."""
     home = Path("/tmp") if os.geteuid() == 0 else tmp_path_factory.mktemp("standby")
-    with embedded.scratch_server(home) as state, socket.socket() as probe:
+    with embedded.scratch_server(home) as state:
         primary = state.target
         small_data(primary)
         run_sql(primary, "CREATE UNLOGGED TABLE passing AS SELECT 1 AS a")
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-        probe.close()
+        port = free_port()
         # Inside the primary's own directory: what removes that one removes this one.
         cluster = Cluster(state.home / "standby", server_user())
         cluster.home.mkdir(mode=0o755)

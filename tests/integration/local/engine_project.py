@@ -22,6 +22,7 @@ from pgops.local.engine.client import Engine, Event
 from pgops.local.engine.server import UpResult
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.ports import free_port
 
 COMPOSE = Path(sys.executable).with_name("docker-compose")
 TEMPLATE = """\
@@ -35,12 +36,6 @@ services:
     stop_grace_period: 20s
 volumes: {{data: }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, timeout: float = 20) -> None:

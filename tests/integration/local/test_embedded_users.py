@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pgops.errors import PgopsError
 from pgops.local import embedded
 from pgops.local.embedded import EmbeddedSpec, installation, process
 from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="changing the user needs root")
 
@@ -51,10 +51,7 @@ def private() -> Iterator[Path]:
 
 
 def a_spec(project: Path) -> EmbeddedSpec:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    return EmbeddedSpec(project, port, "postgres", LiteralSecret(Secret("postgres")), "development")
+    return EmbeddedSpec(project, free_port(), "postgres", LiteralSecret(Secret("postgres")), "development")
 
 
 def owner_of(pid: int | None) -> int:

@@ -21,8 +21,9 @@ from pgops.local.engine.data import system_identifier
 from pgops.local.engine.images import ensure_image
 from pgops.local.engine.request import container_body
 from pgops.postgres import Target
+from tests.support.ports import free_port
 
-from .engine_project import EngineProject, free_port, refused, wait_for_port
+from .engine_project import EngineProject, refused, wait_for_port
 
 pytestmark = pytest.mark.docker
 

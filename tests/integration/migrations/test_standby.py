@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from pgops.migrations.plan.plan import Plan
 from pgops.migrations.status.status import history_of, migration_status
 from pgops.postgres import Target
 from tests.conftest import ProjectDirectory
+from tests.support.ports import free_port
 from tests.support.projects import AlembicProject, carry_out, heads, migrate, tables
 
 BIG = "ALTER TABLE big ALTER COLUMN n TYPE bigint"
@@ -102,9 +102,7 @@ def pair() -> Iterator[Pair]:
             capture_output=True,
             **(user.as_child() if user is not None else {}),
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         settings = {
             "port": str(port),
             "listen_addresses": "127.0.0.1",

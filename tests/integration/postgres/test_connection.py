@@ -14,6 +14,7 @@ from pgops import postgres
 from pgops.errors import UnreachableError
 from pgops.postgres import Target
 from pgops.secrets.references import LiteralSecret, Secret
+from tests.support.ports import free_port
 
 
 def failure(target: Target) -> UnreachableError:
@@ -21,12 +22,6 @@ def failure(target: Target) -> UnreachableError:
         pass
     assert failed.value.untouched == "nothing was touched"
     return failed.value
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_settings_hold_for_the_session(database: Target) -> None:

@@ -19,7 +19,8 @@ from pgops.environments import Tunnel
 from pgops.errors import UnreachableError
 from pgops.postgres import Target, child_environment, connected, fetch_value, reached, sqlalchemy_url, tunnels
 from pgops.secrets.references import PassfileSecret
-from tests.support.bastion import Bastion, bastion, free_port
+from tests.support.bastion import Bastion, bastion
+from tests.support.ports import free_port
 
 PROXY = str(Path(__file__).parents[2] / "support" / "tcp_proxy.py")
 

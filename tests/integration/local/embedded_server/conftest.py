@@ -11,7 +11,8 @@ import pytest
 
 from pgops.local.embedded import EmbeddedSpec, installation, process
 from pgops.secrets.references import LiteralSecret, Secret
-from tests.integration.local.embedded_server.server import PASSWORD, free_port
+from tests.integration.local.embedded_server.server import PASSWORD
+from tests.support.ports import free_port
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +11,6 @@ from pgops.local.embedded import EmbeddedSpec
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 PASSWORD = "Pa ss:wo\\rd'\"%"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(spec: EmbeddedSpec, query: str) -> object:

@@ -22,10 +22,10 @@ from tests.integration.local.embedded_server.server import (
     REPOSITORY,
     ask,
     eventually,
-    free_port,
     home_of,
     tell,
 )
+from tests.support.ports import free_port
 
 
 def test_from_nothing_to_a_database_that_lets_only_the_user_in(spec: EmbeddedSpec) -> None:
