@@ -127,7 +127,8 @@ def build_config(
         config.set_main_option("script_location", str(location.script_directory).replace("%", "%%"))
     # Config.attributes is a memoized plain dict; ours takes its place.
     config.__dict__["attributes"] = config.lazy_connection = attributes
-    config.set_main_option("sqlalchemy.url", url_for(target, driver_for(location)).replace("%", "%%"))
+    for option in ("sqlalchemy.url", location.url_option):
+        config.set_main_option(option, url_for(target, driver_for(location)).replace("%", "%%"))
     return config
 
 

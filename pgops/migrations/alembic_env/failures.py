@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -151,6 +154,8 @@ def what_it_lacks(error: BaseException, environment: Environment) -> str:
         )
     if sqlstate(error) == READ_ONLY:
         return "it writes by itself, and this only looks: written in a transaction (engine.begin(), not AUTOCOMMIT) it is rolled back"
+    if isinstance(error, ModuleNotFoundError):
+        return _where_its_module_is(error, environment)
     if isinstance(error, SyntaxError | ImportError | NameError) or environment.alembic.runner is not None:
         return ""
     return _SURROUNDINGS
@@ -164,6 +169,27 @@ def _variable(error: BaseException) -> str:
         named = f'alembic: {{environ: {{{error.args[0]}: "{{url}}"}}}} in environments.yaml'
         return f"if that is where it looks for its database: {named}"
     return ""
+
+
+def _where_its_module_is(error: ModuleNotFoundError, environment: Environment) -> str:
+    """What to write for a module that lies in the project, off the import path, or is not installed here."""
+    name = (error.name or "").partition(".")[0]
+    if not name or importlib.util.find_spec(name) is not None:
+        # It is a part of it that is missing.
+        return ""
+    config = environment.alembic.config
+    for place in (config.parent / "src", environment.project / "src", config.parent, environment.project):
+        for each in (place, *sorted(place.glob("[!.]*/"))):
+            if (each / f"{name}.py").is_file() or any((each / name).glob("*.py")):
+                here = os.path.relpath(each, config.parent)
+                return (
+                    f"{name} lies in {mistakes.shown(each)}: add %(here)s/{here} to prepend_sys_path in {config.name}, "
+                    "or install the project where pgops runs"
+                )
+    return (
+        f"{name} is not installed where pgops runs ({sys.prefix}): install it there, or pgops into the virtual environment "
+        "that Alembic runs in"
+    )
 
 
 def _put_on_the_config(error: BaseException) -> str:

@@ -137,7 +137,8 @@ class ConnectionGuard:
         # Only a name for a message: where a connection really leads is asked of the server.
         host = keywords.get("host") or keywords.get("dsn") or ""
         name = keywords.get("dbname") or keywords.get("database") or keywords.get("db") or ""
-        place = f"{host}:{keywords.get('port') or 5432}/{name}"
+        # Without one, a driver takes PGPORT, which is the target's here.
+        place = f"{host}:{keywords.get('port') or reached(self.target).local_port or self.target.port}/{name}"
         if record is not None and host:
             record.info[_PLACE] = place
         user = keywords.get("user") or self.target.user

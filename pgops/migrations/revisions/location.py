@@ -16,6 +16,8 @@ from typing import Any
 from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError, UsageError
 
+_USUAL_URL = "sqlalchemy.url"
+_POSTGRES = re.compile(r"postgres(?:ql)?(?:\+\w+)?://")
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 SURROUNDED = "what stands around env.py may configure Alembic"
@@ -26,8 +28,8 @@ class ScriptLocation:
     """What alembic.ini or pyproject.toml says about files.
 
     ``working_directory`` is where its relative paths hold: Alembic takes them from the current
-    directory, so this is the one a person would stand in. ``url`` is the ``sqlalchemy.url`` written
-    there, if any; only its driver is ever used. ``import_path`` is ``prepend_sys_path``. ``surrounded``: a runner
+    directory, so this is the one a person would stand in. ``url`` is the one written there as
+    ``url_option``, if any; only its driver is ever used. ``import_path`` is ``prepend_sys_path``. ``surrounded``: a runner
     or an application stands around env.py, and may configure Alembic.
     """
 
@@ -38,6 +40,7 @@ class ScriptLocation:
     recursive: bool
     sourceless: bool
     url: str
+    url_option: str = _USUAL_URL
     import_path: tuple[Path, ...] = ()
     surrounded: bool = False
 
@@ -166,7 +169,8 @@ def locate(settings: AlembicSettings, project: Path) -> ScriptLocation:
         or (script_directory / "versions",),
         recursive=options.flag("recursive_version_locations"),
         sourceless=options.flag("sourceless"),
-        url=options.text("sqlalchemy.url", lenient=True),
+        url=options.text(options.url_option(), lenient=True),
+        url_option=options.url_option(),
         import_path=tuple(directory / each for each in options.import_path()),
         surrounded=settings.runner is not None or settings.app is not None,
     )
@@ -209,6 +213,13 @@ class _Options:
                 ) from error
         value = self._toml.get(name, "")
         return self._filled(value) if isinstance(value, str) else ""
+
+    def url_option(self) -> str:
+        """``sqlalchemy.url``, or the only option with a PostgreSQL URL: ``engine_from_config`` takes any prefix."""
+        if not self._ini.has_section(self._section):
+            return _USUAL_URL
+        found = [name for name, value in self._ini.items(self._section, raw=True) if _POSTGRES.match(value)]
+        return found[0] if len(found) == 1 else _USUAL_URL
 
     def several(self, name: str, *, legacy: re.Pattern[str]) -> list[str]:
         """A list, split as Alembic splits it."""

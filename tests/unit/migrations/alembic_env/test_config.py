@@ -45,6 +45,19 @@ def test_x_arguments_carry_the_url_while_env_py_runs(tmp_path: Path) -> None:
     assert options.x is None
 
 
+def test_the_url_is_where_env_py_looks_for_it_under_another_prefix(tmp_path: Path) -> None:
+    project(tmp_path)
+    with (tmp_path / "alembic.ini").open("a", encoding="utf-8") as ini:
+        ini.write("db.url = postgresql+psycopg2://somebody@elsewhere/other\n")
+    settings = AlembicSettings(tmp_path / "alembic.ini")
+    target = Target("test", "db.example.com", 5433, "app", "u", LiteralSecret(Secret("p%")))
+    section = build_config(settings, locate(settings, tmp_path), target, command_line.CURRENT).get_section(
+        "alembic", {}
+    )
+    assert section["db.url"] == section["sqlalchemy.url"]
+    assert section["db.url"].startswith("postgresql+psycopg2://u:p%25@db.example.com:5433/app")
+
+
 def test_the_password_is_in_the_environment_only_while_env_py_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from pgops.errors import ConfigurationError, RefusedError, UsageError
 from pgops.migrations.alembic_env.failures import MigrationError, describe, explain, sqlstate, what_it_lacks
+from pgops.migrations.revisions import mistakes
 from pgops.postgres import Target
 from tests.support.projects import AlembicProject
 
@@ -189,7 +191,11 @@ def test_alembics_word_for_a_cycle_gets_a_hint() -> None:
     [
         (lambda: os.environ["NO_SUCH_DATABASE_URL"], 'alembic: {environ: {NO_SUCH_DATABASE_URL: "{url}"}}'),
         (lambda: {}["a key"], '{runner: "module:function"}'),
-        (lambda: importlib.import_module("no_such_module"), ""),
+        (
+            lambda: importlib.import_module("no_such_module"),
+            "no_such_module is not installed where pgops runs",
+        ),
+        (lambda: importlib.import_module("alembic.no_such_module"), ""),
     ],
 )
 def test_what_to_write_for_an_env_py_that_failed_early(
@@ -200,3 +206,24 @@ def test_what_to_write_for_an_env_py_that_failed_early(
     found = what_it_lacks(raised.value, AlembicProject.make(tmp_path).environment(database))
     assert hint in found
     assert bool(hint) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [
+        ("src/shopping/__init__.py", "shopping lies in {tmp}/src: add %(here)s/src to prepend_sys_path"),
+        ("backend/shopping.py", "shopping lies in {tmp}/backend: add %(here)s/backend to prepend_sys_path"),
+        (
+            "shopping/notes.txt",
+            f"shopping is not installed where pgops runs ({sys.prefix}): install it there",
+        ),
+    ],
+)
+def test_a_module_that_is_not_found_is_told_with_what_to_write(tmp_path: Path, file: str, hint: str) -> None:
+    project = AlembicProject.make(tmp_path)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("", encoding="utf-8")
+    target = Target(environment="test", host="h", port=1, dbname="d", user="u")
+    error = ModuleNotFoundError("No module named 'shopping'", name="shopping")
+    found = what_it_lacks(error, project.environment(target))
+    assert found.startswith(hint.format(tmp=mistakes.shown(tmp_path)))

@@ -71,6 +71,30 @@ def test_pyproject_and_the_ini_that_wins_over_it(here: Path) -> None:
     assert (found.version_directories, found.url) == ((here / "one",), "postgresql+asyncpg://u@h/d")
 
 
+@pytest.mark.parametrize(
+    ("lines", "option", "url"),
+    [
+        ("db.url = postgresql+psycopg://u@h/d", "db.url", "postgresql+psycopg://u@h/d"),
+        (
+            "db.url = postgresql://h/d\nsqlalchemy.url = driver://user@localhost/db",
+            "db.url",
+            "postgresql://h/d",
+        ),
+        ("sqlalchemy.url = postgresql://h/d", "sqlalchemy.url", "postgresql://h/d"),
+        (
+            "old.url = postgresql://h/a\nsqlalchemy.url = postgresql://h/d",
+            "sqlalchemy.url",
+            "postgresql://h/d",
+        ),
+        ("old.url = postgresql://h/a\nnew.url = postgresql://h/b", "sqlalchemy.url", ""),
+    ],
+)
+def test_the_option_that_holds_the_url(here: Path, lines: str, option: str, url: str) -> None:
+    (here / "alembic.ini").write_text(f"[alembic]\nscript_location = scripts\n{lines}\n")
+    found = located(here)
+    assert (found.url_option, found.url) == (option, url)
+
+
 def test_a_section_of_its_own(here: Path) -> None:
     (here / "alembic.ini").write_text(
         "[main]\nscript_location = scripts\n[other]\nscript_location = nowhere\n"
