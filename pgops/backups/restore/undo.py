@@ -79,7 +79,7 @@ class State:
             said.append(f"a restore is under way: {self.running}")
         else:
             said += [
-                f"{each.name} is left of a restore of {each.marker.backup} at {each.marker.time} that did not end; "
+                f"{each.name} is left of {_maker(each.marker)} at {each.marker.time} that did not end; "
                 "the next restore removes it"
                 for each in self.unfinished
             ]
@@ -88,6 +88,10 @@ class State:
                 for name in self.unmarked
             ]
         return said
+
+
+def _maker(marker: Marker) -> str:
+    return f"a restore of {marker.backup}" if marker.backup else "a db.reset"
 
 
 def state(target: Target, trusted: Collection[str] = ()) -> State:
