@@ -103,6 +103,20 @@ def test_a_proof_or_pin_of_another_backup_proves_nothing(
     assert (found.verified, found.damaged_notes) == (False, (f"{name}: it belongs to another backup",))
 
 
+def test_a_proof_that_can_not_be_read_may_be_a_bad_one_beside_a_good_one(
+    repository: DirectoryRepository, tmp_path: Path
+) -> None:
+    made = publish(repository, tmp_path, made_up_contents())
+    later = dataclasses.replace(good_proof(NOW), method="restore")
+    write_proof(repository, load(repository, made.id), later)
+    file = tmp_path / "backups" / "staging" / made.id / proof_name(later)
+    assert load(repository, made.id).verified
+    file.write_bytes(file.read_bytes().replace(b"restore", b"rest0re"))
+    found = load(repository, made.id)
+    assert (len(found.proofs), len(found.damaged_notes)) == (1, 1)
+    assert not found.verified and not found.is_success
+
+
 def test_a_proof_of_another_manifest_proves_nothing(repository: DirectoryRepository, tmp_path: Path) -> None:
     """Whoever writes a new manifest under the old name can seal it, and the proof beside it was made of another."""
     made = publish(repository, tmp_path, made_up_contents(), 0)
