@@ -37,7 +37,14 @@ from pgops.postgres.passfile import passfile
 from pgops.postgres.servicefile import service_file
 from pgops.postgres.session import Connection, literal
 from pgops.postgres.settings import LOOKING, READ_ONLY, UNHURRIED, WORKING, no_session_timeouts
-from pgops.postgres.target import MissingServiceError, Target, from_connection, is_loopback, reached
+from pgops.postgres.target import (
+    MissingServiceError,
+    Target,
+    from_connection,
+    is_loopback,
+    reached,
+    with_options,
+)
 from pgops.postgres.trust import UntrustedError, trusted_sql
 from pgops.secrets.redaction import redact
 
@@ -92,4 +99,5 @@ __all__ = [
     "transaction_pooled",
     "trusted_sql",
     "wait_until_ready",
+    "with_options",
 ]

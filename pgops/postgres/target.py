@@ -150,6 +150,15 @@ def reached(target: Target) -> Target:
     return replace(target, local_port=local_port(target.environment, target.tunnel, target.host, target.port))
 
 
+def with_options(target: Target, options: str) -> Target:
+    """The target with these session settings added to its own."""
+    if not options:
+        return target
+    own = target.extra.get("options", "")
+    extra = MappingProxyType({**target.extra, "options": f"{own} {options}".strip()})
+    return replace(target, extra=extra)
+
+
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is a socket directory, ``localhost`` or a loopback address."""
     if not host or host.startswith(("/", "@")) or host == "localhost":

@@ -223,6 +223,17 @@ def test_psql_on_a_protected_environment_only_reads(project: ProjectDirectory, d
     assert done.code == 0, done.text
 
 
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_no_shell_is_said_to_only_read_where_a_proxy_loses_that(
+    project: ProjectDirectory, database: Target, pgbouncer: Callable[..., Target], mode: str
+) -> None:
+    lossy = pgbouncer(mode, ignored="extra_float_digits,options").with_database(database.dbname)
+    protected(project, lossy)
+    ran = project.run("db.psql", "--env=production", "--command", "create table t ()")
+    assert (ran.code, "loses default_transaction_read_only" in ran.err) == (8, True), ran.text
+    assert value(database, "SELECT to_regclass('t')") is None
+
+
 def test_psql_prompt_on_a_terminal(project: ProjectDirectory, database: Target) -> None:
     project.environment_yaml(staging=database)
     child = pexpect.spawn(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from pgops.backups.database.progress import Pace
 from pgops.backups.load.file_states import contents_hash
@@ -23,6 +21,7 @@ from pgops.postgres import (
     fetch_value,
     major_version,
     no_session_timeouts,
+    with_options,
 )
 
 _MAINTENANCE_LIMIT_KB = 512 * 1024
@@ -105,15 +104,6 @@ def accepted_options(target: Target, options: str) -> str:
         # Without options we are in already: it is the options that are refused.
         return ""
     return options if held == len(names) else ""
-
-
-def with_options(target: Target, options: str) -> Target:
-    """The target with these session settings added to its own."""
-    if not options:
-        return target
-    own = target.extra.get("options", "")
-    extra = MappingProxyType({**target.extra, "options": f"{own} {options}".strip()})
-    return dataclasses.replace(target, extra=extra)
 
 
 def without_event_triggers(connection: Connection, admin: Target, made: Target) -> Target:

@@ -13,7 +13,6 @@ import time
 from pgops.backups.database.errors import database_errors
 from pgops.backups.database.progress import Pace
 from pgops.backups.load.file_states import contents_hash
-from pgops.backups.load.pg_restore import with_options
 from pgops.backups.load.side_database import Hooks, Step, back_up
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY
 from pgops.backups.repository.repository import Repository
@@ -23,7 +22,7 @@ from pgops.backups.verify.against_manifest import compare
 from pgops.backups.verify.reading import undamaged_files
 from pgops.errors import LockedError, RefusedError, VerificationError
 from pgops.pgtools import check, restorable_archive, restore_command, run
-from pgops.postgres import Connection, blockers_of_application, connected
+from pgops.postgres import Connection, blockers_of_application, connected, with_options
 from pgops.postgres.locks import Mode, held, still_held
 
 _SESSION = "pgops restore in place"

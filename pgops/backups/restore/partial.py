@@ -20,7 +20,7 @@ from pathlib import Path
 from pgops.backups.database.attributes import attributes_of, merged
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load import side_databases
-from pgops.backups.load.pg_restore import APPLICATION, load_archive, with_options
+from pgops.backups.load.pg_restore import APPLICATION, load_archive
 from pgops.backups.load.side_database import Hooks, Step, remove_leftovers, restore_lock, side_database
 from pgops.backups.load.side_databases import new_marker
 from pgops.backups.manifest.manifest import DUMP_DIRECTORY, Manifest, Table
@@ -40,6 +40,7 @@ from pgops.postgres import (
     fetch_all,
     fetch_value,
     identifier,
+    with_options,
 )
 
 # Tied to live data, or computed from tables whose rows are not there.
