@@ -17,9 +17,9 @@ from benchmarks.project import Project, new_project
 from benchmarks.servers import Server
 from benchmarks.stock import Stock, stock_for
 from benchmarks.workbench import Workbench
-from pgops.backups.load.pg_restore import lighter_compression, with_options
+from pgops.backups.load.pg_restore import lighter_compression
 from pgops.pgtools import NoToolsError
-from pgops.postgres import Target, connected
+from pgops.postgres import Target, connected, with_options
 
 WITHOUT = "without verification"
 _PGOPS = "invoke backup"
