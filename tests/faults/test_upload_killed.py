@@ -182,7 +182,7 @@ def place(
     run_sql(
         database,
         "CREATE TABLE noise AS SELECT g, decode(string_agg(md5(random()::text), ''), 'hex') AS raw"
-        " FROM generate_series(1, 9000) AS g, generate_series(1, 64) GROUP BY g",
+        " FROM generate_series(1, 5600) AS g, generate_series(1, 64) GROUP BY g",
     )
     with signing_server(tmp_path / "s3" / "data") as server, gate_before(server.endpoint) as gate:
         found = Place(
