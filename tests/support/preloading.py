@@ -86,8 +86,6 @@ def _import_all() -> None:
     _ask_the_programs()
     gc.collect()
     gc.freeze()
-    # A fork is short: its garbage may wait. A tenth of what Python did in it was to look for that.
-    gc.set_threshold(50_000, *gc.get_threshold()[1:])
 
 
 def _serve(life: socket.socket, listening: socket.socket) -> list[str]:

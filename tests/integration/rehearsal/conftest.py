@@ -61,7 +61,13 @@ class Release:
 
 
 @pytest.fixture
-def release(project: ProjectDirectory, database: Target) -> Release:
+def rows() -> int:
+    """How many the database holds: so many that what a revision does to all of them takes a while."""
+    return ROWS
+
+
+@pytest.fixture
+def release(project: ProjectDirectory, database: Target, rows: int) -> Release:
     project.environment_yaml(staging=database)
     alembic = AlembicProject.make(project.path)
     alembic.revision(
@@ -75,7 +81,7 @@ def release(project: ProjectDirectory, database: Target) -> Release:
     with connected(database) as connection:
         execute(
             connection,
-            f"INSERT INTO people SELECT i, 'somebody ' || i, i FROM generate_series(1, {ROWS}) AS i; ANALYZE",
+            f"INSERT INTO people SELECT i, 'somebody ' || i, i FROM generate_series(1, {rows}) AS i; ANALYZE",
         )
     made.backup()
     return made

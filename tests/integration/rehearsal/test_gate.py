@@ -18,6 +18,12 @@ WANTED = "    rehearsal: {required_before: [migrate], max_age: 1h}\n"
 
 
 @pytest.fixture
+def rows() -> int:
+    """A few: a receipt is about files and plans."""
+    return 100
+
+
+@pytest.fixture
 def gated(release: Release) -> Release:
     """Production wants rehearsals; the next revision imports a module of the project."""
     release.settings(WANTED)
