@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,8 @@ def skip_unless_wanted(name: str) -> None:
     """Each of these takes minutes and downloads an application."""
     if name not in WANTED:
         pytest.skip(
-            f"real projects from PyPI on request: PGOPS_TEST_PROJECTS={','.join(REAL)},oldest,drivers,pyramid"
+            f"real projects from PyPI on request: PGOPS_TEST_PROJECTS={','.join(REAL)},oldest,drivers,pyramid,"
+            "advanced-alchemy,flask-alembic"
         )
 
 
@@ -102,37 +105,135 @@ _PYRAMID = {
 }
 
 
+_HERE = "environments:\n  here: {url: {env: PROJECT_URL}, protected: false}\n"
+_ALCHEMY = {
+    "shop.py": "from advanced_alchemy.base import BigIntBase\n"
+    "from advanced_alchemy.config import AlembicCONFIGConfig, SQLAlchemyCONFIGConfig\n"
+    "from sqlalchemy.orm import Mapped\n\n"
+    "class Book(BigIntBase):\n    title: Mapped[str]\n\n"
+    "alchemy = SQLAlchemyCONFIGConfig(\n    connection_string='URL',\n"
+    "    alembic_config=AlembicCONFIGConfig(script_location='migrations'),\n)\n",
+    "environments.yaml": f"version: 1\ndefault: here\nalembic: {{config: alembic.ini, runner: 'ops:run'}}\n{_HERE}",
+    "migrations/versions/one.py": "revision = 'one'\ndown_revision = None\nfrom alembic import op\n"
+    "def upgrade():\n    op.execute('CREATE TABLE book (id int)')\n"
+    "def downgrade():\n    op.execute('DROP TABLE book')\n",
+}
+_FLASK_ALEMBIC = {
+    "shop.py": "import os\nfrom flask import Flask\nfrom flask_alembic import Alembic\n"
+    "from flask_sqlalchemy import SQLAlchemy\n\n"
+    "db = SQLAlchemy()\nalembic = Alembic()\n\n"
+    "class Book(db.Model):\n    id = db.Column(db.Integer, primary_key=True)\n\n"
+    "def create_app():\n    app = Flask(__name__)\n"
+    "    app.config['SQLALCHEMY_DATABASE_URI'] = os.environ.get('SHOP_DATABASE', 'sqlite:///shop.sqlite')\n"
+    "    db.init_app(app)\n    alembic.init_app(app)\n    return app\n",
+    "environments.yaml": "version: 1\ndefault: here\n"
+    f"alembic: {{config: alembic.ini, app: 'shop:create_app', environ: {{SHOP_DATABASE: '{{url:psycopg2}}'}}}}\n{_HERE}",
+}
+
+
+class Fresh:
+    """A project in a virtual environment of its own, with pgops and what it says beside it."""
+
+    def __init__(self, path: Path, database: Target, *packages: str) -> None:
+        self.path = path
+        secret = database.secret()
+        self.environ = {
+            **os.environ,
+            "PROJECT_URL": postgres.libpq_url(database, password=secret.reveal() if secret else None),
+        }
+        self.run(sys.executable, "-m", "venv", "venv")
+        source = str(copy_of_the_source(path))
+        self.run("venv/bin/python", "-m", "pip", "install", "--quiet", "--no-compile", *packages, source)
+
+    def run(self, *command: str) -> str:
+        """The standard output of a program that has to succeed."""
+        done = subprocess.run(command, cwd=self.path, env=self.environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def task(self, *arguments: str) -> Any:
+        """One task's JSON."""
+        return json.loads(self.run("venv/bin/python", "-m", "pgops", *arguments, "--json"))
+
+    def current(self) -> list[str]:
+        """Where migrate.status says that the database is."""
+        return list(self.task("migrate.status")["environments"][0]["current"])
+
+
+def write(directory: Path, files: Mapping[str, str]) -> None:
+    """Text files by their names."""
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+
+
+def shown(beginning: str, language: str = "python") -> str:
+    """The block of docs/adopting.md that begins so."""
+    page = (REPOSITORY / "docs" / "adopting.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"```{language}\n({re.escape(beginning)}.*?)```", page, re.DOTALL)
+    return str(found)
+
+
 @pytest.mark.projects
 @pytest.mark.timeout(1800)
 def test_pyramid_as_the_page_shows_it(tmp_path: Path, database: Target) -> None:
     skip_unless_wanted("pyramid")
-    page = (REPOSITORY / "docs" / "adopting.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```python\n(from pyramid import .*?)```", page, re.DOTALL)
-    for name, text in {**_PYRAMID, "ops.py": shown}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    secret = database.secret()
-    environ = {"PROJECT_URL": postgres.libpq_url(database, password=secret.reveal() if secret else None)}
-
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, **environ}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    run(sys.executable, "-m", "venv", "venv")
-    run(
-        "venv/bin/python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "pyramid",
-        ".",
-        str(copy_of_the_source(tmp_path)),
-    )
-    run("venv/bin/python", "-m", "pgops", "migrate", "--yes")
-    status = json.loads(run("venv/bin/python", "-m", "pgops", "migrate.status", "--json"))
-    assert status["environments"][0]["current"] == ["one"]
+    write(tmp_path, {**_PYRAMID, "ops.py": shown("from pyramid import ")})
+    project = Fresh(tmp_path, database, "pyramid", ".")
+    project.task("migrate", "--yes")
+    assert project.current() == ["one"]
     assert not (tmp_path / "shop.sqlite").exists()
+
+
+@pytest.mark.projects
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("kind", "url"), [("Sync", "sqlite:///shop.sqlite"), ("Async", "sqlite+aiosqlite:///shop.sqlite")]
+)
+def test_advanced_alchemy_as_the_page_shows_it(kind: str, url: str, tmp_path: Path, database: Target) -> None:
+    skip_unless_wanted("advanced-alchemy")
+    files = {name: text.replace("CONFIG", kind).replace("URL", url) for name, text in _ALCHEMY.items()}
+    files["environments.yaml"] = _ALCHEMY["environments.yaml"]
+    write(tmp_path, {"shop.py": files.pop("shop.py")})
+    project = Fresh(
+        tmp_path, database, "advanced-alchemy[cli]==1.12.0", "psycopg2-binary", "asyncpg", "aiosqlite"
+    )
+    project.environ["PYTHONPATH"] = "."
+    project.run("venv/bin/alchemy", "--config", "shop.alchemy", "init", "--no-prompt", "migrations")
+    write(tmp_path, {**files, "ops.py": shown("from advanced_alchemy.alembic.commands import ")})
+
+    goes_up_down_and_up(project, "one")
+
+
+@pytest.mark.projects
+@pytest.mark.timeout(1800)
+def test_flask_alembic_as_the_page_shows_it(tmp_path: Path, database: Target) -> None:
+    skip_unless_wanted("flask-alembic")
+    write(tmp_path, _FLASK_ALEMBIC)
+    project = Fresh(tmp_path, database, "flask-alembic==3.3.0", "flask-sqlalchemy", "psycopg2-binary")
+    # Its own program writes the revision, from the models.
+    project.run("venv/bin/flask", "--app", "shop:create_app", "db", "revision", "books")
+    (made,) = (tmp_path / "migrations").glob("*_books.py")
+    for file in tmp_path.rglob("shop.sqlite"):
+        file.unlink()
+    write(
+        tmp_path,
+        {
+            "alembic.ini": shown("[alembic]\nscript_location = alembic_env", "ini"),
+            "alembic_env/env.py": shown("from alembic import context\nfrom flask import current_app"),
+        },
+    )
+
+    goes_up_down_and_up(project, made.name.partition("_")[0])
+
+
+def goes_up_down_and_up(project: Fresh, revision: str) -> None:
+    """Its one revision: planned, applied, undone, applied again; and the database of its own setting was not made."""
+    assert [each["revision"] for each in project.task("migrate.plan")["pending"]] == [revision]
+    project.task("migrate", "--yes")
+    assert project.current() == [revision]
+    project.task("migrate.down", "--yes")
+    assert project.current() == []
+    project.task("migrate", "--yes")
+    assert project.current() == [revision]
+    assert not list(project.path.rglob("shop.sqlite"))
