@@ -31,7 +31,7 @@ def skip_unless_wanted(name: str) -> None:
     if name not in WANTED:
         pytest.skip(
             f"real projects from PyPI on request: PGOPS_TEST_PROJECTS={','.join(REAL)},oldest,drivers,pyramid,"
-            "advanced-alchemy,flask-alembic"
+            "advanced-alchemy,flask-alembic,invenio"
         )
 
 
@@ -131,6 +131,14 @@ _FLASK_ALEMBIC = {
 }
 
 
+_INVENIO = {
+    "environments.yaml": "version: 1\ndefault: here\nalembic: {config: alembic.ini, runner: 'ops:run', "
+    "app: 'invenio_app.factory:create_app', environ: {INVENIO_SQLALCHEMY_DATABASE_URI: '{url:psycopg2}'}}\n"
+    + _HERE,
+    "migrations/.keep": "",
+}
+
+
 class Fresh:
     """A project in a virtual environment of its own, with pgops and what it says beside it."""
 
@@ -216,15 +224,45 @@ def test_flask_alembic_as_the_page_shows_it(tmp_path: Path, database: Target) ->
     (made,) = (tmp_path / "migrations").glob("*_books.py")
     for file in tmp_path.rglob("shop.sqlite"):
         file.unlink()
-    write(
-        tmp_path,
-        {
-            "alembic.ini": shown("[alembic]\nscript_location = alembic_env", "ini"),
-            "alembic_env/env.py": shown("from alembic import context\nfrom flask import current_app"),
-        },
-    )
+    write(tmp_path, files_of_flask_alembic())
 
     goes_up_down_and_up(project, made.name.partition("_")[0])
+
+
+@pytest.mark.projects
+@pytest.mark.timeout(1800)
+def test_invenio_as_the_page_shows_it(tmp_path: Path, database: Target) -> None:
+    skip_unless_wanted("invenio")
+    runner = shown("from flask import current_app\n\n\ndef run(config, call):\n    theirs")
+    write(tmp_path, {**_INVENIO, **files_of_flask_alembic(), "ops.py": runner})
+    modules = (
+        "invenio-app==3.2.1",
+        "invenio-db[postgresql]==2.6.1",
+        "invenio-accounts==9.1.0",
+        "invenio-pidstore==4.0.2",
+    )
+    project = Fresh(tmp_path, database, *modules)
+    project.task("migrate", "--yes")
+    above = project.current()
+    project.task("migrate.down", "--yes")
+    assert project.current() != above
+    project.task("migrate", "--yes")
+
+    # Beside its own program's word: a branch for each module.
+    secret = database.secret()
+    url = postgres.sqlalchemy_url(database, password=secret.reveal() if secret else None)
+    project.environ["INVENIO_SQLALCHEMY_DATABASE_URI"] = url.replace("+psycopg:", "+psycopg2:")
+    said = project.run("venv/bin/invenio", "alembic", "current")
+    assert sorted(re.findall(r"-> (\w+) \(.*\(head\)", said)) == sorted(project.current()) == sorted(above)
+    assert len(above) > 2
+
+
+def files_of_flask_alembic() -> dict[str, str]:
+    """The two files that the page writes for what has neither."""
+    return {
+        "alembic.ini": shown("[alembic]\nscript_location = alembic_env", "ini"),
+        "alembic_env/env.py": shown("from alembic import context\nfrom flask import current_app"),
+    }
 
 
 def goes_up_down_and_up(project: Fresh, revision: str) -> None:

@@ -12,6 +12,9 @@ from pgops.migrations.run.verification import invalid_indexes, tied
 from pgops.migrations.status.status import read_heads
 from pgops.postgres import Connection, DatabaseError, connected
 
+_UNDEFINED_TABLE = "42P01"
+_NO_SCHEMA = "3F000"
+
 
 def failed_run(attempt: Attempt, connection: Connection, error: BaseException) -> PgopsError:
     """Close the journal rows and give the error to raise.
@@ -99,12 +102,27 @@ def _again(plan: Plan) -> str:
     return f"migrate.down {plan.environment.flags} --to={''.join(plan.to) or 'base'}"
 
 
+def _wants_tables_before_it(plan: Plan, told: PgopsError) -> bool:
+    """Whether the very first revision missed a table or a schema."""
+    return (
+        plan.action == "upgrade"
+        and not plan.current
+        and isinstance(told, MigrationError)
+        and told.sqlstate in (_UNDEFINED_TABLE, _NO_SCHEMA)
+    )
+
+
 def _next(attempt: Attempt, told: PgopsError, applied: list[str]) -> str:
     name = attempt.plan.environment.name
     parts = [told.hint] if told.hint else []
     if isinstance(told, MigrationError) and told.sqlstate == QUERY_CANCELED:
         parts.append(f"raise timeouts.statement of {name} if the statement may take that long")
-    if not parts:
+    if not parts and not applied and _wants_tables_before_it(attempt.plan, told):
+        parts.append(
+            "if the project makes its first tables by its own program, before any revision: make them with it, then "
+            f"invoke migrate.stamp --env={name} --to=heads"
+        )
+    elif not parts:
         parts.append(f"correct it and run it again: invoke {_again(attempt.plan)}")
     if attempt.approval.restore_point:
         parts.append(f"or go back: invoke restore --env={name} --to-point={attempt.approval.restore_point}")

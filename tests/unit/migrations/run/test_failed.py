@@ -53,6 +53,16 @@ def test_what_to_type_next(run: Attempt) -> None:
     assert _next(run, slow, []).startswith("raise timeouts.statement of staging")
 
 
+def test_a_history_that_begins_after_the_first_tables_is_told_how(tmp_path: Path) -> None:
+    missed = MigrationError("revision a failed: UndefinedTable", sqlstate="42P01")
+    run = Attempt(planned(tmp_path, revision("a")), Approval())
+    assert _next(run, missed, []) == (
+        "if the project makes its first tables by its own program, before any revision: make them with it, then "
+        "invoke migrate.stamp --env=staging --to=heads"
+    )
+    assert _next(run, missed, ["a"]) == "correct it and run it again: invoke migrate --env=staging"
+
+
 def test_with_a_backup_the_way_back_is_named(run: Attempt) -> None:
     run.approval = Approval(backup="20260131T000000Z-abcdef")
     assert _next(run, MigrationError("x"), []).endswith(
