@@ -235,7 +235,7 @@ class Archive:
 class StanzaInfo:
     """A stanza as ``pgbackrest info`` tells it; ``backups`` oldest first.
 
-    ``problems`` are repositories that can't be read, each in a sentence; ``encrypted`` whether all of them are.
+    ``problems`` are repositories that can't be read, each in a sentence.
     """
 
     stanza: str
@@ -244,7 +244,6 @@ class StanzaInfo:
     system_identifier: str | None
     problems: tuple[str, ...]
     missing: str
-    encrypted: bool
     backup_running: bool
 
 
@@ -261,9 +260,7 @@ def read_info(text: str, *, stanza: str, place: str) -> StanzaInfo:
         # It writes line breaks into strings as they are: several lines of a message, when a passphrase is wrong.
         found = [each for each in json.loads(text, strict=False) if each["name"] == stanza]
         if not found:
-            return StanzaInfo(
-                stanza, (), (), None, (), "it is not there", encrypted=False, backup_running=False
-            )
+            return StanzaInfo(stanza, (), (), None, (), "it is not there", backup_running=False)
         return _info(found[0], stanza, place)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise VerificationError(
@@ -299,7 +296,6 @@ def _info(found: Mapping[str, Any], stanza: str, place: str) -> StanzaInfo:
             ),
             "",
         ),
-        encrypted=all(each["cipher"] != "none" for each in found["repo"]),
         backup_running=bool(found["status"].get("lock", {}).get("backup", {}).get("held", False)),
     )
 

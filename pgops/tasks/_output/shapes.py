@@ -10,7 +10,6 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-NUMBER: Schema = {"type": "number"}
 WHEN: Schema = {"type": "string", "description": "ISO 8601, UTC", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T"}
 SECONDS: Schema = {"type": "number", "description": "seconds", "minimum": 0}
 BYTES: Schema = {"type": "integer", "description": "bytes", "minimum": 0}
