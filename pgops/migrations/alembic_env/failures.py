@@ -147,6 +147,12 @@ def what_it_lacks(error: BaseException, environment: Environment) -> str:
     """What to write for an env.py that failed before it ran any migration, or ``""``."""
     if variable := _variable(error):
         return variable
+    if environment.alembic.app is not None and isinstance(error, KeyError) and error.args == ("migrate",):
+        return (
+            "the application does not set Flask-Migrate up, its own program does: "
+            'alembic: {runner: "ops:run"} beside app:, and in ops.py '
+            "def run(config, call): Migrate(current_app, db); return call()"
+        )
     if put_there := _put_on_the_config(error):
         return (
             'its own program puts that on Alembic\'s Config: alembic: {runner: "ops:run"}, and in ops.py '

@@ -157,6 +157,17 @@ def test_an_application_of_which_nothing_better_is_known(project: AlembicProject
     )
 
 
+def test_an_application_without_flask_migrate_is_told_what_to_write(
+    project: AlembicProject, database: Target
+) -> None:
+    shop(project, "postgresql://nobody@localhost:1/shop")
+    file = project.path / "its_shop.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("    Migrate(app, db)\n", ""))
+    with pytest.raises(PgopsError) as raised:
+        make_plan(with_app(project, database), database)
+    assert "in ops.py def run(config, call): Migrate(current_app, db); return call()" in raised.value.hint
+
+
 def test_an_application_that_ends_while_it_is_made_says_why(
     project: AlembicProject, database: Target
 ) -> None:
