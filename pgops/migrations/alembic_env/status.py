@@ -10,6 +10,7 @@ from pgops.environments import Environment
 from pgops.migrations.alembic_env.command_line import CURRENT
 from pgops.migrations.alembic_env.environment import alembic_environment
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
+from pgops.migrations.alembic_env.same_revisions import refuse_different_revisions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.revisions.location import ScriptLocation
 from pgops.migrations.status.query import database_told, query_status
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 def status_through_env_py(environment: Environment, target: Target) -> Status:
     """Look at one database through env.py, read-only.
 
-    :raises PgopsError: env.py failed, or reached another database.
+    :raises PgopsError: env.py failed, reached another database, or goes through histories at different revisions.
     """
-    heads: set[str] = set()
+    heads: list[tuple[str, ...]] = []
 
     def work(current: tuple[str, ...], _context: MigrationContext) -> Iterable[Any]:
-        heads.update(current)
+        heads.append(current)
         return ()
 
     with (
@@ -42,9 +43,12 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
             environment, target, found.identity, settings=settings, looking=True, command=CURRENT
         ) as alembic:
             alembic.run(work, mutate=False)
+            refuse_different_revisions(environment.name, heads)
             history = alembic.history()
         table = alembic.version_tables[-1].seen_from(connection)
-    status = status_from_facts(environment, target, history, found, sorted(heads), version_table=str(table))
+    status = status_from_facts(
+        environment, target, history, found, sorted(heads[0]), version_table=str(table)
+    )
     if history.revisions:
         return status
     return replace(status, note="; ".join(filter(None, [status.note, no_revisions(alembic.location)])))

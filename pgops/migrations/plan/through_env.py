@@ -15,6 +15,7 @@ from pgops.migrations.alembic_env.environment import (
     AlembicEnvironment,
     alembic_environment,
 )
+from pgops.migrations.alembic_env.same_revisions import refuse_different_revisions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.carried import Carried
@@ -139,12 +140,7 @@ def through_env(
                 *skipped,
                 "the application migrates itself while it is made: left out, this is its place",
             )
-    if any(set(each.current) != set(plans[0].current) for each in plans):
-        raise PgopsError(
-            f"env.py of {environment.name} migrates {len(plans)} histories that stand at different revisions",
-            untouched="nothing was applied",
-            hint="bring them to the same revision with plain Alembic first",
-        )
+    refuse_different_revisions(environment.name, [each.current for each in plans])
     from_journal = (
         (
             f"this checkout lacks {counted(len(carried.files), 'revision')} that the database has: what runs are the files "

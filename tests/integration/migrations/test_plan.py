@@ -255,6 +255,39 @@ def test_quick_and_thorough_looks_agree(tmp_path: Path, database: Target) -> Non
     )
 
 
+def test_tenants_at_different_revisions_are_refused_by_the_status_as_by_the_plan(
+    tmp_path: Path, database: Target
+) -> None:
+    from pgops.migrations.alembic_env.status import status_through_env_py
+
+    project = AlembicProject.make(
+        tmp_path,
+        env=online_env("""
+            engine = create_engine(url)
+            with engine.connect() as connection:
+                for tenant in open(config.config_file_name + ".tenants").read().split():
+                    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {tenant}"))
+                    connection.execute(text(f"SET search_path TO {tenant}"))
+                    connection.commit()
+                    context.configure(connection=connection, version_table_schema=tenant)
+                    with context.begin_transaction():
+                        context.run_migrations()
+        """),
+    )
+    project.chain("aa01", "aa02")
+    environment = project.environment(database)
+    tenants = tmp_path / "alembic.ini.tenants"
+    tenants.write_text("acme globex")
+    migrate(environment, database)
+    assert status_through_env_py(environment, database).pending == ()
+
+    # A tenant that came later is not "0 pending".
+    tenants.write_text("acme globex initech")
+    for look in (status_through_env_py, make_plan):
+        with pytest.raises(PgopsError, match="migrates 3 histories that stand at different revisions"):
+            look(environment, database)
+
+
 def test_ahead_of_this_code_names_the_run(tmp_path: Path, database: Target) -> None:
     project = AlembicProject.make(tmp_path)
     project.chain("aa01", "aa02")

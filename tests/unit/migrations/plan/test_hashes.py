@@ -50,3 +50,22 @@ def test_a_revision_whose_indexes_come_in_any_order_is_one_plan(
     assert (one.hash, one.pending[0].sql_hash) == (other.hash, other.pending[0].sql_hash)
     monkeypatch.setenv("ITS_ORDER", "a")
     assert make_plan(environment, database).hash != one.hash
+
+
+def test_which_head_a_merge_takes_over_makes_no_difference() -> None:
+    def gone(head: str) -> str:
+        return f"DELETE FROM alembic_version WHERE alembic_version.version_num = '{head}'"
+
+    def moved(head: str, to: str) -> str:
+        return f"UPDATE alembic_version SET version_num='{to}' WHERE alembic_version.version_num = '{head}'"
+
+    def entered(head: str) -> str:
+        return f"INSERT INTO alembic_version (version_num) VALUES ('{head}')"
+
+    def hashed(*statements: str) -> str:
+        return text_hash("BEGIN;\n\n" + "".join(f"{each};\n\n" for each in statements) + "COMMIT;\n\n")
+
+    assert hashed(gone("a"), moved("b", "m")) == hashed(gone("b"), moved("a", "m"))
+    assert hashed(moved("m", "a"), entered("b")) == hashed(moved("m", "b"), entered("a"))
+    assert len({hashed(gone("a"), moved("b", to)) for to in "mn"} | {hashed(gone("c"), moved("b", "m"))}) == 3
+    assert hashed(moved("a", "b")) != hashed(moved("b", "a"))
