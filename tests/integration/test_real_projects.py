@@ -22,6 +22,7 @@ SCRIPT = REPOSITORY / "tests" / "projects" / "real" / "adopt.py"
 REAL = [
     *("ckan", "argilla", "airflow", "prefect", "dstack", "skypilot", "keystone", "galaxy", "fittrackee"),
     *("privacyidea", "qcfractal", "phoenix", "neutron", "mwdb", "barbican", "nova", "jupyterhub", "quetz"),
+    *("rucio", "gnocchi"),
 ]
 WANTED = os.environ.get("PGOPS_TEST_PROJECTS", "").split(",")
 

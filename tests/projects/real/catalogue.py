@@ -156,6 +156,39 @@ from sqlalchemy import create_engine
 Base.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
 """
 
+_INI_OF_RUCIO = """\
+[alembic]
+script_location = rucio:db/sqla/migrate_repo
+sqlalchemy.url = driver://nowhere
+version_table_schema = rucio
+[loggers]
+keys = root
+[handlers]
+keys =
+[formatters]
+keys =
+[logger_root]
+level = WARN
+handlers =
+"""
+_SETTINGS_OF_RUCIO = """\
+[common]
+logdir = /tmp
+[database]
+default = postgresql+psycopg2://nowhere/rucio
+schema = rucio
+"""
+_TABLES_OF_RUCIO = """\
+import os
+from rucio.db.sqla import models
+from sqlalchemy import create_engine, text
+
+engine = create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://"))
+with engine.begin() as connection:
+    connection.execute(text("CREATE SCHEMA rucio"))
+models.register_models(engine)
+"""
+
 PROJECTS = {
     # Plain and synchronous; takes its URL from sqlalchemy.url; ships no alembic.ini.
     "ckan": RealProject(
@@ -338,5 +371,25 @@ PROJECTS = {
         ini="[alembic]\nscript_location = quetz:migrations\nversion_locations = quetz:migrations/versions\n"
         "sqlalchemy.url = driver://nowhere\n",
         untested="its models differ",
+    ),
+    # A schema of its own, for its tables (schema_translate_map) and its version table, named in alembic.ini.
+    "rucio": RealProject(
+        install=("rucio[postgresql]==41.5.1", "psycopg2-binary"),
+        revisions=133,
+        ini=_INI_OF_RUCIO,
+        files={"rucio.cfg": _SETTINGS_OF_RUCIO},
+        environ={"RUCIO_CONFIG": "{work}/rucio.cfg"},
+        base=_TABLES_OF_RUCIO,
+        untested="its env.py has no models",
+    ),
+    # Its own program puts its settings on Alembic's Config, and plain Alembic reads them from variables; env.py begins
+    # the transaction by itself and leaves Alembic's out. No way down.
+    "gnocchi": RealProject(
+        install=("gnocchi[postgresql]==4.7.1", "psycopg2-binary"),
+        revisions=31,
+        config="gnocchi/indexer/alembic/alembic.ini",
+        alembic={"GNOCCHI_INDEXER_URL": "{url}"},
+        no_way_down=True,
+        untested="its revisions have no downgrade",
     ),
 }
