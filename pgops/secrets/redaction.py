@@ -89,8 +89,13 @@ class RedactingFormatter(logging.Formatter):
 
 
 def redact_what_python_prints() -> None:
-    """From here on, tracebacks that nobody caught and lines of the handlers that exist are printed without secrets."""
+    """From here on, tracebacks that nobody caught and lines of the handlers that exist are printed without secrets.
+
+    A KeyboardInterrupt is not printed: one that gets this far was raised into a driver's own code, which prints and
+    forgets it; whoever waited there is told by the connection that was given up.
+    """
     sys.excepthook = _print_redacted
+    sys.unraisablehook = _print_ignored
     threading.excepthook = lambda seen: (
         _print_redacted(seen.exc_type, seen.exc_value, seen.exc_traceback) if seen.exc_value else None
     )
@@ -103,7 +108,13 @@ def redact_what_python_prints() -> None:
 def _print_redacted(
     _kind: type[BaseException], error: BaseException, _traceback: TracebackType | None
 ) -> None:
-    sys.stderr.write(redacted_traceback(error))
+    if not isinstance(error, KeyboardInterrupt):
+        sys.stderr.write(redacted_traceback(error))
+
+
+def _print_ignored(seen: sys.UnraisableHookArgs) -> None:
+    if seen.exc_value is not None and not isinstance(seen.exc_value, KeyboardInterrupt):
+        sys.stderr.write(f"{seen.err_msg or 'Exception ignored'}:\n{redacted_traceback(seen.exc_value)}")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:

@@ -15,7 +15,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from pgops.errors import DefectError, ExitCode, InterruptedRunError, PgopsError, UsageError
-from pgops.tasks._lost import of_the_server
+from pgops.tasks._lost import interrupted_is_not_lost, of_the_server
 from pgops.units import SECONDS, seconds_of
 
 if TYPE_CHECKING:
@@ -168,7 +168,13 @@ def _run(body: Callable[..., None], context: Context, *args: Any, **given: Any) 
     if context.config.run.dry and "dry_run" in given:
         given["dry_run"] = True
     try:
-        with garbage.seldom_collected(), endings.of_a_task(), variables.set_aside(), watchdog.watching():
+        with (
+            garbage.seldom_collected(),
+            endings.of_a_task(),
+            variables.set_aside(),
+            watchdog.watching(),
+            interrupted_is_not_lost(),
+        ):
             body(context, console, *args, **given)
         console.check_output()
     except LostOutputError as error:

@@ -29,7 +29,7 @@ from tests.support.restores import (
     small_data,
     table_hashes,
 )
-from tests.support.sql import run_sql
+from tests.support.sql import run_sql, value
 
 QUICK = {"every": 0.1, "timeout": 1.0, "grace": 1.0}
 
@@ -95,6 +95,11 @@ def test_ctrl_c_ends_a_migration_and_the_next_run_completes(
     server = postmaster(database)
     with project.start("migrate", "--yes") as process:
         wait_for_line(process.stdout, "  [1/1]")
+        # The line comes before the revision begins; only inside it is it the one that is named.
+        while not value(
+            database, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+        ):
+            time.sleep(0.01)
         with frozen(server):
             time.sleep(1)
             process.send_signal(signal.SIGTERM)

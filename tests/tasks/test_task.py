@@ -61,7 +61,34 @@ def lost(context, console, *, code="", json=False):
         raise errors.lookup(code)("refused")
     raise psycopg2.OperationalError("server closed the connection unexpectedly\\n\\tThis probably means")
 
-namespace = Collection(act, number, wait, root, broken, lost)
+@task()
+def swallowed(context, console, *, raised="", json=False):
+    """A driver runs the signal's handler inside its own code, which prints what it raises and forgets it."""
+    import os, signal, sys, psycopg2
+    from pgops.runtime import watchdog
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+    except KeyboardInterrupt as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    while not watchdog.interrupted():
+        time.sleep(0.01)
+    if raised == "defect":
+        raise ZeroDivisionError("another matter")
+    lost = psycopg2.errors.lookup("57014")("canceling statement")
+    if raised == "driver":
+        raise lost
+    raise getattr(errors, raised)("the server refused", untouched="not touched", hint="type this") from lost
+
+@task()
+def ignored(context, console):
+    """Something fails where Python can only print it."""
+    class Closing:
+        def __del__(self):
+            raise ValueError("postgresql://shop:hunter22@db/shop")
+    Closing()
+
+namespace = Collection(act, number, wait, root, broken, lost, swallowed, ignored)
 '''
 
 EXITS = {
@@ -95,6 +122,27 @@ def test_a_server_that_goes_away_where_nobody_looked_after_it_is_no_defect(
     # A statement of ours that is wrong stays a defect.
     wrong = directory.run("lost", "--code=42601")
     assert (wrong.code, "Traceback" in wrong.err) == (1, True)
+
+
+@pytest.mark.parametrize("raised", ["driver", "UnreachableError", "PgopsError"])
+def test_a_signal_that_a_driver_forgets_is_an_interruption_all_the_same(
+    directory: ProjectDirectory, raised: str
+) -> None:
+    ran = directory.run("swallowed", f"--raised={raised}")
+    said = [] if raised == "driver" else ["  untouched: not touched"]
+    hint = "look at the state with: invoke status" if raised == "driver" else "type this"
+    assert (ran.code, ran.err.splitlines()) == (130, ["error: interrupted", *said, f"  next: {hint}"])
+
+
+def test_what_python_ignores_is_printed_without_secrets(directory: ProjectDirectory) -> None:
+    ran = directory.run("ignored")
+    assert (ran.code, ran.err.splitlines()[-1]) == (0, "ValueError: postgresql://shop:***@db/shop")
+    assert ran.err.startswith("Exception ignored:\nTraceback")
+
+
+def test_a_defect_after_a_signal_stays_one(directory: ProjectDirectory) -> None:
+    ran = directory.run("swallowed", "--raised=defect")
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, "ZeroDivisionError: another matter")
 
 
 @pytest.fixture
