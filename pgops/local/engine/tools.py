@@ -33,6 +33,8 @@ from pgops.secrets.redaction import redact
 
 LABEL = "pgops.tool"
 _END = "pgops: the program ended with "
+# The last of stdout. Each stream comes in order, but not one beside the other.
+_WHOLE = "pgops: that was all"
 # The shell gives a background program /dev/null as stdin, hence descriptor 3.
 # The image's own variables, or those of who made it, may be libpq's: only what we give holds.
 _SCRIPT = f"""
@@ -43,6 +45,7 @@ exec 3<&0
 (cat <&3 >/dev/null; kill -TERM "$tool") >/dev/null 2>&1 &
 wait "$tool"; code=$?
 printf '\\n{_END}%%s\\n' "$code" >&2
+printf '{_WHOLE}'
 exit "$code"
 """
 _NO_SOURCE = "bind source path does not exist: "
@@ -223,9 +226,15 @@ class _ContainerChild:
                 kept += data
                 if stream == 2:
                     del kept[:-_LIMIT]
+                if self._is_whole():
+                    # What is left is the engine's tidying: a program that comes next need not wait for that.
+                    return
         except (OSError, ValueError) as error:
             # The connection ended without the container's last words; finished() says what was seen.
             self._lost = str(error)
+
+    def _is_whole(self) -> bool:
+        return self._output[1].endswith(_WHOLE.encode()) and self._last_words()[2].endswith("\n")
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:
         frames: Any = frames_iter
@@ -240,7 +249,8 @@ class _ContainerChild:
 
     def finished(self) -> Finished:
         code, said = self._ended()
-        return Finished(tuple(self._argv), code, self._output[1].decode("utf-8", "replace"), redact(said))
+        out = self._output[1].decode("utf-8", "replace").removesuffix(_WHOLE)
+        return Finished(tuple(self._argv), code, out, redact(said))
 
     def _ended(self) -> tuple[int, str]:
         """Exit code and stderr; a program that left no last words was killed with its container."""
