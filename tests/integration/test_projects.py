@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import shutil
 import urllib.parse
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,7 @@ import pytest
 
 from pgops import postgres
 from pgops.postgres import Target
+from tests.conftest import ProjectDirectory
 from tests.integration import test_application_projects
 from tests.support.adopted import (
     BOOKS,
@@ -280,6 +282,44 @@ def test_engine_with_a_search_path(adopted: Adopted) -> None:
     adopted.quick_look_agrees()
     (status,) = adopted.answers("migrate.status", "--json")
     assert status["environments"][0]["pending"] == []
+
+
+def test_schema_made_by_env_py(adopted: Adopted) -> None:
+    # The first plan, which only looks, finds the version table nowhere.
+    assert_goes_up_down_and_up(adopted, *BOOKS)
+    assert adopted.value("SELECT version_num FROM library.alembic_version") == "title"
+    assert adopted.value("SELECT array_agg(DISTINCT version_table) FROM pgops.runs") == [
+        "library.alembic_version"
+    ]
+    adopted.quick_look_agrees()
+
+
+def test_a_version_table_that_is_not_where_the_plan_found_it(
+    project: ProjectDirectory, database: Target
+) -> None:
+    shutil.copytree(PROJECTS / "schema_made_by_env_py", project.path, dirs_exist_ok=True)
+    adopted = Adopted(project, database)
+    env = adopted.directory.path / "migrations" / "env.py"
+    env.write_text(
+        env.read_text().replace(
+            '"SET search_path TO library"',
+            "\"SELECT set_config('search_path', CASE current_setting('transaction_read_only')"
+            " WHEN 'on' THEN 'public' ELSE 'library' END, false)\"",
+        )
+    )
+    adopted.sql("CREATE SCHEMA library")
+    for schema in ("library", "public"):
+        adopted.sql(
+            f"CREATE TABLE {schema}.alembic_version (version_num text);"
+            f" INSERT INTO {schema}.alembic_version VALUES ('books')"
+        )
+    ran = adopted.run("migrate", "--confirm=here")
+    assert (ran.code, ran.err.splitlines()[0]) == (
+        7,
+        "error: env.py kept its revisions in alembic_version when this was planned,"
+        " and keeps them in library.alembic_version now",
+    )
+    assert adopted.value("SELECT version_num FROM library.alembic_version") == "books"
 
 
 def test_no_revision_where_the_configuration_says(adopted: Adopted) -> None:

@@ -181,6 +181,11 @@ def start_run(connection: Connection, run: RunRecord) -> None:
     )
 
 
+def note_version_table(connection: Connection, run: str, version_table: str) -> None:
+    """Record that a run's heads are kept elsewhere than its plan found them."""
+    execute(connection, "UPDATE pgops.runs SET version_table = %s WHERE id = %s", (version_table, run))
+
+
 def _as_column(value: object) -> object:
     if isinstance(value, Mapping):
         return json.dumps(value)

@@ -6,10 +6,12 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pgops.errors import BlockedError, LockedError
 from pgops.migrations import journal
+from pgops.migrations.alembic_env.context import VersionTable
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
@@ -69,7 +71,7 @@ class Run:
             journal.start_run(connection, self._record())
             try:
                 self._apply(connection)
-                proof = verify_run(plan, before)
+                proof = verify_run(self.attempt.plan, before)
             except BaseException as error:
                 raise failed_run(self.attempt, connection, error) from error
             journal.note_written(connection, self.attempt.id)
@@ -243,6 +245,7 @@ class Run:
         from alembic.runtime.migration import RevisionStep
 
         assert alembic.running is not None
+        self._follow_the_version_table(connection, alembic.version_tables[-1])
         pending = self.attempt.plan.pending
         told: Callable[[], None] = _nothing
         for number in range(self._position(heads), len(pending)):
@@ -270,6 +273,20 @@ class Run:
         if self.attempt.unrecorded is not None:
             journal.finish_revision(connection, self.attempt.unrecorded.ordinal, journal.SUCCEEDED)
             self.attempt.unrecorded = None
+
+    def _follow_the_version_table(self, connection: Connection, found: VersionTable) -> None:
+        """The schema that holds it may be one that env.py makes, and does not make where it only looks."""
+        plan, now = self.attempt.plan, found.seen_from(connection)
+        if now == plan.version_table:
+            return
+        if plan.current:
+            raise PlanChangedError(
+                f"env.py kept its revisions in {plan.version_table} when this was planned, and keeps them in {now} now",
+                untouched="nothing was applied",
+                hint=f"look again: invoke migrate.plan {plan.environment.flags}",
+            )
+        journal.note_version_table(connection, self.attempt.id, str(now))
+        self.attempt.plan = replace(plan, version_table=now)
 
     def _position(self, heads: Iterable[str]) -> int:
         stops = [

@@ -1,0 +1,17 @@
+"""How long they are"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = 'pages'
+down_revision = 'books'
+branch_labels = None
+depends_on = None
+
+
+def upgrade():
+    op.add_column("book", sa.Column("pages", sa.Integer))
+
+
+def downgrade():
+    op.drop_column("book", "pages")
