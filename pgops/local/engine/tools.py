@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import re
+import secrets
 import socket
 import sys
 import tempfile
@@ -32,20 +33,18 @@ from pgops.runtime.variables import LIBPQ
 from pgops.secrets.redaction import redact
 
 LABEL = "pgops.tool"
-_END = "pgops: the program ended with "
-# The last of stdout. Each stream comes in order, but not one beside the other.
-_WHOLE = "pgops: that was all"
 # The shell gives a background program /dev/null as stdin, hence descriptor 3.
 # The image's own variables, or those of who made it, may be libpq's: only what we give holds.
-_SCRIPT = f"""
+# Each stream's end is marked: they come in order, but not one beside the other.
+_SCRIPT = """
 umask 077
 unset %s
 exec 3<&0
 "$@" </dev/null & tool=$!
 (cat <&3 >/dev/null; kill -TERM "$tool") >/dev/null 2>&1 &
 wait "$tool"; code=$?
-printf '\\n{_END}%%s\\n' "$code" >&2
-printf '{_WHOLE}'
+printf '\\n%s%%s\\n' "$code" >&2
+printf '%s'
 exit "$code"
 """
 _NO_SOURCE = "bind source path does not exist: "
@@ -162,6 +161,36 @@ def _lives(pid: int) -> bool:
     return True
 
 
+class Said:
+    """What a program in a container has said so far; of stderr the end. Only our shell knows the marks that end both."""
+
+    def __init__(self) -> None:
+        self.end, self.whole = (f"pgops {secrets.token_hex(8)}: {each} " for each in ("exit code", "end"))
+        self._streams = {1: bytearray(), 2: bytearray()}
+
+    def take(self, stream: int, data: bytes) -> None:
+        """The next piece of stdout (1) or stderr (2)."""
+        kept = self._streams[stream]
+        kept += data
+        if stream == 2:
+            del kept[:-_LIMIT]
+
+    def is_whole(self) -> bool:
+        """Both streams have come to their ends: either may be first."""
+        if not self._streams[1].endswith(self.whole.encode()):
+            return False
+        _, mark, code = self.last_words()
+        return bool(mark) and code.endswith("\n")
+
+    def out(self) -> str:
+        """Its stdout."""
+        return self._streams[1].decode("utf-8", "replace").removesuffix(self.whole)
+
+    def last_words(self) -> tuple[str, str, str]:
+        """Its stderr, our shell's mark that it ended by itself (else empty), and its exit code."""
+        return self._streams[2].decode("utf-8", "replace").rpartition(f"\n{self.end}")
+
+
 class _ContainerChild:
     def __init__(
         self,
@@ -172,7 +201,7 @@ class _ContainerChild:
         paths: Sequence[Path],
     ) -> None:
         self._argv = argv
-        self._output = {1: bytearray(), 2: bytearray()}
+        self._said = Said()
         self._lost = ""
         self._container = ""
         self._socket: Any = None
@@ -187,6 +216,7 @@ class _ContainerChild:
     def _begin(self, image: str, environ: dict[str, str], paths: Sequence[Path]) -> None:
         api = self._engine.untyped
         _remove_unstarted(self._engine)
+        script = _SCRIPT % (" ".join(sorted(LIBPQ - environ.keys())), self._said.end, self._said.whole)
         host = api.create_host_config(
             network_mode="host",
             auto_remove=True,
@@ -196,7 +226,7 @@ class _ContainerChild:
         try:
             self._container = api.create_container(
                 image,
-                entrypoint=["/bin/sh", "-c", _SCRIPT % " ".join(sorted(LIBPQ - environ.keys())), "sh"],
+                entrypoint=["/bin/sh", "-c", script, "sh"],
                 command=self._argv,
                 environment=environ,
                 user=f"{os.getuid()}:{os.getgid()}",
@@ -222,19 +252,13 @@ class _ContainerChild:
     def _read(self) -> None:
         try:
             for stream, data in self._frames():
-                kept = self._output[stream]
-                kept += data
-                if stream == 2:
-                    del kept[:-_LIMIT]
-                if self._is_whole():
+                self._said.take(stream, data)
+                if self._said.is_whole():
                     # What is left is the engine's tidying: a program that comes next need not wait for that.
                     return
         except (OSError, ValueError) as error:
             # The connection ended without the container's last words; finished() says what was seen.
             self._lost = str(error)
-
-    def _is_whole(self) -> bool:
-        return self._output[1].endswith(_WHOLE.encode()) and self._last_words()[2].endswith("\n")
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:
         frames: Any = frames_iter
@@ -249,25 +273,20 @@ class _ContainerChild:
 
     def finished(self) -> Finished:
         code, said = self._ended()
-        out = self._output[1].decode("utf-8", "replace").removesuffix(_WHOLE)
-        return Finished(tuple(self._argv), code, out, redact(said))
+        return Finished(tuple(self._argv), code, self._said.out(), redact(said))
 
     def _ended(self) -> tuple[int, str]:
         """Exit code and stderr; a program that left no last words was killed with its container."""
-        said, mark, code = self._last_words()
+        said, mark, code = self._said.last_words()
         if not mark:
             return -9, f"{code}\nthe container ended early {self._lost}".strip() + "\n"
         number = int(code.split()[0])
         return (128 - number if number > 128 else number), said
 
-    def _last_words(self) -> tuple[str, str, str]:
-        """What it said, our shell's mark that it ended by itself (else empty), and its exit code."""
-        return self._output[2].decode("utf-8", "replace").rpartition(f"\n{_END}")
-
     def _remove(self) -> None:
         if not self._container:
             return
-        if not self._last_words()[1]:
+        if not self._said.last_words()[1]:
             self._end()
         if self._reader is not None:
             self._reader.join()
