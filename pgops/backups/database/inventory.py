@@ -268,16 +268,17 @@ def named_roles(connection: Connection) -> tuple[str, ...]:
 # What belongs to an extension comes with it, whoever owned it.
 _OWNERS = """
 SELECT r.rolname, bool_or(NOT pg_has_role(o.owner, n.nspowner, 'USAGE'))
-  FROM (SELECT 'pg_class'::regclass AS classid, oid, relowner AS owner, relnamespace AS schema FROM pg_class
+  FROM (SELECT 'pg_class'::regclass::oid AS classid, oid, relowner AS owner, relnamespace AS schema FROM pg_class
          WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND relpersistence <> 't'
-        UNION ALL SELECT 'pg_proc'::regclass, oid, proowner, pronamespace FROM pg_proc
-        UNION ALL SELECT 'pg_namespace'::regclass, oid, nspowner, oid FROM pg_namespace WHERE nspname !~ '^pg_'
-        UNION ALL SELECT 'pg_type'::regclass, oid, typowner, typnamespace FROM pg_type
+        UNION ALL SELECT 'pg_proc'::regclass::oid, oid, proowner, pronamespace FROM pg_proc
+        UNION ALL SELECT 'pg_namespace'::regclass::oid, oid, nspowner, oid FROM pg_namespace WHERE nspname !~ '^pg_'
+        UNION ALL SELECT 'pg_type'::regclass::oid, oid, typowner, typnamespace FROM pg_type
          WHERE typtype IN ('d', 'e', 'r')) AS o
   JOIN pg_roles AS r ON r.oid = o.owner
   JOIN pg_namespace AS n ON n.oid = o.schema
  WHERE o.oid >= 16384
-   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+   AND (o.classid, o.oid) NOT IN (SELECT d.classid, d.objid FROM pg_depend AS d
+                                   WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
  GROUP BY 1 ORDER BY 1
 """
 
