@@ -245,7 +245,9 @@ class Run:
         from alembic.runtime.migration import RevisionStep
 
         assert alembic.running is not None
-        self._follow_the_version_table(connection, alembic.version_tables[-1])
+        if len(alembic.version_tables) == 1:
+            # An env.py that goes through tenants is planned, and verified, by the first of them.
+            self._follow_the_version_table(connection, alembic.version_tables[0])
         pending = self.attempt.plan.pending
         told: Callable[[], None] = _nothing
         for number in range(self._position(heads), len(pending)):
