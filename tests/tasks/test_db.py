@@ -163,19 +163,25 @@ def test_the_password_is_in_no_argument(project: ProjectDirectory, database: Tar
     sleeper = subprocess.Popen(
         [str(INVOKE), "db.psql", "--command", marker],
         cwd=project.path,
-        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TEST_PASSWORD": password},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
+    asleep = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event = 'PgSleep'"
     try:
-        while True:
-            assert sleeper.poll() is None
-            seen = _command_lines()
-            if any("psql --set" in line and marker in line for line in seen.values()):
-                break
+        # Until the server has let it in: before, it would be seen with any password.
+        while not value(database, asleep):
+            assert sleeper.poll() is None, sleeper.communicate()
+        seen = _command_lines()
+        assert any("psql --set" in line and marker in line for line in seen.values()), seen
         assert password not in " ".join(seen.values())
     finally:
-        os.killpg(sleeper.pid, signal.SIGKILL)
-        sleeper.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(sleeper.pid, signal.SIGKILL)
+        sleeper.communicate()
+        run_sql(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'")
         run_sql(database, f"DROP ROLE {role}")
 
 
