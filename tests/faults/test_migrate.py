@@ -104,7 +104,7 @@ def check_recovery(project: ProjectDirectory, database: Target, when: str) -> No
     before = json.loads(project.run("migrate.log", "--json").out)["runs"]
     assert all(run["outcome"] in {"succeeded", "interrupted"} for run in before), (when, before)
     again = project.run("migrate", "--yes", "--json")
-    assert again.code == 0, (when, again)
+    assert again.code == 0, (when, again, project.run("migrate.plan").out)
     assert "Traceback" not in again.err
     assert heads(database) == {"aa05"}, when
     assert value(database, "SELECT count(*) FROM t WHERE x = id") == 60000, when
