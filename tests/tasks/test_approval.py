@@ -213,6 +213,34 @@ def test_a_person_reads_and_signs(release: Release, tmp_path: Path) -> None:
     assert release.run().code == 0
 
 
+def test_who_signs_and_who_runs_is_told_what_the_plan_notes(release: Release, tmp_path: Path) -> None:
+    """A revision that can tell a look from a run, one that can't be undone, and what env.py does by itself."""
+    release.approvals("{migrate: {keys: allowed_signers}}")
+    release.alembic.revision(
+        "aa03",
+        "aa02",
+        "from alembic import context\nif context.is_offline_mode(): return",
+        "raise NotImplementedError",
+    )
+    told = release.project.run("migrate.plan", "--env=production", "--out=plan.json").out
+    (note,) = [line.strip() for line in told.splitlines() if "aa03 can tell that its SQL" in line]
+    (undone,) = [line.strip() for line in told.splitlines() if "can not be undone: " in line]
+    child = start(
+        release, "migrate.approve", "plan.json", f"--key={release.people.key('alice')}", HOME=str(tmp_path)
+    )
+    child.expect("Type production to go on: ")
+    shown = " ".join(str(child.before).split())
+    assert " ".join(note.split()) in shown
+    assert " ".join(undone.split()) in shown
+    child.sendline("production")
+    child.expect("signed by alice")
+    child.expect(pexpect.EOF)
+    child.close()
+    ran = release.run()
+    assert ran.code == 0, ran
+    assert f"note: {parsed(ran)['notes'][0]}" == note
+
+
 def test_an_agent_is_refused_with_and_without_a_flag(release: Release) -> None:
     release.approvals("")
     for variable in ("CLAUDECODE", "AI_AGENT"):

@@ -19,7 +19,8 @@ from pgops.migrations.plan.plan import Plan
 from pgops.migrations.run.gates import Promotion
 from pgops.runtime.files import read_regular
 
-FORMAT = 1
+# 2 has notes, and what is known of a revision besides its SQL.
+FORMAT = 2
 _MAYBE = (str, type(None))
 _SHAPE: Mapping[str, Any] = {
     "pgops_plan": int,
@@ -51,6 +52,7 @@ _PLAN: Mapping[str, Any] = {
     "current": list,
     "to": list,
     "hash": str,
+    "notes": list,
     "hazards": list,
     "pending": list,
 }
@@ -63,6 +65,8 @@ _REVISION: Mapping[str, Any] = {
     "sql_hash": _MAYBE,
     "reads_data": _MAYBE,
     "varies": bool,
+    "asked": bool,
+    "irreversible": _MAYBE,
     "hazards": list,
 }
 _HASH = re.compile(r"[0-9a-f]*")
@@ -143,7 +147,7 @@ def facts_of(
         "made_by": by,
         "expires_at": (now + dt.timedelta(seconds=min(ages, default=86400.0))).isoformat(timespec="seconds"),
         **_bound(plans),
-        "plans": [_plan(each, hazards=True) for each in plans],
+        "plans": [_plan(each) for each in plans],
         "promotion": [str(each) for each in promotions if each is not None],
         "promotion_granted": all(each is None or each.granted for each in promotions),
         "backup_required": backup,
@@ -172,7 +176,7 @@ def _bound(plans: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def _plan(plan: Plan, *, hazards: bool) -> dict[str, Any]:
+def _plan(plan: Plan) -> dict[str, Any]:
     project = plan.environment.project
     return {
         "history": plan.environment.alembic.history,
@@ -180,7 +184,8 @@ def _plan(plan: Plan, *, hazards: bool) -> dict[str, Any]:
         "current": list(plan.current),
         "to": list(plan.to),
         "hash": plan.hash,
-        "hazards": [each.as_dict() for each in plan.hazards] if hazards else [],
+        "notes": list(plan.notes),
+        "hazards": [each.as_dict() for each in plan.hazards],
         "pending": [
             {
                 "revision": each.revision,
@@ -191,7 +196,9 @@ def _plan(plan: Plan, *, hazards: bool) -> dict[str, Any]:
                 "sql_hash": each.sql_hash,
                 "reads_data": each.reads_data,
                 "varies": each.varies,
-                "hazards": [hazard.as_dict() for hazard in each.hazards] if hazards else [],
+                "asked": each.asked,
+                "irreversible": each.irreversible,
+                "hazards": [hazard.as_dict() for hazard in each.hazards],
             }
             for each in plan.pending
         ],
@@ -217,14 +224,18 @@ def read(file: Path) -> Document:
             untouched="nothing was touched",
             hint=f"invoke migrate.plan --out={file}",
         ) from error
+    facts: Any = None
     try:
         facts = json.loads(raw)
         whole = _is_whole(facts) and encode(facts) == raw
     except (ValueError, RecursionError):
         whole = False
     if not whole:
+        written = facts.get("pgops_plan") if isinstance(facts, dict) else None
         raise SignatureError(
-            f"{file} is not a plan as pgops writes it; it was changed, or is something else",
+            f"{file} was written by another version of pgops (form {written}; this one knows {FORMAT})"
+            if isinstance(written, int) and written != FORMAT
+            else f"{file} is not a plan as pgops writes it; it was changed, or is something else",
             untouched="nothing was touched",
             hint="make it anew: invoke migrate.plan --out=plan.json",
         )
@@ -247,7 +258,10 @@ def _is_whole(facts: Any) -> bool:
     pending = [each for plan in plans for each in plan["pending"]]
     if not all(_has_shape(each, _REVISION) for each in pending):
         return False
-    words = [*facts["promotion"], *(head for plan in plans for head in (*plan["current"], *plan["to"]))]
+    words = [
+        *facts["promotion"],
+        *(word for plan in plans for word in (*plan["current"], *plan["to"], *plan["notes"])),
+    ]
     hazards = [each for one in (*plans, *pending) for each in one["hazards"]]
     return (
         all(each.tzinfo is not None for each in times)
@@ -279,7 +293,7 @@ def differences(document: Document, plans: Sequence[Plan]) -> list[str]:
     if there["action"] != here["action"]:
         return [f"it is an {there['action']}"]
     signed = [_comparable(each) for each in there["plans"]]
-    now = [_comparable(_plan(each, hazards=False)) for each in plans]
+    now = [_comparable(_plan(each)) for each in plans]
     if [each["history"] for each in signed] != [each["history"] for each in now]:
         return ["it is of other histories"]
     found = [why for one, other in zip(signed, now, strict=True) for why in _of_one(one, other)]
@@ -294,12 +308,12 @@ def _place(target: Mapping[str, Any]) -> str:
 
 
 def _comparable(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is of the moment: hazards, and SQL that is other SQL each time."""
+    """Without what is of the moment: notes, hazards, and SQL that is other SQL each time."""
     pending = [
         {**each, "hazards": [], **({"sql": "", "sql_hash": None} if each["varies"] else {})}
         for each in plan["pending"]
     ]
-    return {**plan, "hazards": [], "pending": pending}
+    return {**plan, "notes": [], "hazards": [], "pending": pending}
 
 
 def _of_one(signed: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -324,5 +338,10 @@ def _of_one(signed: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         if changed := [each for each in here if each in there and there[each][key] != here[each][key]]:
             said = True
             yield f"{what} of {', '.join(changed)} is another one now"
+    if unsaid := [
+        each for each in here if each in there and here[each]["asked"] and not there[each]["asked"]
+    ]:
+        said = True
+        yield f"it does not say that {', '.join(unsaid)} can tell that its SQL is only being written"
     if not said:
         yield "it is not what would run now"

@@ -67,6 +67,11 @@ def plans_hash(plans: Sequence[Plan]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
+def notes_of(plans: Sequence[Plan]) -> list[str]:
+    """What the plans note, each once."""
+    return list(dict.fromkeys(note for plan in plans for note in plan.notes))
+
+
 def plans_as_dict(plans: Sequence[Plan]) -> dict[str, object]:
     """``migrate.plan --json``: of one history its plan, of several all that would run, and each plan beside it."""
     if len(plans) == 1:
@@ -86,7 +91,7 @@ def plans_as_dict(plans: Sequence[Plan]) -> dict[str, object]:
             for revision in plan.pending
         ],
         "hazards": [hazard.as_dict() for plan in plans for hazard in plan.hazards],
-        "notes": list(dict.fromkeys(note for plan in plans for note in plan.notes)),
+        "notes": notes_of(plans),
         "trace": traces[0].as_dict() if len(traces) == 1 else None,
         "hash": plans_hash(plans),
         "histories": each_one,

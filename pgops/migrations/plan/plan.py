@@ -34,7 +34,8 @@ class PlannedRevision:
 
     ``sql`` is what it emits; where ``reads_data`` says why it can't be known beforehand, ``sql`` is
     only its beginning and never meant to be run. ``sql_hash`` is of its own SQL, as it was rendered; ``None`` where
-    it ``varies``, emits other SQL each time it is read: then the file alone is known.
+    it ``varies``, emits other SQL each time it is read: then the file alone is known. ``asked``: it could tell that its
+    SQL was only written, so it may do something else when it runs.
     ``kept``: this checkout lacks its file, the journal kept it. ``irreversible`` says why its own
     downgrade() does not undo it. ``places``: which line of the file emits which line of ``sql``.
     """
@@ -49,6 +50,7 @@ class PlannedRevision:
     hazards: tuple[Hazard, ...] = ()
     sql_hash: str | None = None
     varies: bool = False
+    asked: bool = False
     kept: AppliedFile | None = None
     irreversible: str | None = None
     places: tuple[SourceLine, ...] = field(default=(), compare=False, repr=False)

@@ -92,7 +92,6 @@ def through_env(
 
         # Times and random values, or a counter: no hash can say what will run.
         varying: set[str] = set()
-        asking: set[str] = set()
 
         def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
             if unknown := history.unknown(heads):
@@ -113,7 +112,6 @@ def through_env(
                 varying.update(
                     here.revision for here, there in zip(rendered, again, strict=True) if here != there
                 )
-            asking.update(each.revision for each in rendered if each.asked and not each.unreadable)
             plans.append(
                 _plan(
                     environment,
@@ -157,7 +155,7 @@ def through_env(
     notes += tuple(
         f"{each} can tell that its SQL is only being written: when it runs it may do something else, which the plan's "
         "hash does not cover"
-        for each in sorted(asking)
+        for each in sorted({each.revision for plan in plans for each in plan.pending if each.asked})
     )
     return replace(
         plans[0], notes=(*plans[0].notes, *from_journal, *skipped, *empty, *notes), command=command
@@ -272,6 +270,7 @@ def _plan(
             heads_after=each.heads_after,
             sql_hash=None if each.revision in varying or each.body is None else text_hash(each.body),
             varies=each.revision in varying,
+            asked=each.asked and not each.unreadable,
             places=each.places,
         )
         for each, known in ((each, history.revisions[each.revision]) for each in rendered)

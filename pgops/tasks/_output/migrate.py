@@ -21,7 +21,14 @@ from pgops.tasks._output.shapes import (
     ref,
 )
 
-_RUN = object_of({"run": ref("run"), "runs?": many(ref("run")), "plan?": ref("plan")})
+_RUN = object_of(
+    {
+        "run": ref("run"),
+        "runs?": many(ref("run")),
+        "plan?": ref("plan"),
+        "notes?": {**TEXTS, "description": "of the plan that was carried out, as migrate.plan has them"},
+    }
+)
 
 DEFINITIONS: Mapping[str, Schema] = {
     "hazard": object_of(

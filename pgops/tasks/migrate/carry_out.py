@@ -141,6 +141,13 @@ def _say_done(console: Console, plan: Plan, result: RunResult) -> None:
             console.warn(f"index {index.name} on {index.table} was INVALID before: {index.repair}")
 
 
+def carried_out_as_dict(plans: Sequence[Plan], results: Sequence[RunResult]) -> dict[str, object]:
+    """What was done, and what the plans noted about it."""
+    from pgops.migrations.plan.histories import notes_of
+
+    return {**runs_as_dict(results), "notes": notes_of(plans)}
+
+
 def no_run() -> dict[str, object]:
     """``run`` under ``--json`` where nothing ran."""
     return {"id": None, "outcome": "nothing_pending", "applied": [], "backup": None, "restore_point": None}

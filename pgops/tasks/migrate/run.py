@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgops.tasks._task import Context, histories_of, load_environment, load_project, one_history, task
 from pgops.tasks.migrate.approve import as_planned, check_signed, given_plan, planned, write_plan
-from pgops.tasks.migrate.carry_out import ask, carry_out, no_run, runs_as_dict
+from pgops.tasks.migrate.carry_out import ask, carried_out_as_dict, carry_out, no_run, runs_as_dict
 
 if TYPE_CHECKING:
     from pgops.environments import Environment
@@ -129,7 +129,7 @@ def upgrade(
         )
         for each, override, rehearsed in zip(found, overridden, rehearsals, strict=True)
     ]
-    console.result(runs_as_dict(carry_out(console, found, approvals, lock_wait)))
+    console.result(carried_out_as_dict(found, carry_out(console, found, approvals, lock_wait)))
 
 
 def _check_rules(environment: Environment, given: list[str] | None) -> None:
@@ -208,7 +208,7 @@ def down(
         reason=reason,
         signed=None if signed is None else signed.for_journal(),
     )
-    console.result(runs_as_dict(carry_out(console, (found,), [approval], lock_wait)))
+    console.result(carried_out_as_dict((found,), carry_out(console, (found,), [approval], lock_wait)))
 
 
 @task(

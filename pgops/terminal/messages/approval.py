@@ -43,6 +43,8 @@ def show_document(console: Console, document: Document, environment: Environment
 def _show_plan(console: Console, plan: Mapping[str, Any], action: str, environment: Environment) -> None:
     if plan["history"]:
         console.say(f"  history {plan['history']}:")
+    for note in plan["notes"]:
+        console.say(f"  note: {note}")
     console.say(f"  {', '.join(plan['current']) or 'base'} -> {', '.join(plan['to']) or 'base'}")
     for each in plan["pending"]:
         sign = "+" if action == "upgrade" else "-"
@@ -50,6 +52,10 @@ def _show_plan(console: Console, plan: Mapping[str, Any], action: str, environme
             f"  {sign} {console.style(each['revision'], 'cyan')}  {each['message'] or '(no message)'}  "
             f"({each['file']}{_of_checkout(each, environment)})"
         )
+        if each["irreversible"]:
+            console.say(
+                f"      {'can not be undone' if action == 'upgrade' else 'undoes nothing'}: {each['irreversible']}"
+            )
         if each["reads_data"]:
             console.say(f"      its SQL is not known before it runs: {each['reads_data']}")
         for line in each["sql"].splitlines():

@@ -165,7 +165,8 @@ def test_a_plan_that_nobody_made_by_looking(release: Release) -> None:
         ),
         ({"plans": [plan, plan]}, "it is of other histories"),
         ({"plans": []}, "not a plan as pgops writes it"),
-        ({"pgops_plan": 2}, "not a plan as pgops writes it"),
+        ({"pgops_plan": 1}, "was written by another version of pgops (form 1; this one knows 2)"),
+        ({"plans": [{**plan, "notes": [1]}]}, "not a plan as pgops writes it"),
         ({"more": 1}, "not a plan as pgops writes it"),
     ):
         changed = documents.encode({**document, **change})
@@ -173,6 +174,28 @@ def test_a_plan_that_nobody_made_by_looking(release: Release) -> None:
         release.sign("alice", of=changed)
         assert said in release.refused(), change
     assert tables(release.target) == set()
+
+
+def test_a_plan_that_does_not_say_what_a_revision_can_tell(release: Release) -> None:
+    """Who prepares the file leaves out that a revision may do something else when it runs: then nobody agreed to that."""
+    release.alembic.revision(
+        "aa02", "aa01", "from alembic import context\nif context.is_offline_mode(): return"
+    )
+    document = json.loads(release.out())
+    (plan,) = document["plans"]
+    assert any(each.startswith("aa02 can tell") for each in plan["notes"])
+    assert [each["asked"] for each in plan["pending"]] == [False, True]
+    first, second = plan["pending"]
+    left_out = {**plan, "notes": [], "pending": [first, {**second, "asked": False}]}
+    changed = documents.encode({**document, "plans": [left_out]})
+    release.plan.write_bytes(changed)
+    release.sign("alice", of=changed)
+    assert "it does not say that aa02 can tell" in release.refused()
+    assert tables(release.target) == set()
+    release.out()
+    release.sign("alice")
+    release.run()
+    assert heads(release.target) == {"aa02"}
 
 
 def test_the_database_of_the_same_name_elsewhere(release: Release) -> None:
