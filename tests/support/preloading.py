@@ -20,12 +20,11 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pgops.pgtools import toolset
-from pgops.pgtools.runner import HostRunner, Runner
 from tests.support import clusters
 from tests.support.preloaded import Parent, Preloaded
 
@@ -49,30 +48,9 @@ _STARTED_WITH = _of_the_start(os.environ)
 
 
 def _ask_the_programs() -> None:
-    """What PostgreSQL's programs on this machine can do is asked here, not by each fork: ten processes a time.
-
-    A fork that finds another program asks it.
-    """
-    for name in ("_version", "_complaints"):
-        setattr(toolset, name, _remembered(getattr(toolset, name)))
+    """What PostgreSQL's programs on this machine can do is known to each fork from here; another program it asks."""
     for source in toolset.DEFAULT_SOURCES:
         list(source(0))
-
-
-def _remembered(ask: Callable[[Runner], Any]) -> Callable[[Runner], Any]:
-    known: dict[object, Any] = {}
-
-    def remembered(runner: Runner) -> Any:
-        if not isinstance(runner, HostRunner):
-            return ask(runner)
-        program = runner.directory / "pg_dump"
-        facts = program.stat()
-        which = (program, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-        if which not in known:
-            known[which] = ask(runner)
-        return known[which]
-
-    return remembered
 
 
 def _import_all() -> None:

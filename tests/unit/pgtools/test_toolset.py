@@ -50,6 +50,21 @@ def test_abilities_are_asked_not_assumed(tmp_path: Path) -> None:
     assert not by_version["17.2"].tls
 
 
+def test_a_program_is_asked_once_and_another_in_its_place_anew(tmp_path: Path) -> None:
+    where, asked = install(tmp_path / "here", "17.2"), tmp_path / "asked"
+    text = (where / "pg_dump").read_text()
+    (where / "pg_dump").write_text(text.replace("case", f'echo "$*" >> {asked}\ncase', 1))
+    (first,), (again,) = found_in(where, wanted=17), found_in(where, wanted=17)
+    assert (first.version, again) == ("17.2", first)
+    questions = asked.read_text().splitlines()
+    assert questions.count("--version") == 1 and len(questions) == len(set(questions)) == 5
+    (tmp_path / "other").write_text(_PRETEND.format(version="17.3", zstd="no zstd: compress"))
+    (tmp_path / "other").chmod(0o755)
+    (tmp_path / "other").rename(where / "pg_dump")
+    (third,) = found_in(where, wanted=17)
+    assert (third.version, third.zstd) == ("17.3", False)
+
+
 def test_half_an_installation_and_broken_programs_are_left_out(tmp_path: Path) -> None:
     half = install(tmp_path / "half", "17.2")
     (half / "pg_restore").unlink()
