@@ -7,11 +7,12 @@ import functools
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pgops.backups.repository.object_list import every_object, refuse_later_directories
 from pgops.backups.repository.uploads import Hashing, Uploaded
 from pgops.environments import S3Settings, Store
 from pgops.errors import ConfigurationError, PgopsError, UnreachableError, UsageError, VerificationError
@@ -30,8 +31,8 @@ _DELETED_AT_ONCE = 200
 _REFUSALS = ("403 Forbidden", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId")
 # What a bucket with object lock says to what came without a checksum. Not every server knows checksums.
 _WANTS_A_CHECKSUM = "content-md5"
-# Where the root element of a listing must stand: behind a declaration and comments at most.
-_BEGINNING = 4096
+# A thousand keys of a thousand characters, and what is said of each.
+_LARGEST_PAGE = 8 * 1024 * 1024
 
 
 class OddKeyError(VerificationError):
@@ -124,56 +125,53 @@ class Bucket:
         """Key and size of every object whose key begins with ``prefix``, which ends with ``/``.
 
         :raises OddKeyError: one of them has a key that is no path (``..``, control characters), so nothing behind it is seen.
-        :raises UnreachableError: the server does not answer, gives the same objects again and again, or is none for buckets.
+        :raises UnreachableError: the server does not answer, lists without end or not to the end, or is none for buckets.
         """
-        firsts: set[str] = set()
+        below = self._path(prefix)
         try:
-            batches = iter(self._obstore.list(self._store, self._path(prefix)))
-            while (batch := self._asked(lambda: next(batches, None))) is not None:
-                if not batch:
-                    continue
-                if batch[0]["path"] in firsts:
-                    raise UnreachableError(
-                        f"{self.url} does not answer as it should: its list of objects has no end",
-                        hint="check the store's endpoint, and try again",
-                    )
-                firsts.add(batch[0]["path"])
-                for each in batch:
-                    # What a browser of buckets keeps for a folder, and what was not asked for.
-                    if (key := self._key(each["path"])).startswith(prefix):
-                        yield key, int(each["size"])
-            if not firsts:
-                self._refuse_what_lists_nothing()
+            for each in every_object(
+                functools.partial(self._batches, below),
+                below,
+                is_there=lambda path: self.exists(self._key(path)),
+                whole_bucket=self._whole_bucket,
+                url=self.url,
+            ):
+                # What a browser of buckets keeps for a folder has no name behind the prefix.
+                yield self._key(each["path"]), int(each["size"])
         except (self._exceptions.BaseError, FileNotFoundError) as error:
             raise self._odd_key(prefix, error) or self._explain(error) from error
 
-    def _refuse_what_lists_nothing(self) -> None:
-        """Nothing was listed: that is believed of a server that answers as one for buckets alone.
+    def _batches(self, below: str, behind: str | None) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """A list as it comes; ``behind``: only what stands behind that path."""
+        batches = iter(self._obstore.list(self._store, below, offset=behind))
+        while (batch := self._asked(lambda: next(batches, None))) is not None:
+            yield batch
 
-        A web page, too, is XML without objects. So is an error that comes with a status of success.
+    def _whole_bucket(self) -> bytes | None:
+        """The first page of the whole bucket's list, as the server writes it; ``None`` where it refuses that in the right way.
+
+        :raises UnreachableError: it does not answer as a server for buckets.
         """
 
-        def beginning() -> bytes:
-            pieces = self._obstore.get(self._store, "").stream(min_chunk_size=_BEGINNING)
-            return bytes(next(iter(pieces), b""))[:_BEGINNING]
+        def page() -> bytes:
+            said = b""
+            for piece in self._obstore.get(self._store, "").stream(min_chunk_size=_STREAM):
+                said += bytes(piece)
+                if len(said) > _LARGEST_PAGE:
+                    break
+            return said
 
         try:
-            said: bytes = self._asked(beginning)
+            return bytes(self._asked(page))
         except (FileNotFoundError, self._exceptions.NotFoundError, self._exceptions.PermissionDeniedError):
             # It tells what it refuses: with rights to a part of the bucket alone, the whole is not listed.
-            return
+            return None
         except self._exceptions.BaseError as error:
             # Some listings can't be read as an object (their length comes in no header); who answers to
             # every key knows no keys.
             if not self._answers_to_every_key():
-                return
+                return None
             raise self._explain(error) from error
-        if b"<ListBucketResult" not in said:
-            raise UnreachableError(
-                f"{self.url} does not answer as it should: a list of its objects was asked for, and "
-                f"{said[:60].decode(errors='replace')!r} came",
-                hint="check the store's endpoint: its port may be that of a console or of a web server",
-            )
 
     def _answers_to_every_key(self) -> bool:
         refusals = (FileNotFoundError, self._exceptions.NotFoundError, self._exceptions.PermissionDeniedError)
@@ -186,16 +184,27 @@ class Bucket:
         return True
 
     def directories(self, prefix: str) -> Iterator[str]:
-        """What stands between ``prefix``, which ends with ``/``, and the next ``/`` in the keys of objects."""
+        """What stands between ``prefix``, which ends with ``/``, and the next ``/`` in the keys of objects.
+
+        :raises UnreachableError: the server does not answer, or lists them not to the end.
+        """
         try:
             found = self._asked(
                 lambda: self._obstore.list_with_delimiter(self._store, self._path(prefix.rstrip("/")))
             )
         except (self._exceptions.BaseError, FileNotFoundError) as error:
             raise self._odd_key(prefix, error) or self._explain(error) from error
-        for path in found["common_prefixes"]:
-            if (key := self._key(path)).startswith(prefix):
-                yield key.removeprefix(prefix)
+        keys = [self._key(path) for path in found["common_prefixes"]]
+        names = [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+        try:
+            refuse_later_directories(
+                functools.partial(self._batches, self._path(prefix)), self._path(prefix), names, self.url
+            )
+        except (self._exceptions.BaseError, FileNotFoundError) as error:
+            # An odd key there is an object behind the last directory's name: so far the list goes.
+            if self._odd_key(prefix, error) is None:
+                raise self._explain(error) from error
+        yield from names
 
     def _odd_key(self, prefix: str, error: Exception) -> OddKeyError | None:
         said = redact(_first_line(error))

@@ -36,9 +36,11 @@ def test_a_server_that_lists_what_was_not_asked_for_or_without_end(tmp_path: Pat
 
     class Listing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            page = f"<ListBucketResult>{more}{contents}</ListBucketResult>".encode()
             self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
             self.end_headers()
-            self.wfile.write(f"<ListBucketResult>{more}{contents}</ListBucketResult>".encode())
+            self.wfile.write(page)
 
         def log_message(self, *_arguments: object) -> None:
             """Say nothing."""
