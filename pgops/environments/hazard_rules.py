@@ -93,6 +93,7 @@ OWN_RULES: tuple[str, ...] = (
     "failing-statement",
     "hiding-rows",
     "holding-lock",
+    "invalid-index",
     "long-transaction",
     "moving-table",
     "reading-table",

@@ -16,7 +16,7 @@ import pytest
 from pgops.postgres import Target, connected, execute, fetch_all
 from tests.conftest import ProjectDirectory
 from tests.support.projects import AlembicProject, heads, tables
-from tests.support.sql import value
+from tests.support.sql import run_sql, value
 
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "2"))
 
@@ -124,6 +124,46 @@ def check_recovery(project: ProjectDirectory, database: Target, when: str) -> No
     assert [run["outcome"] for run in runs].count("succeeded") >= 1 or before[0]["outcome"] == "interrupted"
     if json.loads(again.out)["run"]["id"] is not None:
         assert value(database, "SELECT count(*) FROM pgops.runs WHERE outcome = 'running'") == 0, when
+
+
+@pytest.mark.parametrize("ending", ["broken off", "finished"])
+def test_killed_while_an_index_is_built(
+    project: ProjectDirectory, make_database: Callable[[], Target], ending: str
+) -> None:
+    """Whether its server ends up with the index or with an INVALID one: the plan expects what the next run does."""
+    five_revisions(project.path)
+    database = make_database()
+    project.environment_yaml(staging=database)
+    assert project.run("migrate", "--yes", "--to=aa02").code == 0
+    built = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_t_id')"
+    building = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%'"
+    with connected(database) as writer:
+        execute(writer, "BEGIN")
+        execute(writer, "UPDATE t SET id = id WHERE id = 1")
+        # The writer may be a long transaction by then, which is asked about.
+        process = start(project, "--confirm=staging")
+        while value(database, built) is None:
+            assert process.poll() is None, process.communicate()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if ending == "broken off":
+            run_sql(
+                database,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%'",
+            )
+        execute(writer, "ROLLBACK")
+    deadline = time.monotonic() + 60
+    while value(database, building):
+        assert time.monotonic() < deadline
+    assert value(database, built) is (ending == "finished")
+
+    plan = json.loads(project.run("migrate.plan", "--json").out)
+
+    told = [each for each in plan["notes"] if "removed first: public.ix_t_id" in each]
+    assert len(told) == 1, plan["notes"]
+    hazards = [hazard for each in plan["pending"] for hazard in each["hazards"]]
+    assert {each["level"] for each in hazards} == {"note"}, hazards
+    check_recovery(project, database, ending)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -7,11 +7,11 @@ blocks the run on a large one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from pgops.environments import HazardSettings
-from pgops.migrations.hazards import judge, plan, sessions, traced
+from pgops.migrations.hazards import invalid_indexes, judge, plan, sessions, traced
 from pgops.migrations.hazards.hazard import Hazard
 from pgops.migrations.hazards.known import Known, ListedSizes, LiveTarget
 from pgops.migrations.hazards.observed import Trace
@@ -39,6 +39,7 @@ def find(
     *,
     lock_timeout: float = 2.0,
     unreadable: Mapping[str, str] = MappingProxyType({}),
+    removed: Collection[int] = (),
 ) -> list[Hazard]:
     """Every hazard of a plan against the database that ``connection`` reached; reads only.
 
@@ -47,6 +48,7 @@ def find(
         they would run.
     :param lock_timeout: seconds a statement of the run waits for a lock; an older transaction is a hazard.
     :param unreadable: revision -> why its SQL can't be known, or not all of it, before it runs.
+    :param removed: oids of indexes that the run removes before it begins.
     :raises PgopsError: squawk is missing or gave nothing.
     """
     # Here, because the judging modules make Hazards.
@@ -54,6 +56,7 @@ def find(
     planned = plan.read(known, sql_by_revision, unreadable)
     found = [
         *judge.judge(known, planned, settings),
+        *invalid_indexes.judge(connection, planned, removed),
         *sessions.judge(connection, planned, lock_timeout),
     ]
     order = {revision: place for place, revision in enumerate({**sql_by_revision, **unreadable})}
@@ -80,9 +83,12 @@ def find_unconnected(
 
 
 _BY_THE_TEXT = frozenset(
-    ["ban-concurrent-index-creation-in-transaction", "ban-drop-database", "ban-drop-schema"]
+    ["ban-concurrent-index-creation-in-transaction", "ban-drop-database", "ban-drop-schema", "invalid-index"]
 )
-"""Rules that the SQL alone decides; of ``ban-drop-schema`` a trace sees the tables and not the schema."""
+"""Rules that the SQL alone decides; of ``ban-drop-schema`` a trace sees the tables and not the schema.
+
+``invalid-index`` is about a statement that does nothing: a trace has nothing to see of it.
+"""
 
 
 def find_traced(

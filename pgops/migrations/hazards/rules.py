@@ -341,6 +341,7 @@ op.execute("ALTER TABLE {sql_table} VALIDATE CONSTRAINT {partition}_without_…"
 """What ``attaching-partition`` says of the parent's default partition."""
 
 LIVE: Mapping[str, str] = {
+    "invalid-index": "CREATE INDEX IF NOT EXISTS finds an INVALID index of the name, and leaves it so",
     "long-transaction": "a transaction older than the lock timeout holds a table of the plan",
     "running-dump": "a pg_dump reads a table of the plan",
     "running-vacuum": "a vacuum that does not give way works on a table of the plan",

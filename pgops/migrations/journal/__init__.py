@@ -5,6 +5,7 @@ Rows are written through a connection of their own, so that a run that was rolle
 
 from pgops.migrations.journal.approvals import last_approval, refuse_used
 from pgops.migrations.journal.files import AppliedFile, applied_files, hashes_without_text, keep_files
+from pgops.migrations.journal.half_made import HalfMade, half_made_indexes
 from pgops.migrations.journal.honour import honour_stamp
 from pgops.migrations.journal.records import (
     FAILED,
@@ -39,6 +40,7 @@ __all__ = [
     "RUNNING",
     "SUCCEEDED",
     "AppliedFile",
+    "HalfMade",
     "RevisionRecord",
     "RunRecord",
     "Stamp",
@@ -47,6 +49,7 @@ __all__ = [
     "check_stamp",
     "finish_revision",
     "finish_run",
+    "half_made_indexes",
     "hashes_without_text",
     "honour_stamp",
     "keep_files",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pgops.environments import Environment
 from pgops.errors import PgopsError
@@ -17,9 +16,6 @@ from pgops.migrations.plan.through_env import NotHereError, Reader, through_env
 from pgops.migrations.revisions.history import History
 from pgops.migrations.status.query import database_told
 from pgops.postgres import Connection, Target, connected, server_facts, set_read_only
-
-if TYPE_CHECKING:
-    pass
 
 
 def make_plan(
@@ -78,8 +74,11 @@ def make_plan(
             and bool(plan.pending)
             and is_empty(connection, plan.version_table.as_sql()),
         )
-        if plan.hash:
-            plan = _with_hazards(plan, connection)
+        if plan.pending:
+            half_made = journal.half_made_indexes(connection, environment.trusted_owners)
+            plan = replace(plan, notes=(*plan.notes, *_removed_first(half_made)))
+            if plan.hash:
+                plan = _with_hazards(plan, connection, half_made)
     notes = [*([note] if note else []), *plan.notes]
     if facts.in_recovery:
         notes.append(f"{target.place} is a replica in recovery: it takes no migrations")
@@ -133,10 +132,17 @@ def _with_kept_files(
             raise explained from error
 
 
-def _with_hazards(plan: Plan, connection: Connection) -> Plan:
-    """Cross the emitted SQL with the target's live state. What holds nothing can't be hurt: there they are notes."""
-    if not plan.pending:
-        return plan
+def _removed_first(half_made: Sequence[journal.HalfMade]) -> Iterator[str]:
+    for run in dict.fromkeys(each.run for each in half_made):
+        indexes = ", ".join(each.index for each in half_made if each.run == run)
+        yield f"run {run} ended before its revision was applied: what it built of it is removed first: {indexes}"
+
+
+def _with_hazards(plan: Plan, connection: Connection, half_made: Sequence[journal.HalfMade]) -> Plan:
+    """Cross the emitted SQL with the target's live state. What holds nothing can't be hurt: there they are notes.
+
+    :param half_made: indexes that a run removes before it begins.
+    """
     from pgops.migrations import hazards
 
     found = hazards.find(
@@ -145,5 +151,6 @@ def _with_hazards(plan: Plan, connection: Connection) -> Plan:
         plan.environment.hazards,
         lock_timeout=plan.environment.timeouts.lock,
         unreadable={each.revision: each.reads_data for each in plan.pending if each.reads_data},
+        removed=[each.oid for each in half_made],
     )
     return plan.with_hazards(as_notes(found) if plan.empty else found)

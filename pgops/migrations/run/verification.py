@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgops.errors import VerificationError
+from pgops.migrations.hazards import sql
 from pgops.migrations.status.status import read_heads
 from pgops.postgres import Connection, fetch_all, names, read_only_session
 
@@ -20,6 +21,7 @@ class InvalidIndex:
 
     name: str
     table: str
+    oid: int = field(compare=False, default=0)
 
     @property
     def repair(self) -> str:
@@ -47,17 +49,19 @@ def invalid_indexes(connection: Connection) -> list[InvalidIndex]:
         """,
     )
     shown = names.shown(connection, [oid for row in rows for oid in row])
-    return sorted(InvalidIndex(shown[index], shown[table]) for index, table in rows)
+    return sorted(InvalidIndex(shown[index], shown[table], index) for index, table in rows)
 
 
 def verify_run(plan: Plan, invalid_before: frozenset[InvalidIndex]) -> Verification:
     """Read the heads back and look for broken indexes.
 
-    :raises VerificationError: the heads are not the plan's, or an INVALID index is new.
+    :raises VerificationError: the heads are not the plan's, or an INVALID index is new, or one that the plan makes was
+        there and is not better.
     """
     with read_only_session(plan.target) as connection:
         heads = read_heads(connection, plan.version_table.name, plan.version_table.schema)
         invalid = invalid_indexes(connection)
+        made = _made(plan, connection) if invalid else set()
     if set(heads) != set(plan.to):
         stands = ", ".join(heads) or "base"
         if set(heads) == set(plan.current):
@@ -74,7 +78,23 @@ def verify_run(plan: Plan, invalid_before: frozenset[InvalidIndex]) -> Verificat
             f"left INVALID: {'; '.join(tied(new, plan))}",
             hint="; ".join(each.repair for each in new),
         )
+    if still := [each for each in invalid if each in invalid_before and each.oid in made]:
+        raise VerificationError(
+            f"INVALID as before, for CREATE INDEX IF NOT EXISTS did nothing: {'; '.join(tied(still, plan))}",
+            hint="; ".join(each.repair for each in still),
+        )
     return Verification(heads=heads, invalid_before=tuple(sorted(invalid_before)))
+
+
+def _made(plan: Plan, connection: Connection) -> set[int]:
+    """Oids of the indexes that a CREATE INDEX of the plan names."""
+    named = (
+        sql.created_index(statement)
+        for each in plan.pending
+        for statement in sql.statements(each.revision, each.sql)
+    )
+    found = names.relations(connection, [index.quoted for index, _table in filter(None, named)])
+    return {oid for oid in found if oid is not None}
 
 
 def tied(indexes: Iterable[InvalidIndex], plan: Plan) -> list[str]:

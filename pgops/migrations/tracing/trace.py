@@ -21,6 +21,7 @@ from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.reporter import Silent
 from pgops.migrations.run.run import Run
+from pgops.migrations.tracing import half_done
 from pgops.migrations.tracing.bare_schema import BareSchemaObserver
 from pgops.migrations.tracing.before import carry_out_before
 from pgops.migrations.tracing.repeating import repeats
@@ -163,6 +164,7 @@ def trace(
     began = time.monotonic()
     with connected(plan.target, application_name="pgops look") as connection:
         found = surroundings(connection)
+        begun = half_done.read(connection, plan.environment.trusted_owners)
     # The dump waits for the target, the scratch server for this machine: side by side.
     with ThreadPoolExecutor(1, thread_name_prefix="pgops-schema") as pool:
         dumped = pool.submit(_schema, plan, found, sources, of_backup)
@@ -171,6 +173,8 @@ def trace(
             target, missing = load_schema(server, found, script)
             target = dataclasses.replace(target, environment=plan.environment.name, sslmode="prefer")
             superuser = server.with_database(found.database)
+            with connected(superuser, application_name="pgops trace") as connection:
+                missing += half_done.leave_so(connection, begun)
             stamp(superuser, target, plan.version_table.name, plan.version_table.schema, plan.current)
             with standing_in(target, plan.target):
                 carry_out_before(before, target, superuser)

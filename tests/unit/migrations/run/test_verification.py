@@ -76,6 +76,26 @@ def test_one_that_was_invalid_before_is_not_the_runs_fault(database: Target, tmp
     assert verify_run(plan(tmp_path, database), before).invalid_before == (InvalidIndex("old", "t"),)
 
 
+@pytest.mark.parametrize(
+    "made", ["CREATE INDEX IF NOT EXISTS old ON t (x)", "CREATE INDEX IF NOT EXISTS old ON public.t (x)"]
+)
+def test_one_that_the_plan_makes_and_that_stays_invalid_is_not_done(
+    database: Target, tmp_path: Path, made: str
+) -> None:
+    at(database, "b")
+    break_an_index(database, "old")
+    with postgres.connected(database) as connection:
+        before = frozenset(invalid_indexes(connection))
+    makes = planned(tmp_path, revision("a"), revision("b", sql=made), target=database)
+    with pytest.raises(VerificationError) as error:
+        verify_run(makes, before)
+    assert (
+        "INVALID as before" in error.value.message
+        and "index old on t, made by revision b" in error.value.message
+    )
+    assert error.value.hint == "REINDEX INDEX CONCURRENTLY old"
+
+
 def test_a_name_with_schema_and_quotes_is_found_in_the_sql(tmp_path: Path) -> None:
     makes = revision("b", sql='CREATE INDEX "Odd one" ON side.t (x)')
     assert tied([INDEX], planned(tmp_path, revision("a"), makes)) == [
