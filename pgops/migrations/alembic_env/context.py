@@ -59,12 +59,18 @@ def _where(table: str) -> str:
     )
 
 
+def schema_of(connection: AlchemyConnection, table: str) -> str | None:
+    """The schema in which a connection finds this table, or would make it; ``None`` where its search_path names none."""
+    found: str | None = connection.exec_driver_sql(_where(table)).scalar()
+    return found
+
+
 def version_table_of(context: MigrationContext) -> VersionTable:
     """Where the context that env.py configured keeps the heads."""
     name, schema = context.version_table, context.version_table_schema
     if schema is not None or context.connection is None:
         return VersionTable(name, schema)
-    return VersionTable(name, None, context.connection.exec_driver_sql(_where(name)).scalar())
+    return VersionTable(name, None, schema_of(context.connection, name))
 
 
 class GuardedContext(EnvironmentContext):

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pgops.environments import Environment
+from pgops.migrations import journal
 from pgops.migrations.alembic_env.command_line import CURRENT
 from pgops.migrations.alembic_env.environment import alembic_environment
+from pgops.migrations.alembic_env.own_tables import own_tables
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.alembic_env.same_revisions import refuse_different_revisions
 from pgops.migrations.alembic_env.settings import look_settings
@@ -45,10 +47,10 @@ def status_through_env_py(environment: Environment, target: Target) -> Status:
             alembic.run(work, mutate=False)
             refuse_different_revisions(environment.name, heads)
             history = alembic.history()
-        table = alembic.version_tables[-1].seen_from(connection)
-    status = status_from_facts(
-        environment, target, history, found, sorted(heads[0]), version_table=str(table)
-    )
+        others = journal.tables_of_others(
+            connection, found.tables, own_tables(alembic, connection), history.hashes
+        )
+    status = status_from_facts(environment, target, history, found, sorted(heads[0]), others)
     if history.revisions:
         return status
     return replace(status, note="; ".join(filter(None, [status.note, no_revisions(alembic.location)])))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,19 @@ from pgops.environments import Environment
 from pgops.errors import ConfigurationError, DriftError, PendingError
 from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
+from pgops.migrations.alembic_env.own_tables import others_tables
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
+from pgops.migrations.autogenerate.other_tables import (
+    SETTINGS,
+    TableName,
+    others_hidden,
+    owned_by,
+    version_tables_of,
+)
 from pgops.migrations.status.status import AheadError
 from pgops.postgres import Target, connected, identity
 
-_JOURNAL_SCHEMA = "pgops"
 _CHECK_PLUGIN = "alembic.ext.checkconstraint_byname"
-_SETTINGS = {"application_name": "pgops drift: env.py", "default_transaction_read_only": "on"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,41 +114,6 @@ class BehindError(PendingError):
         return {"drift": self.found.as_dict()}
 
 
-TableName = tuple[str | None, str]
-"""Schema and name; ``None`` where the schema is the connection's default one."""
-
-
-def tables_of(context: MigrationContext) -> set[TableName]:
-    """The tables of a history's models, and its version table."""
-    default = getattr(context.dialect, "default_schema_name", None)
-    models = context.opts.get("target_metadata")
-    found: set[TableName] = {(context.version_table_schema, context.version_table)}
-    for metadata in models if isinstance(models, list | tuple) else [models] if models is not None else []:
-        found |= {(table.schema, table.name) for table in metadata.tables.values()}
-    return {(None if schema == default else schema, name) for schema, name in found}
-
-
-def owned_by(histories: Iterable[Environment], target: Target) -> set[TableName]:
-    """What is in the database on account of these histories, as their models say; reads only.
-
-    :raises PgopsError: an env.py failed.
-    """
-    found: set[TableName] = set()
-
-    def work(_current: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
-        found.update(tables_of(context))
-        return []
-
-    for each in histories:
-        with connected(target) as connection:
-            reached = identity(connection)
-        with alembic_environment(
-            each, target, reached, settings=_SETTINGS, looking=True, command=command_line.CURRENT
-        ) as alembic:
-            alembic.run(work, mutate=False)
-    return found
-
-
 def check(environment: Environment, target: Target, others: Iterable[Environment] = ()) -> Drift:
     """Compare the database of ``target`` with the models that env.py names; reads only.
 
@@ -157,12 +128,18 @@ def check(environment: Environment, target: Target, others: Iterable[Environment
         reached = identity(connection)
         theirs = owned_by(others, target)
         with alembic_environment(
-            environment, target, reached, settings=_SETTINGS, looking=True, command=command_line.check()
+            environment, target, reached, settings=SETTINGS, looking=True, command=command_line.check()
         ) as alembic:
             found = compare(alembic, theirs)
             history = alembic.history()
-        if unknown := history.unknown(found.current):
-            raise AheadError.of(unknown, environment, connection, known=len(history.revisions))
+            if unknown := history.unknown(found.current):
+                raise AheadError.of(
+                    unknown,
+                    environment,
+                    connection,
+                    known=len(history.revisions),
+                    others=others_tables(alembic, connection),
+                )
     return found
 
 
@@ -184,12 +161,13 @@ def compare(alembic: AlembicEnvironment, theirs: Collection[TableName] = ()) -> 
     # Dicts keep the order and drop what several run_migrations() of one env.py say twice.
     pending: dict[str, None] = {}
     lines: dict[str, None] = {}
+    versions = version_tables_of(alembic)
 
     def work(current: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
         heads.update(current)
         pending.update(dict.fromkeys(history.pending(current)))
         if not pending:
-            lines.update(dict.fromkeys(_differences(alembic, context, theirs)))
+            lines.update(dict.fromkeys(_differences(alembic, context, theirs, versions)))
         return []
 
     alembic.run(work, mutate=False)
@@ -221,7 +199,10 @@ def revision_context(
 
 
 def _differences(
-    alembic: AlembicEnvironment, context: MigrationContext, theirs: Collection[TableName]
+    alembic: AlembicEnvironment,
+    context: MigrationContext,
+    theirs: Collection[TableName],
+    versions: Collection[TableName],
 ) -> Iterator[str]:
     if context.opts.get("target_metadata") is None:
         raise ConfigurationError(
@@ -230,7 +211,7 @@ def _differences(
             hint="in env.py: target_metadata = Base.metadata",
         )
     revisions = revision_context(alembic, None, autogenerate=True)
-    with others_hidden(context, theirs), _checks_compared(context.opts), _quiet():
+    with others_hidden(context, theirs, versions), _checks_compared(context.opts), _quiet():
         # The heads stand in for where the database is: that was looked at above, with branches
         # and dependencies, which Alembic's own comparison of heads can't tell from being behind.
         revisions.run_autogenerate("heads", context)
@@ -239,30 +220,6 @@ def _differences(
         for operations in script.upgrade_ops_list:
             for difference in operations.as_diffs():
                 yield from describe(difference)
-
-
-@contextlib.contextmanager
-def others_hidden(context: MigrationContext, theirs: Collection[TableName]) -> Iterator[None]:
-    """Keep out of a comparison what is not this history's: pgops' journal, and the tables of other histories.
-
-    :param theirs: tables of other histories; one that stands in this one's models too is compared all the same.
-    """
-    options = context.opts
-    before = options.get("include_name")
-    hidden = set(theirs) - tables_of(context)
-
-    def include_name(name: str | None, kind: str, parents: Mapping[str, Any]) -> bool:
-        if kind == "schema" and name == _JOURNAL_SCHEMA:
-            return False
-        if kind == "table" and name is not None and (parents.get("schema_name"), name) in hidden:
-            return False
-        return True if before is None else bool(before(name, kind, parents))
-
-    options["include_name"] = include_name
-    try:
-        yield
-    finally:
-        options["include_name"] = before
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from pgops.migrations.journal.records import (
     work_application,
 )
 from pgops.migrations.journal.stamp import Stamp, check_stamp, prepare, read_stamp, restamp
+from pgops.migrations.journal.tables import tables_of_others, tables_on_record
 from pgops.migrations.journal.trust import refuse_writers_of_everything
 from pgops.migrations.journal.written import note_written, written_since
 
@@ -68,6 +69,8 @@ __all__ = [
     "start_revision",
     "start_run",
     "succeeded_files",
+    "tables_of_others",
+    "tables_on_record",
     "unfinished",
     "work_application",
     "written_since",

@@ -91,12 +91,14 @@ def applied_files(
     but: Collection[str] = (),
     trusted: Collection[str] = (),
     history: str | None = None,
+    others: Collection[str] = (),
 ) -> dict[str, AppliedFile]:
     """Every revision that was applied or adopted here, by its id, from the file that was last used for it.
 
     :param but: revisions that are of no interest: this checkout has them.
     :param history: only what this one applied, and what was applied before it had a name: others' revisions may
         have the same.
+    :param others: version tables of other projects: what was applied in them is left out.
     :param trusted: roles whose journal counts besides this one's own.
     :raises UntrustedError: the journal is not to be believed; nothing in it was read.
     """
@@ -114,11 +116,12 @@ def applied_files(
           FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
           {"LEFT JOIN pgops.files AS f ON f.hash = v.file_hash" if kept else ""}
          WHERE v.outcome = 'succeeded' AND r.action IN ('upgrade', 'stamp') AND v.revision <> ALL(%s)
+           AND v.version_table <> ALL(%s)
            AND (%s::text IS NULL OR {HISTORY} = %s OR ({HISTORY} IS NULL AND NOT EXISTS (
                 SELECT FROM pgops.runs AS r WHERE r.version_table = v.version_table AND {HISTORY} <> %s)))
          ORDER BY v.revision, v.ordinal DESC
         """,
-        (list(but), history, history, history),
+        (list(but), list(others), history, history, history),
     )
     return {
         str(revision): AppliedFile(

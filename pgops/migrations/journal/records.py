@@ -259,10 +259,12 @@ def runs(
     limit: int | None = None,
     trusted: Collection[str] = (),
     history: str | None = None,
+    others: Collection[str] = (),
 ) -> list[RunRecord]:
     """Runs, newest first, each with its revisions. One that never ended and whose process is gone is ``interrupted``.
 
     :param history: only this one's, and those on its version tables from the time before it had a name.
+    :param others: version tables of other projects, whose runs are left out.
     :raises UntrustedError: the journal is not to be believed.
     """
     if not present(connection, trusted):
@@ -274,12 +276,13 @@ def runs(
                                         WHERE a.datname = current_database()
                                           AND a.application_name = 'pgops run ' || r.id)
           FROM pgops.runs AS r
-         WHERE %s::text IS NULL OR {HISTORY} = %s
-            OR ({HISTORY} IS NULL
-                AND version_table IN (SELECT r.version_table FROM pgops.runs AS r WHERE {HISTORY} = %s))
+         WHERE version_table <> ALL(%s)
+           AND (%s::text IS NULL OR {HISTORY} = %s
+                OR ({HISTORY} IS NULL
+                    AND version_table IN (SELECT r.version_table FROM pgops.runs AS r WHERE {HISTORY} = %s)))
          ORDER BY started_at DESC, id DESC LIMIT %s
         """,
-        (history, history, history, limit),
+        (list(others), history, history, history, limit),
     )
     revisions: dict[str, list[RevisionRecord]] = {}
     for run, *values in fetch_all(
@@ -320,14 +323,11 @@ def succeeded_files(
     connection: Connection,
     environment: str,
     trusted: Collection[str] = (),
-    *,
-    version_table: str | None = None,
-) -> frozenset[tuple[str, str, str | None]]:
-    """Every (revision, file hash, SQL hash) that was run in ``environment``, by its own journal; a stamp runs nothing.
+) -> frozenset[tuple[str, str, str, str | None]]:
+    """Every (version table, revision, file hash, SQL hash) that was run in ``environment``, by its own journal.
 
-    The hash of the SQL is ``None`` where it was not known, or not noted down yet.
+    A stamp runs nothing. The hash of the SQL is ``None`` where it was not known, or not noted down yet.
 
-    :param version_table: only what was recorded in this one: histories may call their revisions alike.
     :raises UntrustedError: the journal is not to be believed.
     """
     if not present(connection, trusted):
@@ -336,10 +336,12 @@ def succeeded_files(
         connection,
         """
         -- Through JSON: a journal that no run has brought up to date since lacks the column.
-        SELECT DISTINCT v.revision, v.file_hash, pg_catalog.to_jsonb(v) ->> 'sql_hash' FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
+        SELECT DISTINCT v.version_table, v.revision, v.file_hash, pg_catalog.to_jsonb(v) ->> 'sql_hash'
+          FROM pgops.revisions AS v JOIN pgops.runs AS r ON r.id = v.run
          WHERE v.outcome = 'succeeded' AND r.action = 'upgrade' AND r.environment = %s
-           AND v.version_table = coalesce(%s, v.version_table)
         """,
-        (environment, version_table),
+        (environment,),
     )
-    return frozenset((revision, file_hash, sql_hash) for revision, file_hash, sql_hash in rows)
+    return frozenset(
+        (str(table), revision, file_hash, sql_hash) for table, revision, file_hash, sql_hash in rows
+    )

@@ -73,22 +73,28 @@ class NotCarriedError(PgopsError):
 
 
 def carry(
-    connection: Connection, wanted: Collection[str], history: History, environment: Environment
+    connection: Connection,
+    wanted: Collection[str],
+    history: History,
+    environment: Environment,
+    *,
+    others: Collection[str],
 ) -> Carried:
     """Write the files of ``wanted``, and of what they build on, as far as this checkout lacks them.
 
     :param history: the checkout's own revisions.
     :param environment: whose journal it is, and which history of it.
+    :param others: version tables of other projects, whose revisions may have the same names.
     :raises NotCarriedError: a file is not kept, is not the one that was applied, or can't be placed in the graph.
     :raises UntrustedError: the journal is not to be believed.
     """
     refuse_writers_of_everything(connection, environment.trusted_owners)
-    kept = _kept(connection, history, environment)
+    kept = _kept(connection, history, environment, others)
     return _written(_chain(wanted, history, kept))
 
 
 def with_applied(
-    connection: Connection, history: History, environment: Environment
+    connection: Connection, history: History, environment: Environment, *, others: Collection[str]
 ) -> tuple[History, Mapping[str, AppliedFile]]:
     """A checkout's revisions with all that were applied here besides; nothing is written and nothing run.
 
@@ -96,18 +102,21 @@ def with_applied(
     :raises NotCarriedError: as :func:`carry`.
     :raises UntrustedError: the journal is not to be believed.
     """
-    kept = _kept(connection, history, environment)
+    kept = _kept(connection, history, environment, others)
     chain = _chain(kept, history, kept)
     read = {each: _checked(each, file)[1] for each, file in chain.items()}
     return History(resolve_dependencies({**history.revisions, **read})), chain
 
 
-def _kept(connection: Connection, history: History, environment: Environment) -> dict[str, AppliedFile]:
+def _kept(
+    connection: Connection, history: History, environment: Environment, others: Collection[str]
+) -> dict[str, AppliedFile]:
     return applied_files(
         connection,
         but=tuple(history.revisions),
         trusted=environment.trusted_owners,
         history=environment.alembic.history,
+        others=others,
     )
 
 

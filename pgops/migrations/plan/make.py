@@ -11,6 +11,7 @@ from pgops.migrations import journal
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
+from pgops.migrations.plan.others import others_tables
 from pgops.migrations.plan.plan import Action, Plan
 from pgops.migrations.plan.through_env import NotHereError, Reader, through_env
 from pgops.migrations.revisions.history import History
@@ -94,6 +95,7 @@ def _edited(plan: Plan, connection: Connection) -> Iterator[str]:
         but=others,
         trusted=plan.environment.trusted_owners,
         history=plan.environment.alembic.history,
+        others=others_tables(plan, connection),
     )
     for revision, each in ours.items():
         file = applied.get(revision)
@@ -125,7 +127,7 @@ def _with_kept_files(
                 raise missing.error from None
             own = own or missing.history
             wanted |= missing.revisions
-            carried = carry(connection, wanted, own, environment)
+            carried = carry(connection, wanted, own, environment, others=missing.others)
         except PgopsError as error:
             if carried is None or (explained := carried.explained(error)) is None:
                 raise

@@ -89,6 +89,7 @@ class Plan:
     ``hazards`` are those of the whole plan; each revision has its own. ``invalid_indexes`` were
     there before anything ran. ``in_recovery``: the server is a replica, which takes no migrations.
     ``empty``: the target holds nothing that could be hurt; ``hash`` is ``""`` where nobody asked for the SQL.
+    ``own_tables`` are all version tables that env.py goes through: those of tenants, of which the first is planned.
     ``command`` is what ``alembic`` would be called with. ``trace``
     is what PostgreSQL did with it on the target's bare schema; ``None``: hazards are predicted from its SQL.
     """
@@ -110,6 +111,7 @@ class Plan:
     empty: bool = False
     command: Command = field(default=upgrade(None), compare=False, repr=False)
     trace: Trace | None = None
+    own_tables: tuple[str, ...] = field(default=(), compare=False)
 
     def with_hazards(self, found: Sequence[Hazard]) -> Plan:
         """The plan with these in place of those it has; one without a revision is the plan's."""
@@ -121,11 +123,6 @@ class Plan:
                 for revision in self.pending
             ),
         )
-
-    @property
-    def own_version_table(self) -> str | None:
-        """What tells this history's rows of the journal from other histories'; ``None`` where it is the only one."""
-        return None if self.environment.alembic.history is None else str(self.version_table)
 
     @property
     def all_hazards(self) -> tuple[Hazard, ...]:

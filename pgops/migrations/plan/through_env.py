@@ -15,6 +15,7 @@ from pgops.migrations.alembic_env.environment import (
     AlembicEnvironment,
     alembic_environment,
 )
+from pgops.migrations.alembic_env.own_tables import others_tables, own_tables
 from pgops.migrations.alembic_env.same_revisions import refuse_different_revisions
 from pgops.migrations.alembic_env.settings import look_settings
 from pgops.migrations.alembic_env.status import no_revisions
@@ -37,13 +38,19 @@ Reader = Literal["person", "run"]
 
 
 class NotHereError(PgopsError):
-    """This checkout lacks revisions that are asked for or that the database has; ``error`` is what a person is told."""
+    """This checkout lacks revisions that are asked for or that the database has; ``error`` is what a person is told.
 
-    def __init__(self, revisions: Iterable[str], history: History, error: PgopsError) -> None:
+    ``others`` are the version tables of other projects in the database.
+    """
+
+    def __init__(
+        self, revisions: Iterable[str], history: History, error: PgopsError, others: Collection[str]
+    ) -> None:
         super().__init__(error.message)
         self.revisions = set(revisions)
         self.history = history
         self.error = error
+        self.others = others
 
 
 def through_env(
@@ -77,31 +84,39 @@ def through_env(
         carried=carried.directory if carried else None,
     ) as alembic:
         history = alembic.history()
-        if to is not None:
+
+        def refuse_unknown(to: str) -> None:
             try:
                 known_revision(history, to)
             except UsageError as error:
+                others = others_tables(alembic, connection)
                 if to in journal.applied_files(
                     connection,
                     but=tuple(history.revisions),
                     trusted=environment.trusted_owners,
                     history=environment.alembic.history,
+                    others=others,
                 ):
-                    raise NotHereError([to], history, error) from error
+                    raise NotHereError([to], history, error, others) from error
                 raise
 
         # Times and random values, or a counter: no hash can say what will run.
         varying: set[str] = set()
 
         def work(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
+            if to is not None:
+                refuse_unknown(to)
             if unknown := history.unknown(heads):
-                error = AheadError.of(unknown, environment, connection, known=len(history.revisions))
-                raise NotHereError(unknown, history, error)
+                others = others_tables(alembic, connection)
+                error = AheadError.of(
+                    unknown, environment, connection, known=len(history.revisions), others=others
+                )
+                raise NotHereError(unknown, history, error, others)
             if missing := set(undoing) - set(history.revisions):
                 lacking = PgopsError(
                     f"this checkout lacks {', '.join(sorted(missing))}", untouched="nothing was rolled back"
                 )
-                raise NotHereError(missing, history, lacking)
+                raise NotHereError(missing, history, lacking, others_tables(alembic, connection))
             steps = _steps(alembic, history, heads, to, action, undoing)
             table = alembic.version_tables[-1].seen_from(connection)
             if reader == "run" and action == "upgrade" and is_empty(connection, table.as_sql()):
@@ -129,6 +144,7 @@ def through_env(
             return ()
 
         alembic.run(work, destination=to or "heads", mutate=False)
+        tables = own_tables(alembic, connection)
         skipped = tuple(
             f"env.py itself runs, each time it is loaded: {statement}"
             for statement in dict.fromkeys(alembic.guard.skipped)
@@ -158,7 +174,10 @@ def through_env(
         for each in sorted({each.revision for plan in plans for each in plan.pending if each.asked})
     )
     return replace(
-        plans[0], notes=(*plans[0].notes, *from_journal, *skipped, *empty, *notes), command=command
+        plans[0],
+        notes=(*plans[0].notes, *from_journal, *skipped, *empty, *notes),
+        command=command,
+        own_tables=tables,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pgops.errors import RefusedError, UsageError
@@ -23,14 +23,18 @@ class Undoing:
     undone: tuple[str, ...]
 
 
-def choose_run(runs: Sequence[RunRecord], wanted: str | None, environment: str) -> Undoing:
+def choose_run(
+    recorded: Sequence[RunRecord], wanted: str | None, environment: str, others: Collection[str] = ()
+) -> Undoing:
     """The run to undo; pure.
 
-    :param runs: the journal, newest first.
+    :param recorded: the journal, newest first.
     :param wanted: an id or its beginning; the newest one of which something is still applied when ``None``.
+    :param others: version tables of other projects, whose runs they undo themselves.
     :raises RefusedError: there is none.
-    :raises UsageError: no such run, several, or one that has nothing left to undo.
+    :raises UsageError: no such run, several, another project's, or one that has nothing left to undo.
     """
+    runs = [each for each in recorded if each.version_table not in others]
     applied = _still_applied(runs)
     undoable = [each for each in runs if applied.get(each.id)]
     if not undoable:
@@ -46,11 +50,13 @@ def choose_run(runs: Sequence[RunRecord], wanted: str | None, environment: str) 
         )
     chosen = undoable[0]
     if wanted is not None:
-        fitting = [each for each in runs if each.id.startswith(wanted)]
+        fitting = [each for each in recorded if each.id.startswith(wanted)]
         if len(fitting) != 1 or fitting[0] not in undoable:
             what = "has nothing left to undo"
             if len(fitting) != 1:
                 what = f"fits {len(fitting)} runs" if fitting else "fits no run of the journal"
+            elif fitting[0] not in runs:
+                what = f"is another project's run: its heads are in {fitting[0].version_table}"
             raise UsageError(
                 f"--run={wanted} {what}",
                 untouched=f"{environment} was not touched",

@@ -73,12 +73,14 @@ def rehearsed(
     :param damaged: what is wrong with receipts that can't be read.
     """
     newest_first = sorted(receipts, key=lambda each: each.finished_at, reverse=True)
+    # One store may hold those of another project, too.
+    own = [each for each in newest_first if each.files.keys() & plan.history.revisions.keys()]
     same = next((each for each in newest_first if each.plan_hash == plan.hash), None)
     if same is not None:
         return Rehearsed(same, tuple(_of_same(plan, same, now, file_hash_now)), now)
-    if not newest_first:
+    if not own:
         return Rehearsed(None, ("not rehearsed", *damaged), now)
-    return Rehearsed(newest_first[0], tuple(_differences(plan, newest_first[0], file_hash_now)), now)
+    return Rehearsed(own[0], tuple(_differences(plan, own[0], file_hash_now)), now)
 
 
 def _of_same(

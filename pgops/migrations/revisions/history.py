@@ -36,6 +36,11 @@ class History:
             raise mistakes.cycle([(each, self.revisions[each].path) for each in around])
 
     @property
+    def hashes(self) -> dict[str, str]:
+        """The hash of each revision's file."""
+        return {each.id: each.hash for each in self.revisions.values()}
+
+    @property
     def heads(self) -> tuple[str, ...]:
         """Revisions that no other builds on by ``down_revision``: Alembic's heads, sorted."""
         built_on = {down for revision in self.revisions.values() for down in revision.down}

@@ -22,6 +22,7 @@ from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.autogenerate import drift
+from pgops.migrations.autogenerate.other_tables import TableName, owned_by
 from pgops.migrations.revisions.history import History, known_revision
 from pgops.migrations.revisions.revision import Revision
 from pgops.migrations.round_trip.carried import CarriedFiles
@@ -70,7 +71,7 @@ def run_round_trip(
             # The base is the project's own code, and finds what the project's sessions find.
             execute(ours, "RESET ALL")
             execute(ours, base.sql.read_text(encoding="utf-8"))
-    theirs = drift.owned_by(before, scratch)
+    theirs = owned_by(before, scratch)
     with connected(scratch) as look:
         # Ctrl-C ends a statement that runs long; nobody is in the way on a scratch database.
         application = f"pgops migrate.test {scratch.dbname}"
@@ -135,7 +136,7 @@ def _only_up(history: History, *, up_and_down: bool, since: str | None) -> Colle
 
 
 def _models(
-    alembic: AlembicEnvironment, theirs: Collection[drift.TableName], *, complete: bool
+    alembic: AlembicEnvironment, theirs: Collection[TableName], *, complete: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not complete:
         return (), ("the models were not compared: not every revision was applied",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,15 +78,27 @@ def check_server(plan: Plan) -> None:
 
 
 def promotion(
-    before: str, pending: Sequence[PlannedRevision], succeeded: frozenset[tuple[str, str, str | None]]
+    before: str,
+    pending: Sequence[PlannedRevision],
+    succeeded: frozenset[tuple[str, str, str, str | None]],
+    *,
+    version_table: str,
+    files: Mapping[str, str],
 ) -> Promotion:
     """Compare the pending files and their SQL with what succeeded in the environment before; pure.
 
-    SQL that is not known (on either side) is not compared: the file alone decides.
+    SQL that is not known (on either side) is not compared: the file alone decides. Other histories and projects may
+    call their revisions alike: what counts is recorded in this one's version table, or, where that has another name
+    there, in one in which a file of it was applied.
+
+    :param files: all revisions of the history, with the hash of each file.
     """
-    revisions = {revision for revision, _file, _sql in succeeded}
+    ours = {version_table} | {
+        table for table, revision, file, _sql in succeeded if files.get(revision) == file
+    }
+    revisions = {revision for table, revision, _file, _sql in succeeded if table in ours}
     emitted: dict[tuple[str, str], set[str | None]] = {}
-    for revision, file, sql in succeeded:
+    for _table, revision, file, sql in succeeded:
         emitted.setdefault((revision, file), set()).add(sql)
     lacking = [each for each in pending if (each.revision, each.hash) not in emitted]
     others = [
@@ -116,27 +128,22 @@ def all_promotions(found: Sequence[Promotion]) -> Promotion | None:
     )
 
 
-def ask_promotion(
-    before: Environment,
-    target: Target,
-    pending: Sequence[PlannedRevision],
-    *,
-    version_table: str | None = None,
-) -> Promotion:
-    """Ask the journal of the environment before, read-only. One that is not to be believed is not asked.
-
-    :param version_table: where several histories are in the database, the table of this one.
-    """
+def ask_promotion(before: Environment, target: Target, plan: Plan) -> Promotion:
+    """Ask the journal of the environment before about a plan, read-only. One that is not to be believed is not asked."""
     try:
         with read_only_session(target) as connection:
-            succeeded = journal.succeeded_files(
-                connection, before.name, before.trusted_owners, version_table=version_table
-            )
+            succeeded = journal.succeeded_files(connection, before.name, before.trusted_owners)
     except UnreachableError as error:
         return Promotion(before=before.name, unknown=error.message)
     except UntrustedError as error:
         return Promotion(before=before.name, unknown=f"{error.message} ({error.hint})")
-    return promotion(before.name, pending, succeeded)
+    return promotion(
+        before.name,
+        plan.pending,
+        succeeded,
+        version_table=str(plan.version_table),
+        files=plan.history.hashes,
+    )
 
 
 def check_promotion(

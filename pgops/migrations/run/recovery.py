@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pgops.errors import LockedError
@@ -51,12 +51,12 @@ def recover(
     history: History,
     read_heads: Callable[[], tuple[str, ...]],
     timeout: float,
-    version_table: str | None = None,
+    others: Collection[str] = (),
 ) -> list[Recovered]:
     """End what dead runs left running, remove what they left half-made, and close their journal rows.
 
-    :param version_table: where several histories are in the database, only this one's rows are closed: where the
-        others stand is not known here.
+    :param others: version tables of other histories and projects in the database, whose rows stay as they are: where
+        those stand is not known here.
     :param read_heads: the database's heads, asked only after the last orphan is gone.
     :param timeout: seconds to wait for a half-made index to be given up by others.
     :raises LockedError: a backend of a dead run can't be ended.
@@ -64,7 +64,7 @@ def recover(
     dead = journal.unfinished(connection, but=own_run)
     for run, _started, _table in dead:
         end_orphans(connection, journal.work_application(run))
-    dead = [each for each in dead if version_table in {None, each[2]}]
+    dead = [each for each in dead if each[2] not in others]
     if not dead:
         remove_leftovers_of_failed_runs(connection, timeout=timeout)
         return []

@@ -16,6 +16,7 @@ from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic
 from pgops.migrations.alembic_env.failures import sqlstate
 from pgops.migrations.alembic_env.settings import milliseconds
 from pgops.migrations.plan.empty import is_empty
+from pgops.migrations.plan.others import others_tables
 from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.plan.through_env import sql_hashes_now
 from pgops.migrations.revisions.revision import file_hash, text_now
@@ -121,7 +122,7 @@ class Run:
             history=plan.history,
             read_heads=lambda: self._heads(connection),
             timeout=self.lock_wait,
-            version_table=plan.own_version_table,
+            others=others_tables(plan, connection),
         ):
             self.reporter.recovered(each)
         heads = self._heads(connection)
@@ -149,7 +150,7 @@ class Run:
                 untouched="nothing was applied",
                 hint=f"look again: invoke migrate.plan --env={plan.environment.name}",
             )
-        if not plan.hash and plan.own_version_table is None:
+        if not plan.hash and plan.environment.alembic.history is None:
             self._refuse_what_is_filled(connection)
         known = plan.hash and any(each.sql_hash for each in plan.pending)
         now = sql_hashes_now(plan) if known else {}

@@ -13,6 +13,7 @@ from pgops.errors import UsageError, VerificationError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env import command_line
 from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic_environment
+from pgops.migrations.alembic_env.own_tables import others_tables
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.plan import relative
 from pgops.migrations.revisions.history import known_revision
@@ -66,7 +67,7 @@ def stamp(
                 return ()
 
             alembic.run(look, mutate=False)
-            table = alembic.version_tables[-1].seen_from(connection)
+            table = alembic.version_tables[0].seen_from(connection)
             what = f"a migration of {environment.name}"
             with (
                 held(connection, f"migrate:{table}", wait=lock_wait, what=what),
@@ -79,7 +80,7 @@ def stamp(
                     history=history,
                     read_heads=lambda: read_heads(connection, table.name, table.schema),
                     timeout=lock_wait,
-                    version_table=None if environment.alembic.history is None else str(table),
+                    others=others_tables(alembic, connection),
                 )
                 journal.start_run(
                     connection,

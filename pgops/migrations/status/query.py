@@ -93,13 +93,18 @@ class StatusFacts:
     last_runs: tuple[tuple[str, LastRun], ...] = ()
     elsewhere: bool = False
 
-    def applied(self, version_table: str | None = None) -> Mapping[str, str]:
-        """Revision -> hash of the file it was applied from; of one version table, where histories share the database."""
-        return {revision: hashed for table, revision, hashed in self.files if version_table in {None, table}}
+    @property
+    def tables(self) -> frozenset[str]:
+        """The version tables in the journal."""
+        return frozenset(table for table, _run in self.last_runs) | {table for table, *_ in self.files}
 
-    def last_run(self, version_table: str | None = None) -> LastRun | None:
-        """The newest run, of all or on one version table."""
-        runs = [run for table, run in self.last_runs if version_table in {None, table}]
+    def applied(self, others: Collection[str] = ()) -> Mapping[str, str]:
+        """Revision -> hash of the file it was applied from; ``others``: version tables that don't count."""
+        return {revision: hashed for table, revision, hashed in self.files if table not in others}
+
+    def last_run(self, others: Collection[str] = ()) -> LastRun | None:
+        """The newest run; ``others``: version tables that don't count."""
+        runs = [run for table, run in self.last_runs if table not in others]
         return runs[-1] if runs else None
 
 

@@ -6,7 +6,7 @@ It concludes only where nothing is in doubt; :class:`NotPlainError` says that Al
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,11 +37,24 @@ class AheadError(PgopsError):
 
     @classmethod
     def of(
-        cls, unknown: Iterable[str], environment: Environment, connection: Connection, *, known: int
+        cls,
+        unknown: Iterable[str],
+        environment: Environment,
+        connection: Connection,
+        *,
+        known: int,
+        others: Collection[str],
     ) -> AheadError:
-        """The error for these revisions, with what the journal knows of them."""
+        """The error for these revisions, with what the journal knows of them.
+
+        :param known: how many revisions are here.
+        :param others: version tables of other projects, whose revisions may have the same names.
+        """
         applied = journal.applied_files(
-            connection, trusted=environment.trusted_owners, history=environment.alembic.history
+            connection,
+            trusted=environment.trusted_owners,
+            history=environment.alembic.history,
+            others=others,
         )
         told = []
         for revision in unknown:
@@ -227,11 +240,10 @@ def migration_status(environment: Environment, target: Target, history: History)
         read_only_session(target) as connection,
     ):
         found = query_status(connection, environment.trusted_owners)
-    if found.elsewhere:
-        raise NotPlainError("a schema that is not on our search_path has an alembic_version")
-    return status_from_facts(
-        environment, target, history, found, found.current, version_table="alembic_version"
-    )
+        if found.elsewhere:
+            raise NotPlainError("a schema that is not on our search_path has an alembic_version")
+        others = journal.tables_of_others(connection, found.tables, ["alembic_version"], history.hashes)
+    return status_from_facts(environment, target, history, found, found.current, others)
 
 
 def status_from_facts(
@@ -240,21 +252,19 @@ def status_from_facts(
     history: History,
     found: StatusFacts,
     current: Sequence[str],
-    *,
-    version_table: str,
+    others: Collection[str],
 ) -> Status:
     """What the quick look means for an environment whose heads are ``current``.
 
-    :param version_table: where they stand; the journal's rows of one history are told from others' by it.
+    :param others: version tables of other histories and projects, whose rows of the journal say nothing here.
     :raises RefusedError: the database is stamped as another environment.
     """
     note = journal.check_stamp(
         found.stamp, environment.name, environment.aliases, found.identity, target.place
     )
     name = environment.alembic.history
-    own = None if name is None else version_table
     status = assess(
-        environment.name, target.place, history, current, found.applied(own), found.last_run(own), note
+        environment.name, target.place, history, current, found.applied(others), found.last_run(others), note
     )
     return status if name is None else replace(status, history=name)
 

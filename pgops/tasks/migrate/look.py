@@ -199,21 +199,21 @@ def _name(row: Status) -> str:
 def _ahead(environment: Environment, found: Status) -> list[AppliedFile]:
     """What the journal knows of revisions that this checkout lacks, those first that were applied last."""
     from pgops.migrations import journal
+    from pgops.migrations.alembic_env.own_tables import ask_for_others_tables
     from pgops.migrations.status.query import database_told
     from pgops.postgres import read_only_session
     from pgops.targets import target_for
     from pgops.tasks.migrate.statuses import history_for
 
     history = history_for(environment)
-    with (
-        database_told(environment.name),
-        read_only_session(target_for(environment)) as connection,
-    ):
+    target = target_for(environment)
+    with database_told(environment.name), read_only_session(target) as connection:
         applied = journal.applied_files(
             connection,
             but=tuple(history.revisions),
             trusted=environment.trusted_owners,
             history=environment.alembic.history,
+            others=ask_for_others_tables(environment, target, connection),
         )
     return [applied[each] for each in found.unknown if each in applied]
 

@@ -23,7 +23,5 @@ def ask_promotions(context: Context, plans: Sequence[Plan]) -> list[Promotion | 
             found.append(None)
             continue
         before = load_project(context).environment(plan.environment.promoted_from)
-        found.append(
-            ask_promotion(before, target_for(before), plan.pending, version_table=plan.own_version_table)
-        )
+        found.append(ask_promotion(before, target_for(before), plan))
     return found

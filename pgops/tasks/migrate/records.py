@@ -88,16 +88,16 @@ def _show_revisions(
 
 def _beside_the_journal(environment: Environment, own: History) -> tuple[History, Mapping[str, AppliedFile]]:
     """The checkout's revisions with those of the journal of an environment's database, and which these are."""
+    from pgops.migrations.alembic_env.own_tables import ask_for_others_tables
     from pgops.migrations.plan.carried import with_applied
     from pgops.migrations.status.query import database_told
     from pgops.postgres import read_only_session
     from pgops.targets import target_for
 
-    with (
-        database_told(environment.name),
-        read_only_session(target_for(environment)) as connection,
-    ):
-        return with_applied(connection, own, environment)
+    target = target_for(environment)
+    with database_told(environment.name), read_only_session(target) as connection:
+        others = ask_for_others_tables(environment, target, connection)
+        return with_applied(connection, own, environment, others=others)
 
 
 @task(help={"limit": "how many runs, newest first; 1 or more"})
@@ -128,11 +128,13 @@ def log(
     console.say(f"{environment.name}: {target}")
     if not runs:
         console.say("no runs are on record here")
+    several = len({run.version_table for run in runs}) > 1
     for run in runs:
+        where = f"in {run.version_table}: " if several else ""
         took = "" if run.seconds is None else f" in {human_seconds(run.seconds)}"
         commit = f", commit {run.git_commit[:12]}{'+' if run.git_dirty else ''}" if run.git_commit else ""
         console.say(
-            f"{console.style(run.id, 'bold')}  {f'{run.history}: ' if run.history else ''}{run.action} {', '.join(run.from_heads) or 'base'} -> "
+            f"{console.style(run.id, 'bold')}  {f'{run.history}: ' if run.history else where}{run.action} {', '.join(run.from_heads) or 'base'} -> "
             f"{', '.join(run.to_heads) or 'base'}: {run.outcome}{took}, {run.operator}@{run.host}{commit}"
         )
         for revision in run.revisions:

@@ -165,13 +165,15 @@ def _ask_target(plan: Plan) -> tuple[Original, str, tuple[tuple[float, float], .
     """What a copy needs to know of the target, its version, and how far its last rehearsals were off; only reads."""
     from pgops.copies.copy import read_original
     from pgops.migrations import journal
+    from pgops.migrations.plan.others import others_tables
     from pgops.migrations.tracing.schema_copy import surroundings
     from pgops.postgres import read_only_session, server_facts
 
     with read_only_session(plan.target) as connection:
         original = read_original(connection, surroundings(connection))
         version = server_facts(connection).version
-        runs = journal.runs(connection, limit=100, trusted=plan.environment.trusted_owners)
+        others = others_tables(plan, connection)
+        runs = journal.runs(connection, limit=100, trusted=plan.environment.trusted_owners, others=others)
     off = [
         (float(each.rehearsal["seconds"]), each.seconds)
         for each in runs

@@ -46,6 +46,7 @@ def undo(
 ) -> None:
     """Undo a run: go back to before it, by its downgrades or by the backup taken for it; shows both first."""
     from pgops.errors import UsageError
+    from pgops.migrations.alembic_env.own_tables import ask_for_others_tables
     from pgops.migrations.journal import honour_stamp, runs, written_since
     from pgops.migrations.plan.undo import choose_run
     from pgops.migrations.status.query import database_told
@@ -61,17 +62,19 @@ def undo(
     if note := honour_stamp(environment, target):
         console.warn(note)
     with database_told(environment.name), read_only_session(target) as connection:
+        others = ask_for_others_tables(environment, target, connection)
         found = choose_run(
             runs(connection, trusted=environment.trusted_owners, history=environment.alembic.history),
             run,
             environment.name,
+            others,
         )
         written = written_since(connection, found.run.id)
         schema, _, table = found.run.version_table.rpartition(".")
         current = read_heads(connection, table, schema or None)
     downgrade = by_downgrade(environment, target, found, current)
     backup = by_backup(console, environment, target, found, written)
-    show_ways(console, environment, target, found, downgrade, backup)
+    show_ways(console, environment, target, found, downgrade, backup, others)
     chosen = _choose(environment, found, by, downgrade, backup)
     facts = {
         "run": found.run.id,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
     from pgops.backups.restore.plan import RestorePlan
@@ -138,8 +138,12 @@ def show_ways(
     found: Undoing,
     downgrade: ByDowngrade,
     backup: ByBackup,
+    others: Collection[str],
 ) -> None:
-    """Both ways as a person reads them before one is taken."""
+    """Both ways as a person reads them before one is taken.
+
+    :param others: version tables of other projects in the database.
+    """
     import datetime as dt
 
     from pgops.terminal.messages.migrate import show_plan
@@ -172,6 +176,10 @@ def show_ways(
     )
     if environment.alembic.history is not None:
         console.warn("  the environment's other histories go back to that moment with it")
+    elif others:
+        console.warn(
+            f"  what else keeps its heads in this database goes back to that moment with it: {', '.join(sorted(others))}"
+        )
     if backup.written is None:
         console.warn("  what was written since the run, and would not be in it, the server can't tell")
     elif not backup.written:

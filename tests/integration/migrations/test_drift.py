@@ -211,3 +211,53 @@ def test_the_comparison_only_reads(make: Callable[..., Project]) -> None:
             )
             == 0
         )
+
+
+LOOP = """
+import sqlalchemy as sa
+from alembic import context
+
+section = context.config.get_section(context.config.config_ini_section, {})
+metadata = sa.MetaData()
+for tenant in ("north", "south"):
+    sa.Table("book", metadata, sa.Column("id", sa.Integer, primary_key=True), schema=%(models_in)s)
+    with sa.engine_from_config(section, poolclass=sa.pool.NullPool).connect() as connection:
+        connection.execute(sa.text(f"SET search_path TO {tenant}"))
+        context.configure(connection=connection, target_metadata=metadata, %(options)s)
+        with context.begin_transaction():
+            context.run_migrations()
+    metadata.clear()
+"""
+
+
+@pytest.mark.parametrize(
+    ("models_in", "options"),
+    [
+        # Alembic looks at what the search path shows, and calls the version table by another schema.
+        ("None", "version_table_schema=tenant"),
+        # It looks into all schemas, and knows the version table of one tenant only.
+        (
+            "tenant",
+            "version_table_schema=tenant, include_schemas=True, "
+            "include_object=lambda o, name, kind, r, c: name != 'book' or o.schema == tenant",
+        ),
+    ],
+)
+def test_the_version_tables_of_tenants_are_no_drift(
+    make: Callable[..., Project], models_in: str, options: str
+) -> None:
+    project = make()
+    (project.path / "scripts" / "env.py").write_text(
+        LOOP % {"models_in": models_in, "options": options}, encoding="utf-8"
+    )
+    made = (
+        "CREATE TABLE {0}.book (id serial PRIMARY KEY); CREATE TABLE {0}.alembic_version (version_num text);"
+    )
+    for tenant in ("north", "south"):
+        project.sql(f"CREATE SCHEMA {tenant};" + made.format(tenant))
+        project.sql(f"INSERT INTO {tenant}.alembic_version VALUES ('r1')")
+
+    assert project.check().lines == ()
+    project.sql("CREATE TABLE south.stray (id int)")
+    lines = project.check().lines
+    assert lines and all("stray: in the database, not in the models" in each for each in lines)

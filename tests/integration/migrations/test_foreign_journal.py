@@ -111,17 +111,17 @@ def test_forged_rows_do_not_open_the_gate_of_the_next_environment(
     plan = make_plan(environment, database)
     forge(app, "staging", *((each.revision, each.hash) for each in plan.pending))
     staging = dataclasses.replace(environment, name="staging")
-    answer = gates.ask_promotion(staging, database, plan.pending)
+    answer = gates.ask_promotion(staging, database, plan)
     assert not answer.granted
     assert answer.unknown is not None and f"belongs to {app.user}" in answer.unknown
 
 
 def test_a_stamp_is_no_success_for_the_next_environment(tmp_path: Path, database: Target) -> None:
     environment = project_at(tmp_path, database)
-    pending = make_plan(environment, database).pending
+    plan = make_plan(environment, database)
     stamp(environment, database, "heads", lock_wait=1, reason=None)
     assert heads(database) == {"aa02"}
-    answer = gates.ask_promotion(environment, database, pending)
+    answer = gates.ask_promotion(environment, database, plan)
     assert not answer.granted
     assert answer.missing == ("aa01", "aa02")
 

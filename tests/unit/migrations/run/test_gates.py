@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +21,36 @@ def planned(*names: str) -> list[PlannedRevision]:
     ]
 
 
+def compared(
+    pending: Sequence[PlannedRevision],
+    there: frozenset[tuple[str, str, str, str | None]],
+    *,
+    version_table: str = "v",
+    files: Mapping[str, str] | None = None,
+) -> Promotion:
+    known = {each.revision: each.hash for each in pending} if files is None else files
+    return promotion("staging", pending, there, version_table=version_table, files=known)
+
+
 def test_the_same_file_must_have_succeeded() -> None:
-    seen = frozenset({("a", "hash of a", None), ("b", "another hash", None), ("b", "yet another", "x")})
-    found = promotion("staging", planned("a", "b", "c"), seen)
+    seen = frozenset(
+        {
+            ("v", "a", "hash of a", None),
+            ("v", "b", "another hash", None),
+            ("v", "b", "yet another", "x"),
+            ("of another project", "c", "hash of theirs", None),
+        }
+    )
+    found = compared(planned("a", "b", "c"), seen)
     assert (found.missing, found.different, found.granted) == (("c",), ("b",), False)
     assert str(found) == "not yet applied in staging: c; applied in staging from another file: b"
-    assert promotion("staging", planned("a"), seen).granted
-    assert promotion("staging", [], frozenset()).granted
+    assert compared(planned("a"), seen).granted
+    assert compared([], frozenset()).granted
+    # A table of another name there is known by a file that was applied in it.
+    elsewhere = compared(planned("a", "b", "c"), seen, version_table="w")
+    assert (elsewhere.missing, elsewhere.different) == (("c",), ("b",))
+    unknown = compared(planned("b"), seen, version_table="w", files={})
+    assert (unknown.missing, unknown.different) == (("b",), ())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +68,7 @@ def test_so_must_its_sql_where_both_sides_know_it(
     here: str | None, there: set[str | None], *, granted: bool
 ) -> None:
     pending = [replace(each, sql_hash=here) for each in planned("a")]
-    found = promotion("staging", pending, frozenset(("a", "hash of a", sql) for sql in there))
+    found = compared(pending, frozenset(("v", "a", "hash of a", sql) for sql in there))
     assert found.granted == granted
     if not granted:
         assert (found.missing, found.different, found.other_sql) == ((), (), ("a",))
