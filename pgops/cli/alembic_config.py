@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pgops.cli.frameworks import used_framework
 from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError
 from pgops.migrations.revisions.location import ScriptLocation, locate
@@ -60,14 +62,10 @@ def find_alembic_config(root: Path, named: Path | None) -> AlembicConfig:
         if not file.is_file():
             raise ConfigurationError(f"{named} does not exist", untouched="nothing was written")
         return _read(file, root)
-    near = _nearest(root, _configuration_in) or _nearest(root, _under_another_name)
+    unread: list[str] = []
+    near = _nearest(root, functools.partial(_configuration_in, unread)) or _nearest(root, _under_another_name)
     if not near:
-        raise ConfigurationError(
-            f"there is no Alembic configuration in {root}: no alembic.ini, no [tool.alembic] in pyproject.toml, no other "
-            "ini file with a script_location",
-            untouched="nothing was written",
-            hint="run it in the project's directory, name it: --alembic=<file>, or make one: alembic init migrations",
-        )
+        raise _nothing_found(root, unread)
     if len(near) > 1:
         shown = [str(each.relative_to(root)) for each in near]
         raise ConfigurationError(
@@ -75,7 +73,32 @@ def find_alembic_config(root: Path, named: Path | None) -> AlembicConfig:
             untouched="nothing was written",
             hint=_several(shown),
         )
-    return _read(near[0], root)
+    found = _read(near[0], root)
+    return replace(found, unusable=(*found.unusable, *unread))
+
+
+def _nothing_found(root: Path, unread: Sequence[str]) -> ConfigurationError:
+    if unread:
+        return ConfigurationError(
+            f"there is no alembic.ini in {root}, and where [tool.alembic] may stand, {'; '.join(unread)}",
+            untouched="nothing was written",
+            hint="correct it, then again: pgops init",
+        )
+    message = (
+        f"there is no Alembic configuration in {root}: no alembic.ini, no [tool.alembic] in pyproject.toml, no other "
+        "ini file with a script_location"
+    )
+    if (framework := used_framework(root)) is not None:
+        return ConfigurationError(
+            f"{message}; the project uses {framework.name}, which runs Alembic by itself",
+            untouched="nothing was written",
+            hint=framework.advice,
+        )
+    return ConfigurationError(
+        message,
+        untouched="nothing was written",
+        hint="run it in the project's directory, name it: --alembic=<file>, or make one: alembic init migrations",
+    )
 
 
 def _several(shown: Sequence[str]) -> str:
@@ -114,9 +137,13 @@ def _directories(directory: Path) -> Iterator[Path]:
             yield path
 
 
-def _configuration_in(directory: Path) -> Iterator[Path]:
+def _configuration_in(unread: list[str], directory: Path) -> Iterator[Path]:
     ini, toml = directory / "alembic.ini", directory / "pyproject.toml"
-    in_toml = toml.is_file() and bool(_tool_alembic(toml))
+    try:
+        in_toml = toml.is_file() and bool(_tool_alembic(toml))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        unread.append(f"{toml} could not be read: {error}")
+        in_toml = False
     if ini.is_file() and (in_toml or _sections(ini) or (directory / "env.py").is_file()):
         yield ini
     elif in_toml:
@@ -135,11 +162,7 @@ def _under_another_name(directory: Path) -> Iterator[Path]:
 
 
 def _tool_alembic(file: Path) -> dict[str, object]:
-    try:
-        found = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
-        # Many tools read pyproject.toml; that this one is broken is said by them.
-        return {}
+    found = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
     return found if isinstance(found, dict) else {}
 
 

@@ -173,7 +173,7 @@ def _x(survey: Survey, given: Mapping[str, str]) -> dict[str, str]:
 def _template(variable: Variable, survey: Survey) -> str:
     if variable.role != "url":
         return f'"{{{variable.role}}}"'
-    if survey.sources.plain_url:
+    if survey.sources.plain_url or variable.plain:
         return '"{url}"'
     return f'"{{url:{survey.drivers[variable.name]}}}"'
 

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pgops.cli.expressions import TAKE_A_URL, first_text, last_name, text_of, whole
+
 _FILES = 300
 _BYTES = 1_000_000
 
@@ -25,7 +27,10 @@ _PART = re.compile(
 _OF_A_DATABASE = re.compile(rf"(?:^|_){_DATABASE}$")
 # Functions of environs, decouple, starlette and django-environ that read one variable.
 _READERS = {"env", "config", "getenv", "get_env", "env_str"}
-_TAKE_A_URL = {"create_engine", "create_async_engine", "make_url"}
+# What takes a URL in libpq's form: a function of a driver's module, or a driver's pool whatever it is imported as.
+_DRIVERS = {"psycopg", "psycopg2", "psycopg_pool", "asyncpg", "Connection", "AsyncConnection"}
+_DRIVERS_TAKE_IT = {"connect", "create_pool"}
+_POOLS = re.compile(r"(?:Async|Null|AsyncNull|Threaded|Simple)?ConnectionPool")
 _X_URL = re.compile(r"(?:^|[_-])(?:db|database|sqlalchemy)?[_-]?(?:url|uri|dsn)$", re.IGNORECASE)
 
 
@@ -34,11 +39,13 @@ class Variable:
     """A variable that says where the database is.
 
     ``role`` is ``url, host, port, user, password`` or ``dbname``; ``default`` what the code takes without it.
+    ``plain``: it goes to a driver itself, which knows no ``postgresql+driver``.
     """
 
     name: str
     role: str
     default: str | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ def read_sources(first: Sequence[Path], path: Sequence[Path], below: Path) -> So
             if resolved not in seen and resolved.is_relative_to(below.resolve()):
                 seen.add(resolved)
                 waiting.append(resolved)
-    found.variables = _with_roles(reader.reads, reader.urls)
+    found.variables = _with_roles(reader.reads, reader.urls, reader.plain())
     return found
 
 
@@ -148,12 +155,19 @@ class _Reader(ast.NodeVisitor):
         self._found = found
         self._is_env = False
         self._url_nodes: set[int] = set()
+        self._plain_nodes: set[int] = set()
+        self._plain_names: set[str] = set()
+        self._read_at: dict[int, str] = {}
+        self._holds: dict[str, list[ast.AST]] = {}
+        self._trees: list[ast.Module] = []
         self._x_names: set[str] = set()
         self._loops: dict[str, list[str]] = {}
 
     def read(self, file: Path, tree: ast.Module) -> None:
         """Take in one file."""
         self._is_env = file.name == "env.py"
+        # Kept: a node is known by its id, which is given again once it is gone.
+        self._trees.append(tree)
         self.visit(tree)
 
     # variables
@@ -161,11 +175,11 @@ class _Reader(ast.NodeVisitor):
     def visit_Assign(self, node: ast.Assign) -> None:
         if self._is_env and _is_x_call(node.value):
             self._x_names |= {each.id for each in node.targets if isinstance(each, ast.Name)}
-        self._named(_last_name(node.targets[0]), node.value)
+        self._named(last_name(node.targets[0]), node.value)
         self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self._named(_last_name(node.target), node.value)
+        self._named(last_name(node.target), node.value)
         self.generic_visit(node)
 
     def visit_keyword(self, node: ast.keyword) -> None:
@@ -174,21 +188,23 @@ class _Reader(ast.NodeVisitor):
 
     def _named(self, name: str, value: ast.expr | None) -> None:
         """What gets the name of a URL is one; its parts, in a text that is put together, are not."""
+        if name and value is not None:
+            self._holds.setdefault(name, []).append(value)
         if value is not None and _URL.search(name.upper()):
-            self._url_nodes |= {id(each) for each in _whole(value)}
+            self._url_nodes |= {id(each) for each in whole(value)}
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if isinstance(node.ctx, ast.Load):
             for key in self._texts(node.slice):
-                if _last_name(node.value) == "environ":
+                if last_name(node.value) == "environ":
                     self._variable(node, key, None)
                 elif self._is_x(node.value):
                     self._found.x.setdefault(key, XArgument(key))
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        called = _last_name(node.func)
-        owner = _last_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        called = last_name(node.func)
+        owner = last_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         key = None
         for key in self._texts(node.args[0]) if node.args else ():
             if (called, owner) in {("get", "environ"), ("pop", "environ"), ("getenv", "os")} or (
@@ -199,21 +215,35 @@ class _Reader(ast.NodeVisitor):
                 self._found.plain_url = True
         if called == "Flask" or owner == "current_app":
             self._found.flask = True
-        if called in _TAKE_A_URL or (called == "set_main_option" and key == "sqlalchemy.url"):
-            self._url_nodes |= {id(each) for argument in node.args for each in _whole(argument)}
+        if called in TAKE_A_URL or (called == "set_main_option" and key == "sqlalchemy.url"):
+            self._url_nodes |= {id(each) for argument in node.args for each in whole(argument)}
+        if _POOLS.fullmatch(called) or (called in _DRIVERS_TAKE_IT and owner in _DRIVERS):
+            for argument in [*node.args, *(each.value for each in node.keywords)]:
+                for each in whole(argument):
+                    self._url_nodes.add(id(each))
+                    self._plain_nodes.add(id(each))
+                    self._plain_names.add(last_name(each))
         self.generic_visit(node)
+
+    def plain(self) -> set[str]:
+        """The variables that go to a driver itself: read where it is called, or by a name that is given to it."""
+        nodes = set(self._plain_nodes)
+        for name in self._plain_names:
+            nodes |= {id(each) for value in self._holds.get(name, ()) for each in whole(value)}
+        return {name for node, name in self._read_at.items() if node in nodes}
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.module == "flask" and any(each.name == "current_app" for each in node.names):
             self._found.flask = self._found.flask or self._is_env
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        if any(_last_name(base).endswith("Settings") for base in node.bases):
+        if any(last_name(base).endswith("Settings") for base in node.bases):
             prefix = _env_prefix(node)
             for each in node.body:
                 if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
                     alias, default = _settings_field(each.value)
                     self._variable(each, alias or (prefix + each.target.id).upper(), default)
+                    self._holds.setdefault(each.target.id, []).append(each)
         self.generic_visit(node)
 
     def visit_DictComp(self, node: ast.DictComp) -> None:
@@ -237,7 +267,7 @@ class _Reader(ast.NodeVisitor):
 
     def _loop(self, target: ast.expr, over: ast.expr) -> None:
         if isinstance(target, ast.Name) and isinstance(over, ast.Tuple | ast.List | ast.Set):
-            self._loops[target.id] = [text for each in over.elts if (text := _text(each)) is not None]
+            self._loops[target.id] = [text for each in over.elts if (text := text_of(each)) is not None]
 
     def _texts(self, node: ast.AST) -> list[str]:
         """What an expression may be: a text, or one put together from a loop over texts."""
@@ -260,11 +290,12 @@ class _Reader(ast.NodeVisitor):
         for each in node.keywords:
             if each.arg == "default":
                 given = each.value
-        return _text(given) if given is not None else None
+        return text_of(given) if given is not None else None
 
     def _variable(self, node: ast.AST, name: str, default: str | None) -> None:
         if self.reads.get(name) is None:
             self.reads[name] = default
+        self._read_at[id(node)] = name
         if id(node) in self._url_nodes:
             self.urls.add(name)
 
@@ -280,14 +311,18 @@ class _Reader(ast.NodeVisitor):
         for side in sides:
             key = None
             if isinstance(side, ast.Subscript) and self._is_x(side.value):
-                key = _text(side.slice)
+                key = text_of(side.slice)
             if key is not None:
-                value = next((text for each in sides if each is not side and (text := _first(each))), None)
+                value = next(
+                    (text for each in sides if each is not side and (text := first_text(each))), None
+                )
                 self._found.x[key] = XArgument(key, value)
         self.generic_visit(node)
 
 
-def _with_roles(reads: Mapping[str, str | None], urls: Collection[str]) -> dict[str, Variable]:
+def _with_roles(
+    reads: Mapping[str, str | None], urls: Collection[str], plain: Collection[str]
+) -> dict[str, Variable]:
     """The variables that say where a database is, among all that are read."""
     found: dict[str, Variable] = {}
     groups: dict[str, dict[str, str]] = {}
@@ -296,7 +331,7 @@ def _with_roles(reads: Mapping[str, str | None], urls: Collection[str]) -> dict[
             continue
         part = _PART.fullmatch(name.upper())
         if name in urls or _URL.search(name.upper()):
-            found[name] = Variable(name, "url", default)
+            found[name] = Variable(name, "url", default, plain=name in plain)
         elif part is not None and part.lastgroup:
             groups.setdefault(part["prefix"], {})[str(part.lastgroup)] = name
     for prefix, roles in groups.items():
@@ -307,63 +342,27 @@ def _with_roles(reads: Mapping[str, str | None], urls: Collection[str]) -> dict[
     return {name: found[name] for name in reads if name in found}
 
 
-def _last_name(node: ast.AST) -> str:
-    """``b`` of ``a.b``, ``x`` of ``x``; of a subscript with a text, that text."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    if isinstance(node, ast.Subscript):
-        return _text(node.slice) or ""
-    return ""
-
-
-def _whole(node: ast.expr) -> Iterator[ast.expr]:
-    """An expression, and what may be its whole value: either side of ``or``, what ``.replace()`` is called on."""
-    yield node
-    if isinstance(node, ast.BoolOp):
-        for each in node.values:
-            yield from _whole(each)
-    elif isinstance(node, ast.IfExp):
-        yield from _whole(node.body)
-        yield from _whole(node.orelse)
-    elif isinstance(node, ast.Call) and _last_name(node.func) in {"str", "replace", *_TAKE_A_URL}:
-        for each in [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]:
-            yield from _whole(each)
-
-
-def _text(node: ast.AST | None) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _first(node: ast.expr) -> str | None:
-    """A text, or the first of a list of texts."""
-    if isinstance(node, ast.Tuple | ast.List | ast.Set):
-        return next((text for each in node.elts if (text := _text(each))), None)
-    return _text(node)
-
-
 def _is_x_call(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and _last_name(node.func) == "get_x_argument"
+    return isinstance(node, ast.Call) and last_name(node.func) == "get_x_argument"
 
 
 def _env_prefix(node: ast.ClassDef) -> str:
     """pydantic-settings' ``env_prefix``, in either of its two places."""
     for each in ast.walk(node):
         if isinstance(each, ast.keyword) and each.arg == "env_prefix":
-            return _text(each.value) or ""
-        if isinstance(each, ast.Assign) and _last_name(each.targets[0]) == "env_prefix":
-            return _text(each.value) or ""
+            return text_of(each.value) or ""
+        if isinstance(each, ast.Assign) and last_name(each.targets[0]) == "env_prefix":
+            return text_of(each.value) or ""
     return ""
 
 
 def _settings_field(value: ast.expr | None) -> tuple[str | None, str | None]:
     """The variable that a field of pydantic's names itself, and its default."""
     if not isinstance(value, ast.Call):
-        return None, _text(value)
-    given = {each.arg: _text(each.value) for each in value.keywords}
+        return None, text_of(value)
+    given = {each.arg: text_of(each.value) for each in value.keywords}
     alias = given.get("validation_alias") or given.get("alias") or given.get("env")
-    return alias, given.get("default") or (_text(value.args[0]) if value.args else None)
+    return alias, given.get("default") or (text_of(value.args[0]) if value.args else None)
 
 
 __all__ = ["Sources", "Variable", "XArgument", "module_files", "read_sources"]

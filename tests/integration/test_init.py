@@ -299,3 +299,65 @@ def test_a_configuration_under_another_name(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "there are several Alembic configurations: development.ini, production.ini" in ran.stderr
     assert "{development: {config: development.ini}, production: {config: production.ini}}" in ran.stderr
+
+
+def test_a_pyproject_that_is_broken_is_said_to_be(tmp_path: Path) -> None:
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text('[project]\nname = "shop"\n[tool.alembic\n', encoding="utf-8")
+    ran = run(tmp_path, "init", "--yes")
+    assert ran.returncode == 2
+    assert f"where [tool.alembic] may stand, {pyproject} could not be read: Expected ']'" in ran.stderr
+    assert "at line 3" in ran.stderr
+
+    # Another one is found, and taken: it is said beside it.
+    AlembicProject.make(tmp_path / "shop").chain("one")
+    assert [each for each in written(tmp_path)["notes"] if "could not be read" in each]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("app.py", "from flask_alembic import Alembic\n", "Flask-Alembic, which runs Alembic by itself"),
+        ("requirements.txt", "Flask-Alembic==3.1\n", "Flask-Alembic, which runs Alembic by itself"),
+        (
+            "pyproject.toml",
+            '[project]\nname = "shop"\ndependencies = ["litestar", "advanced_alchemy>=1"]\n',
+            "Advanced Alchemy, which runs Alembic by itself",
+        ),
+        (
+            "pyproject.toml",
+            '[tool.poetry.group.web.dependencies]\nadvanced-alchemy = "^1"\n',
+            "Advanced Alchemy, which runs Alembic by itself",
+        ),
+        ("shop/__init__.py", "import flask_migrate\n", "Flask-Migrate, which runs Alembic by itself"),
+        ("app.py", "import flask\n", None),
+    ],
+)
+def test_what_runs_alembic_by_itself_is_told_its_recipe(
+    tmp_path: Path, file: str, text: str, told: str | None
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    ran = run(tmp_path, "init", "--yes")
+    assert ran.returncode == 2
+    said = " ".join(ran.stderr.split())
+    assert "there is no Alembic configuration in" in said
+    if told is None:
+        assert "alembic init migrations" in said
+    else:
+        assert f"the project uses {told}" in said
+        assert (
+            "flask db init" in said or "docs/adopting.md (Anything else that env.py needs around it" in said
+        )
+
+
+def test_a_url_that_a_driver_takes_is_handed_over_plain(tmp_path: Path) -> None:
+    env = (
+        "import os, psycopg2\nfrom sqlalchemy import create_engine\nfrom alembic import context\n"
+        "engine = create_engine('postgresql://', creator=lambda: psycopg2.connect(os.environ['DATABASE_URL']))\n"
+        "with engine.connect() as connection:\n    context.configure(connection=connection)\n"
+        "    with context.begin_transaction():\n        context.run_migrations()\n"
+    )
+    AlembicProject.make(tmp_path, env=env).chain("one")
+    written(tmp_path)
+    assert '  environ:\n    DATABASE_URL: "{url}"\n' in environments(tmp_path)

@@ -127,3 +127,29 @@ def test_a_url_that_gets_its_driver_from_the_code(tmp_path: Path) -> None:
 def test_a_file_that_is_not_python(tmp_path: Path) -> None:
     (tmp_path / "env.py").write_text("this is {{ a template }}", encoding="utf-8")
     assert roles(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "plain"),
+    [
+        ('psycopg.connect(os.environ["DATABASE_URL"])', True),
+        (
+            'create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(os.environ["DATABASE_URL"]))',
+            True,
+        ),
+        ('URL = os.environ["DATABASE_URL"]\nAsyncConnectionPool(conninfo=URL, open=False)', True),
+        ('asyncpg.create_pool(dsn=str(os.getenv("DATABASE_URL")))', True),
+        ('ThreadedConnectionPool(1, 10, os.environ["DATABASE_URL"])', True),
+        (
+            "class Settings(BaseSettings):\n    database_url: str\npsycopg.connect(Settings().database_url)",
+            True,
+        ),
+        ('create_engine(os.environ["DATABASE_URL"])', False),
+        ('redis.connect(os.environ["DATABASE_URL"])', False),
+        ('URL = os.environ["DATABASE_URL"]\nwith create_engine(URL).connect() as c: pass', False),
+    ],
+)
+def test_what_goes_to_a_driver_itself_is_plain(tmp_path: Path, code: str, *, plain: bool) -> None:
+    write(tmp_path, env="import database", database=code)
+    (variable,) = read_sources([tmp_path / "env.py"], [tmp_path], tmp_path).variables.values()
+    assert (variable.name, variable.role, variable.plain) == ("DATABASE_URL", "url", plain)
