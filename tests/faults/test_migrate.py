@@ -166,6 +166,58 @@ def test_killed_while_an_index_is_built(
     check_recovery(project, database, ending)
 
 
+def test_killed_after_an_index_became_a_constraint(project: ProjectDirectory, database: Target) -> None:
+    """It can't be dropped and is not half-made: the next run says what stands, and is not stuck for ever."""
+    alembic = AlembicProject.make(project.path)
+    alembic.revision(
+        "aa01", None, "op.execute('CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 10) g')"
+    )
+    alembic.revision(
+        "aa02",
+        "aa01",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_t_id ON t (id)")
+            op.execute("ALTER TABLE t ADD UNIQUE USING INDEX ix_t_id")
+            op.execute("SELECT pg_sleep(600)")
+        """,
+    )
+    project.environment_yaml(staging=database)
+    assert project.run("migrate", "--yes", "--to=aa01").code == 0
+    process = start(project, "--confirm=staging")
+    sleeping = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    )
+    while not value(database, sleeping):
+        assert process.poll() is None, process.communicate()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+    plan = json.loads(project.run("migrate.plan", "--json").out)
+    stuck = project.run("migrate", "--confirm=staging")
+
+    assert 'relation "ix_t_id" already exists' in plan["pending"][0]["hazards"][0]["message"]
+    assert stuck.code == 1
+    assert "revision aa02 failed" in stuck.err and 'relation "ix_t_id" already exists' in stuck.err
+    drop = "ALTER TABLE public.t DROP CONSTRAINT ix_t_id"
+    assert (
+        f"left, for a constraint stands on it: public.ix_t_id (to try again from the start: {drop})"
+        in stuck.err
+    )
+    assert value(database, "SELECT count(*) FROM pg_constraint WHERE conname = 'ix_t_id'") == 1
+    run_sql(database, drop)
+    alembic.revision(
+        "aa02",
+        "aa01",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_t_id ON t (id)")
+            op.execute("ALTER TABLE t ADD UNIQUE USING INDEX ix_t_id")
+        """,
+    )
+    assert project.run("migrate", "--yes").code == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_while_a_statement_runs(project: ProjectDirectory, database: Target, number: int) -> None:
     alembic = AlembicProject.make(project.path)

@@ -5,7 +5,7 @@ Rows are written through a connection of their own, so that a run that was rolle
 
 from pgops.migrations.journal.approvals import last_approval, refuse_used
 from pgops.migrations.journal.files import AppliedFile, applied_files, hashes_without_text, keep_files
-from pgops.migrations.journal.half_made import HalfMade, half_made_indexes
+from pgops.migrations.journal.half_made import HalfMade, drop_constraint_on, half_made_indexes
 from pgops.migrations.journal.honour import honour_stamp
 from pgops.migrations.journal.records import (
     FAILED,
@@ -48,6 +48,7 @@ __all__ = [
     "applied_files",
     "begun",
     "check_stamp",
+    "drop_constraint_on",
     "finish_revision",
     "finish_run",
     "half_made_indexes",

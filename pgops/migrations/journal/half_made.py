@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pgops.migrations.journal.records import FAILED, INTERRUPTED, RUNNING
 from pgops.migrations.journal.schema import present
-from pgops.postgres import Connection, fetch_all
+from pgops.postgres import Connection, fetch_all, fetch_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class HalfMade:
 
 
 def half_made_indexes(connection: Connection, trusted: Collection[str] = ()) -> list[HalfMade]:
-    """Those that are there now, oldest run first; none where this role may not read the journal.
+    """Those that are there now and that no constraint stands on, oldest run first; none where this role may not read the journal.
 
     :param trusted: roles whose journal counts besides this one's own.
     :raises UntrustedError: the journal is not to be believed.
@@ -37,6 +37,7 @@ def half_made_indexes(connection: Connection, trusted: Collection[str] = ()) -> 
         SELECT v.run, l.name, to_regclass(l.name)::oid::bigint
           FROM pgops.revisions AS v CROSS JOIN LATERAL unnest(v.leftovers) AS l (name)
          WHERE v.outcome = ANY (%s) AND to_regclass(l.name) IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k WHERE k.conindid = to_regclass(l.name))
            AND NOT EXISTS (SELECT 1 FROM pg_stat_activity AS a
                             WHERE a.datname = current_database() AND a.application_name = 'pgops run ' || v.run)
          ORDER BY v.ordinal
@@ -44,3 +45,21 @@ def half_made_indexes(connection: Connection, trusted: Collection[str] = ()) -> 
         ([RUNNING, FAILED, INTERRUPTED],),
     )
     return [HalfMade(*row) for row in rows]
+
+
+def drop_constraint_on(connection: Connection, index: str) -> str | None:
+    """The statement that drops the constraint that an index serves; ``None`` where there is none.
+
+    Such an index went on to become part of the schema: it is not half-made, and DROP INDEX refuses it.
+
+    :param index: its name, qualified and quoted.
+    """
+    found = fetch_value(
+        connection,
+        """
+        SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname)
+          FROM pg_constraint WHERE conindid = to_regclass(%s) ORDER BY conparentid, contype LIMIT 1
+        """,
+        (index,),
+    )
+    return None if found is None else str(found)

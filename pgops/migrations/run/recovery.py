@@ -26,13 +26,17 @@ _POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was found of one run that never ended, and what was done about it."""
+    """What was found of one run that never ended, and what was done about it.
+
+    ``kept`` are indexes that a constraint stands on by now, each with the statement that drops the constraint.
+    """
 
     run: str
     started_at: dt.datetime
     applied: tuple[str, ...]
     not_applied: tuple[str, ...]
     removed: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         parts = [f"run {self.run}, started {human_time(self.started_at)}, was interrupted"]
@@ -41,6 +45,11 @@ class Recovered:
             parts.append(f"{', '.join(self.not_applied)} was under way and is not applied")
         if self.removed:
             parts.append(f"removed what it left half-made: {', '.join(self.removed)}")
+        if self.kept:
+            parts.append(
+                "left, for a constraint stands on it: "
+                + ", ".join(f"{index} (to try again from the start: {drop})" for index, drop in self.kept)
+            )
         return "; ".join(parts)
 
 
@@ -99,6 +108,7 @@ def _close(
     action = fetch_value(connection, "SELECT action FROM pgops.runs WHERE id = %s", (run,))
     not_applied: list[str] = []
     removed: list[str] = []
+    kept: list[tuple[str, str]] = []
     for ordinal, revision, leftovers in fetch_all(
         connection,
         "SELECT ordinal, revision, leftovers FROM pgops.revisions WHERE run = %s AND outcome = 'running' ORDER BY ordinal",
@@ -108,6 +118,7 @@ def _close(
             journal.finish_revision(connection, ordinal, journal.SUCCEEDED)
             continue
         not_applied.append(revision)
+        kept += [(name, drop) for name in leftovers if (drop := journal.drop_constraint_on(connection, name))]
         removed += remove_leftovers(connection, ordinal, leftovers, timeout=timeout)
         journal.finish_revision(connection, ordinal, journal.INTERRUPTED, "the process ended without a word")
     journal.finish_run(connection, run, journal.INTERRUPTED, "the process ended without a word")
@@ -116,13 +127,17 @@ def _close(
         "SELECT revision FROM pgops.revisions WHERE run = %s AND outcome = 'succeeded' ORDER BY ordinal",
         (run,),
     )
-    return Recovered(run, started, tuple(row[0] for row in applied), tuple(not_applied), tuple(removed))
+    return Recovered(
+        run, started, tuple(row[0] for row in applied), tuple(not_applied), tuple(removed), tuple(kept)
+    )
 
 
 def remove_leftovers(
     connection: Connection, ordinal: int, leftovers: Sequence[str], *, timeout: float
 ) -> list[str]:
     """Drop the indexes this journal row says it was about to make and that were not there before it.
+
+    One that a constraint stands on stays.
 
     :param timeout: seconds to wait for transactions that use the table; dropping concurrently
         waits for them and lets them work meanwhile.
@@ -134,7 +149,8 @@ def remove_leftovers(
     )
     try:
         for name in leftovers:
-            if fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is not None:
+            there = fetch_value(connection, "SELECT to_regclass(%s)", (name,)) is not None
+            if there and journal.drop_constraint_on(connection, name) is None:
                 _drop(connection, name, timeout)
                 removed.append(name)
     finally:
