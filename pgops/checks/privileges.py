@@ -76,14 +76,20 @@ SELECT format('%I.%I', n.nspname, c.relname)
  WHERE c.relrowsecurity AND row_security_active(c.oid)
  ORDER BY 1
 """
-_RESTORE = "SELECT rolsuper OR rolcreatedb, rolname FROM pg_roles WHERE rolname = current_user"
+_RESTORE = """
+SELECT rolsuper OR rolcreatedb, rolname,
+       EXISTS (SELECT FROM pg_database
+                WHERE datallowconn AND datname <> current_database() AND (NOT datistemplate OR datname = 'template1')
+                  AND has_database_privilege(oid, 'CONNECT'))
+  FROM pg_roles WHERE rolname = current_user
+"""
 
 
 def may_back_up(connection: Connection) -> Iterator[Finding]:
     """Reading everything, past row security, and creating a database to restore into."""
     restore = fetch_one(connection, _RESTORE)
     assert restore is not None
-    may_create, user = restore
+    may_create, user, has_second = restore
     unreadable = [str(row[0]) for row in fetch_all(connection, _UNREADABLE)]
     hidden = [str(row[0]) for row in fetch_all(connection, _ROW_SECURITY)]
     if unreadable:
@@ -98,7 +104,13 @@ def may_back_up(connection: Connection) -> Iterator[Finding]:
         )
     if not unreadable and not hidden:
         yield ok("may back up", f"{user} reads every table and sequence")
-    if may_create:
+    if not has_second:
+        yield warn(
+            "may restore",
+            f"{user} may use no second database, from which the restored one is made and renamed",
+            f"GRANT CONNECT ON DATABASE postgres TO {user}",
+        )
+    elif may_create:
         yield ok("may restore", f"{user} creates databases")
     else:
         yield warn(

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: the only package that imports psycopg2."""
 
-from pgops.postgres.by_name import maintenance_connection, refuse_another
+from pgops.postgres.by_name import maintenance, refuse_another
 from pgops.postgres.client_parameters import child_environment, connection_keywords, libpq_url, sqlalchemy_url
 from pgops.postgres.connection import (
     DatabaseError,
@@ -82,7 +82,7 @@ __all__ = [
     "is_loopback",
     "libpq_url",
     "literal",
-    "maintenance_connection",
+    "maintenance",
     "major_version",
     "no_session_timeouts",
     "passfile",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pgops.postgres import Target, connected, execute, identifier
 from pgops.secrets.references import LiteralSecret, Secret
 
-_PASSWORD = "Role-test-4711"
+PASSWORD = "Role-test-4711"
 
 
 @contextlib.contextmanager
@@ -24,9 +24,9 @@ def role(database: Target, name: str, *attributes: str) -> Iterator[Target]:
     unique = f"{name}_{secrets.token_hex(4)}"
     quoted = identifier(unique)
     with connected(database) as connection:
-        execute(connection, f"CREATE ROLE {quoted} LOGIN PASSWORD '{_PASSWORD}' {' '.join(attributes)}")
+        execute(connection, f"CREATE ROLE {quoted} LOGIN PASSWORD '{PASSWORD}' {' '.join(attributes)}")
     try:
-        yield dataclasses.replace(database, user=unique, password=LiteralSecret(Secret(_PASSWORD)))
+        yield dataclasses.replace(database, user=unique, password=LiteralSecret(Secret(PASSWORD)))
     finally:
         with connected(database) as connection:
             execute(connection, f"DROP OWNED BY {quoted} CASCADE")

@@ -7,10 +7,10 @@ import datetime as dt
 from pgops.backups.database.attributes import read_attributes
 from pgops.backups.database.errors import database_errors
 from pgops.backups.load.side_database import Hooks, remove_leftovers, restore_lock, side_database
-from pgops.backups.load.side_databases import comment_statement, maintenance, new_marker
+from pgops.backups.load.side_databases import comment_statement, new_marker
 from pgops.backups.load.surroundings import acts_as
 from pgops.errors import BlockedError
-from pgops.postgres import Target, execute, identifier, server_facts
+from pgops.postgres import Target, execute, identifier, maintenance, server_facts
 
 
 def recreate_database(target: Target, *, now: dt.datetime) -> None:

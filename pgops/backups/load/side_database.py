@@ -16,7 +16,16 @@ from pgops.backups.load import side_databases
 from pgops.backups.load.side_databases import Marker, database_oid
 from pgops.backups.repository.repository import Progress, no_progress
 from pgops.errors import PgopsError
-from pgops.postgres import WORKING, Connection, DatabaseError, Target, connected, execute, refuse_another
+from pgops.postgres import (
+    WORKING,
+    Connection,
+    DatabaseError,
+    Target,
+    connected,
+    execute,
+    fetch_value,
+    refuse_another,
+)
 from pgops.postgres.locks import held
 
 
@@ -105,6 +114,7 @@ def side_database(
         new.dbname, attributes, server_major=major, connection_limit=side_databases.UNFINISHED_LIMIT
     )
     oid: int | None = None
+    beside = new.with_database(str(fetch_value(admin, "SELECT current_database()::text")))
     try:
         hooks.step(Step.CREATING)
         execute(admin, statement)
@@ -114,19 +124,17 @@ def side_database(
         assert oid is not None
         yield oid
     except BaseException as error:
-        _drop_half_made(new, oid, error)
+        _drop_half_made(new, beside, oid, error)
         raise
 
 
-def _drop_half_made(new: Target, oid: int | None, error: BaseException) -> None:
+def _drop_half_made(new: Target, beside: Target, oid: int | None, error: BaseException) -> None:
     """Drop the database that this restore made, over a new connection: the old one may be what failed.
 
     If the server is gone, the next restore finds it by its marker.
     """
     try:
-        with connected(
-            side_databases.maintenance(new), application_name="pgops restore: cleaning", settings=WORKING
-        ) as connection:
+        with connected(beside, application_name="pgops restore: cleaning", settings=WORKING) as connection:
             there = database_oid(connection, new.dbname)
             if there is not None and oid in (None, there):
                 side_databases.drop(connection, new.dbname)

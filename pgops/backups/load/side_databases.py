@@ -21,12 +21,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pgops.backups.manifest.json_reader import MalformedError, load_object
-from pgops.errors import UnreachableError
 from pgops.postgres import (
     Connection,
-    Target,
     UntrustedError,
-    connect,
     execute,
     fetch_all,
     fetch_value,
@@ -166,33 +163,6 @@ def _cut(database: str, tail: str) -> str:
 def restore_lock_key(database: str) -> str:
     """Name of the lock that a restore of ``database`` holds, in the maintenance database."""
     return f"restore:{database}"
-
-
-def maintenance(target: Target) -> Target:
-    """A database on the same server that is not the target: where databases are made, renamed and dropped from.
-
-    :raises UnreachableError: none lets us in.
-    """
-    last: UnreachableError | None = None
-    for name in ("postgres", "template1"):
-        if name == target.dbname:
-            continue
-        try:
-            connect(target.with_database(name), application_name="pgops restore").close()
-        except UnreachableError as error:
-            if error.kind not in ("database", "hba", "role", "other"):
-                raise
-            last = error
-        else:
-            return target.with_database(name)
-    assert last is not None
-    raise UnreachableError(
-        f"{target.environment}: a restore needs a second database to work from, and neither postgres "
-        f"nor template1 lets {target.user!r} in",
-        kind=last.kind,
-        untouched="nothing was touched",
-        hint=f"GRANT CONNECT ON DATABASE postgres TO {identifier(target.user)}",
-    )
 
 
 def list_side_databases(

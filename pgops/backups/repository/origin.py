@@ -14,7 +14,7 @@ from pgops.backups.manifest.manifest import Manifest
 from pgops.backups.repository.backup import Backup
 from pgops.backups.repository.listing import Listing
 from pgops.errors import UnreachableError
-from pgops.postgres import Identity, Target, connected, identity, maintenance_connection
+from pgops.postgres import Identity, Target, connected, identity, maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,8 @@ def origin_at(target: Target) -> Origin:
     except UnreachableError as error:
         if error.kind != "database":
             raise
-    connection = maintenance_connection(target, application_name="pgops look")
-    try:
+    with connected(maintenance(target), application_name="pgops look") as connection:
         return Origin(identity(connection).system_identifier, target.dbname)
-    finally:
-        connection.close()
 
 
 def only_of(found: Listing, here: Origin) -> tuple[Listing, tuple[Backup, ...]]:

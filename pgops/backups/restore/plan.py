@@ -7,14 +7,21 @@ from dataclasses import dataclass
 
 from pgops.backups.database.attributes import attributes_of, differing_settings, merged, shown_value
 from pgops.backups.database.errors import database_errors
-from pgops.backups.load import side_databases
 from pgops.backups.load.pg_restore import accepted_options, lighter_compression, session_options
 from pgops.backups.load.preflight import Obstacle, left_out, obstacles, refuse
 from pgops.backups.load.surroundings import Surroundings, survey
 from pgops.backups.repository.backup import Backup
 from pgops.errors import RefusedError
 from pgops.pgtools import DEFAULT_SOURCES, Choice, NoToolsError, ToolSource, choose_for_restore
-from pgops.postgres import LOOKING, Target, connected, fetch_one, refuse_another, transaction_pooled
+from pgops.postgres import (
+    LOOKING,
+    Target,
+    connected,
+    fetch_one,
+    maintenance,
+    refuse_another,
+    transaction_pooled,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ def plan_restore(
     :raises NoToolsError: no pg_restore here fits the backup and the server.
     """
     manifest = backup.manifest
-    admin = side_databases.maintenance(target)
+    admin = maintenance(target)
     with (
         database_errors(target),
         connected(admin, application_name="pgops restore: look", settings=LOOKING) as connection,

@@ -28,7 +28,7 @@ from pgops.backups.load.side_databases import (
 from pgops.backups.restore.restore import look_again
 from pgops.backups.restore.swap import Rename, handing_over_template, settle, swap
 from pgops.errors import RefusedError, UsageError
-from pgops.postgres import LOOKING, Connection, Target, connected, identifier
+from pgops.postgres import LOOKING, Connection, Target, connected, identifier, maintenance
 from pgops.postgres.locks import held, holders
 
 
@@ -100,7 +100,7 @@ def state(target: Target, trusted: Collection[str] = ()) -> State:
     :param trusted: roles whose databases count besides this role's own (``trusted_owners``).
     :raises UnreachableError: the server does not let us in.
     """
-    admin = side_databases.maintenance(target)
+    admin = maintenance(target)
     with (
         database_errors(target),
         connected(admin, application_name="pgops restore: status", settings=LOOKING) as connection,
@@ -187,7 +187,7 @@ def undo(
     """
     started = time.monotonic()
     name = target.dbname
-    admin_target = side_databases.maintenance(target)
+    admin_target = maintenance(target)
     untouched = f"{target.place} is wholly what it was before"
     with database_errors(target, untouched=untouched), contextlib.ExitStack() as stack:
         admin = stack.enter_context(restore_lock(admin_target, target, wait=lock_wait))
@@ -250,7 +250,7 @@ def discard(target: Target, chosen: Sequence[SideDatabase], *, lock_wait: float 
     """
     with (
         database_errors(target, untouched=f"{target.place} was not touched"),
-        restore_lock(side_databases.maintenance(target), target, wait=lock_wait) as admin,
+        restore_lock(maintenance(target), target, wait=lock_wait) as admin,
     ):
         current = {each.name: each for each in list_side_databases(admin, target.dbname)}
         for each in chosen:

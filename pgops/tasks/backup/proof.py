@@ -143,7 +143,7 @@ def server_for_proof(environment: Environment) -> Target:
 
     :raises RefusedError: it is protected.
     """
-    from pgops.backups.load.side_databases import maintenance
+    from pgops.postgres import maintenance
     from pgops.targets import target_for
 
     if environment.protected:

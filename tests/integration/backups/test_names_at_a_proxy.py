@@ -9,10 +9,9 @@ import pytest
 
 from pgops.backups.load.recreate import recreate_database
 from pgops.backups.load.side_database import restore_lock
-from pgops.backups.load.side_databases import maintenance
 from pgops.backups.restore.plan import plan_restore
 from pgops.errors import RefusedError
-from pgops.postgres import Target, connected, fetch_value, identity
+from pgops.postgres import Target, connected, fetch_value, identity, maintenance
 from tests.support.restores import NOW, back_up, restorable, small_data
 from tests.support.sql import value
 
