@@ -11,6 +11,7 @@ import psycopg2
 import psycopg2.extensions
 
 from pgops.errors import UNTOUCHED, UnreachableError
+from pgops.postgres import tls
 from pgops.postgres.client_parameters import connection_keywords
 from pgops.postgres.session import Connection
 from pgops.postgres.settings import READ_ONLY
@@ -38,6 +39,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("the database system is shutting down", "starting"),
     ("the database system is in recovery mode", "starting"),
     ("no pg_hba.conf entry", "hba"),
+    ("pg_hba.conf rejects", "hba"),
     ("too many clients already", "full"),
     ("too many connections", "full"),
     ("remaining connection slots are reserved", "full"),
@@ -51,6 +53,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("could not translate host name", "dns"),
     ("certificate", "tls"),
     ("SSL", "tls"),
+    ("private key file", "tls"),
     ("does not exist", "missing"),
 )
 
@@ -99,7 +102,7 @@ def _explain(target: Target, text: str) -> UnreachableError:
         ),
         "dns": (f"the host name {target.host!r} is not known", f"check {name}.host in environments.yaml"),
         "hba": (f"{place} has no pg_hba.conf entry that lets {target.user!r} in", f"server said: {said}"),
-        "tls": (f"no TLS connection to {place} with sslmode={target.sslmode}", f"server said: {said}"),
+        "tls": tls.explain(target, said),
         "full": (f"{place} has no free connection slot", "end idle sessions, or try again"),
         "closed": (f"{place} closed the connection", f"server said: {said}"),
     }.get(kind, (f"no connection to {place}: {said}", check))
@@ -121,6 +124,7 @@ def connect(
     :raises UnreachableError: with ``kind`` and the next step.
     :raises SecretError: the password's reference gives no value.
     """
+    tls.refuse_missing_files(target)
     keywords: dict[str, Any] = dict(connection_keywords(target))
     keywords.setdefault("keepalives_idle", 30)
     keywords.setdefault("keepalives_interval", 10)
