@@ -32,16 +32,19 @@ _PLACE = "pgops_place"
 _TOKEN = "pgops_token"
 _WROTE = "pgops_wrote"
 _EXPLICIT = "pgops_explicit"
+# A statement may begin with comments.
+_BEGIN = r"(?:\s|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*"
+_NAME = r"(?:\"(?:[^\"]|\"\")+\"|[\w$]+)"
 _INDEX = re.compile(
-    r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"
-    r"(?P<name>\"(?:[^\"]|\"\")+\"|\w+)\s+ON\s+(?:ONLY\s+)?(?P<table>(?:(?:\"(?:[^\"]|\"\")+\"|\w+)\.)?(?:\"(?:[^\"]|\"\")+\"|\w+))",
+    rf"{_BEGIN}CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rf"(?P<name>{_NAME})\s+ON\s+(?:ONLY\s+)?(?P<table>(?:{_NAME}\.)?{_NAME})",
     re.IGNORECASE,
 )
-_DDL = re.compile(r"^\s*(?:CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT)\b", re.IGNORECASE)
-_MAKES = re.compile(r"^\s*CREATE\s+(?:TABLE|SCHEMA|SEQUENCE|TYPE|DOMAIN)\b", re.IGNORECASE)
+_DDL = re.compile(rf"{_BEGIN}(?:CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT)\b", re.IGNORECASE)
+_MAKES = re.compile(rf"{_BEGIN}CREATE\s+(?:TABLE|SCHEMA|SEQUENCE|TYPE|DOMAIN)\b", re.IGNORECASE)
 _MISSED = frozenset(["42P01", "3F000", "42704"])
 """undefined_table, invalid_schema_name, undefined_object."""
-_READS = re.compile(r"^\s*(?:SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
+_READS = re.compile(rf"{_BEGIN}(?:SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
 
 
 @dataclass
