@@ -230,6 +230,30 @@ def test_help_is_given_wherever_it_is_asked(typing: ProjectDirectory, line: str)
     assert ("A task of pgops' kind." in ran.out) is ("ours" in line)
 
 
+_TELLS_WHOSE_FLAGS_ARE_MADE = """
+import sys
+from pgops.tasks import namespace
+from pgops.tasks._task import OpsTask
+
+make = OpsTask.get_arguments
+
+def told(task, ignore_unknown_help=None):
+    print(task.name, file=sys.stderr)
+    return make(task, ignore_unknown_help)
+
+OpsTask.get_arguments = told
+"""
+
+
+@pytest.mark.parametrize("line", ["db.psql --help", "--help=db.psql", "-h db.psql"])
+def test_flags_are_made_for_the_tasks_that_the_line_names(tmp_path: Path, line: str) -> None:
+    directory = ProjectDirectory(tmp_path)
+    directory.write("tasks.py", _TELLS_WHOSE_FLAGS_ARE_MADE)
+    ran = directory.run(*line.split())
+    assert (ran.code, set(ran.err.split())) == (0, {"psql"})
+    assert "--command=STRING" in ran.out
+
+
 def test_invoke_inv_and_the_module_read_alike(typing: ProjectDirectory) -> None:
     programs = (["invoke"], ["inv"], [sys.executable, "-m", "invoke"])
     for program in programs:
