@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.conftest import ProjectDirectory
 from tests.support.projects import AlembicProject, heads, tables
 from tests.support.sql import run_sql, value
 
+ACCEPTED = ("--yes", "--accept-hazard=adding-not-nullable-field", "--reason=test")
 ROUNDS = int(os.environ.get("PGOPS_TEST_ROUNDS", "2"))
 
 
@@ -44,8 +46,7 @@ def five_revisions(path: Path) -> AlembicProject:
 
 
 def start(project: ProjectDirectory, *arguments: str) -> subprocess.Popen[str]:
-    accepted = ("--yes", "--accept-hazard=adding-not-nullable-field", "--reason=test")
-    return project.start("migrate", *accepted, *arguments)
+    return project.start("migrate", *ACCEPTED, *arguments)
 
 
 @pytest.mark.soak
@@ -57,17 +58,20 @@ def test_of_twenty_at_once_one_applies(
     project.environment_yaml(staging=database)
     alembic = AlembicProject.make(project.path)
     alembic.chain("aa01", "aa02", "aa03")
-    running = [start(project, "--json") for _ in range(20)]
-    answers = [process.communicate(timeout=240) for process in running]
-    found = [json.loads(out) for out, _err in answers]
-    assert [process.returncode for process in running].count(0) >= 1, answers
+    with ThreadPoolExecutor(20) as starters:
+        running = [
+            starters.submit(project.run, "migrate", *ACCEPTED, "--json", timeout=240) for _ in range(20)
+        ]
+        answers = [each.result() for each in running]
+    found = [json.loads(ran.out) for ran in answers]
+    assert [ran.code for ran in answers].count(0) >= 1, answers
     applied = [each["run"]["applied"] for each in found if each["ok"] and each["run"]["applied"]]
     assert applied == [["aa01", "aa02", "aa03"]]
-    for process, each, (_out, err) in zip(running, found, answers, strict=True):
-        assert "Traceback" not in err
+    for ran, each in zip(answers, found, strict=True):
+        assert "Traceback" not in ran.err
         # The others found it done, or were told who holds the lock.
-        assert process.returncode in {0, 6}, each
-        if process.returncode == 6:
+        assert ran.code in {0, 6}, each
+        if ran.code == 6:
             assert "pgops run" in each["error"]["message"]
     assert heads(database) == {"aa03"}
     with connected(database) as connection:
