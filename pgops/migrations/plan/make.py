@@ -9,6 +9,7 @@ from pgops.environments import Environment
 from pgops.errors import PgopsError
 from pgops.migrations import journal
 from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
+from pgops.migrations.plan import version_table
 from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
 from pgops.migrations.plan.others import others_tables
@@ -67,6 +68,10 @@ def make_plan(
             every=action == "downgrade" or to is not None,
         )
         plan = replace(plan, version_table=plan.version_table.seen_from(connection))
+        if plan.pending and (
+            others := version_table.foreign(connection, plan.version_table, environment.trusted_owners)
+        ):
+            plan = replace(plan, notes=(*plan.notes, version_table.told(others)))
         if action == "downgrade":
             plan = replace(plan, notes=(*plan.notes, *_edited(plan, connection)))
         plan = replace(

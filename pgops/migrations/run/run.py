@@ -19,6 +19,7 @@ from pgops.migrations.plan.empty import is_empty
 from pgops.migrations.plan.others import others_tables
 from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.plan.through_env import sql_hashes_now
+from pgops.migrations.plan.version_table import refuse_foreign
 from pgops.migrations.revisions.revision import file_hash, text_now
 from pgops.migrations.run.attempt import Approval, Attempt
 from pgops.migrations.run.failed import failed_run
@@ -115,6 +116,7 @@ class Run:
             found,
             plan.target.place,
         )
+        refuse_foreign(connection, plan.version_table, plan.environment)
         journal.prepare(connection, plan.environment.name, found, plan.environment.trusted_owners)
         for each in recover(
             connection,

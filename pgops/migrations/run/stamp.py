@@ -16,6 +16,7 @@ from pgops.migrations.alembic_env.environment import AlembicEnvironment, alembic
 from pgops.migrations.alembic_env.own_tables import others_tables
 from pgops.migrations.alembic_env.status import no_revisions
 from pgops.migrations.plan.plan import relative
+from pgops.migrations.plan.version_table import refuse_foreign
 from pgops.migrations.revisions.history import known_revision
 from pgops.migrations.run.failed import message_of
 from pgops.migrations.run.kept import keep_texts
@@ -73,6 +74,7 @@ def stamp(
                 held(connection, f"migrate:{table}", wait=lock_wait, what=what),
                 held(connection, "schema", wait=lock_wait, what=what),
             ):
+                refuse_foreign(connection, table, environment)
                 journal.prepare(connection, environment.name, reached, environment.trusted_owners)
                 recover(
                     connection,
