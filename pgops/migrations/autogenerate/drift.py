@@ -16,7 +16,8 @@ from typing import Any
 from alembic.autogenerate import RevisionContext
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Column, Index, Table
-from sqlalchemy.schema import Constraint, ForeignKeyConstraint
+from sqlalchemy.schema import Constraint, ForeignKeyConstraint, conv
+from sqlalchemy.sql.compiler import IdentifierPreparer
 
 from pgops.environments import Environment
 from pgops.errors import ConfigurationError, DriftError, PendingError
@@ -218,8 +219,41 @@ def _differences(
     # env.py's process_revision_directives may have emptied the list.
     for script in revisions.generated_revisions[-1:]:
         for operations in script.upgrade_ops_list:
-            for difference in operations.as_diffs():
+            differences = operations.as_diffs()
+            for difference in without_names_cut_short(differences, context.dialect.identifier_preparer):
                 yield from describe(difference)
+
+
+def without_names_cut_short(differences: Sequence[Any], preparer: IdentifierPreparer) -> Iterator[Any]:
+    """Alembic's differences but for CHECKs with a name too long for PostgreSQL.
+
+    Those are in the database under the name that SQLAlchemy cut, and Alembic looks for the whole one.
+    """
+
+    def names_a_check(difference: Any, kind: str) -> bool:
+        # What changed of a column is a list.
+        return (
+            isinstance(difference, tuple)
+            and difference[0] == kind
+            and isinstance(difference[1], CheckConstraint)
+        )
+
+    def cut(constraint: CheckConstraint) -> tuple[str, str]:
+        name = preparer.truncate_and_render_constraint_name(conv(str(constraint.name)))
+        return _of(constraint.table), str(name)
+
+    def whole(constraint: CheckConstraint) -> tuple[str, str]:
+        return _of(constraint.table), preparer.quote(str(constraint.name))
+
+    added = [each[1] for each in differences if names_a_check(each, "add_constraint")]
+    removed = [each[1] for each in differences if names_a_check(each, "remove_constraint")]
+    same = {cut(each) for each in added if cut(each) != whole(each)} & {whole(each) for each in removed}
+    for each in differences:
+        if names_a_check(each, "add_constraint") and cut(each[1]) in same:
+            continue
+        if names_a_check(each, "remove_constraint") and whole(each[1]) in same:
+            continue
+        yield each
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,24 @@ def test_a_database_like_its_models_is_clean(make: Callable[..., Project]) -> No
 
     assert project.check() == drift.Drift("test", ("r1",), (), ())
     assert project.check().clean
+
+
+def test_a_check_whose_name_was_cut_short_is_the_models(make: Callable[..., Project]) -> None:
+    name = "the_pages_of_a_book_that_was_printed_" + "and_bound_" * 4
+    long = MODELS.replace('name="pages_are_positive"', f"name=sa.schema.conv({name!r})")
+    project = make(long)
+    project.sql(
+        AS_MODELS.replace("pages_are_positive", f"{name[:55]}_{hashlib.md5(name.encode()).hexdigest()[-4:]}")
+    )
+    assert project.check().lines == ()
+
+    project.sql(
+        f"ALTER TABLE book RENAME CONSTRAINT {name[:55]}_{hashlib.md5(name.encode()).hexdigest()[-4:]} TO other"
+    )
+    assert set(project.check().lines) == {
+        f"check constraint {name} of book: in the models, not in the database",
+        "check constraint other of book: in the database, not in the models",
+    }
 
 
 def test_every_kind_of_difference_is_one_line(make: Callable[..., Project]) -> None:
