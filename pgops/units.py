@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 
 
 def timestamp(moment: dt.datetime) -> str:
@@ -71,3 +72,12 @@ def human_seconds(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+def that_were(names: Sequence[str]) -> str:
+    """The beginning of a sentence on histories.
+
+    >>> that_were(["a"]), that_were(["a", "b"])
+    ('history a was', 'histories a, b were')
+    """
+    return f"histories {', '.join(names)} were" if len(names) > 1 else f"history {names[0]} was"

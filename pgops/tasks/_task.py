@@ -256,7 +256,7 @@ def one_history(environment: Environment, history: str | None, what: str) -> Env
     :raises UsageError: there are several, and none was named.
     """
     names = "|".join(environment.alembic.histories)
-    if history is None and names:
+    if history is None and len(environment.alembic.histories) > 1:
         raise UsageError(
             f"{what} is of one history, and {environment.name} has {len(environment.alembic.histories)}",
             untouched=f"{environment.name} was not touched",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,6 +91,18 @@ def test_up_and_down_by_name(six: Adopted) -> None:
     assert heads(six) == {**dict.fromkeys(NAMES, "0001"), "library": "0002"}
 
 
+def test_a_history_alone_needs_no_name(six: Adopted) -> None:
+    path = six.directory.path / "environments.yaml"
+    path.write_text(re.sub(r"(?m)^    (?!library)\w+: \{name.*\n", "", path.read_text()))
+    run, back, _trip = six.answers(
+        *("migrate", "--to=0002", "--yes", "--json"),
+        *("migrate.down", "--yes", "--json"),
+        *("migrate.test", "--since=0002", "--json"),
+    )
+    assert (run["run"]["history"], run["run"]["applied"]) == ("library", ["0001", "0002"])
+    assert (back["run"]["history"], back["run"]["applied"]) == ("library", ["0002"])
+
+
 def test_a_plans_file_says_of_which_history_it_is(six: Adopted) -> None:
     _, run, _ = six.answers(
         *("migrate.plan", "--history=library", "--to=0001", "--out=up.json", "--json"),
@@ -149,8 +162,8 @@ def test_one_that_fails_ends_it(six: Adopted) -> None:
     error = error_of(six, "migrate", "--yes")
     assert error["message"].startswith("history shipping: revision 0002 failed: ")
     assert error["untouched"] == (
-        "0001 was applied; 0002 was not; before it, history library, billing was migrated; "
-        "history people, search, audit was not begun"
+        "0001 was applied; 0002 was not; before it, histories library, billing were migrated; "
+        "histories people, search, audit were not begun"
     )
     assert heads(six) == {"library": "0002", "billing": "0001", "shipping": "0001"}
     (six.directory.path / "shipping" / "0002.py").unlink()

@@ -13,6 +13,7 @@ from pgops.migrations.alembic_env.environment import reading
 from pgops.migrations.round_trip.result import Base, RoundTrip, Step
 from pgops.migrations.round_trip.round_trip import run_round_trip
 from pgops.postgres import Target
+from pgops.units import that_were
 
 
 def run_round_trips(
@@ -43,7 +44,7 @@ def run_round_trips(
         )
     several = environment.histories()
     flag = "--since" if since else "--base-revision" if base and base.revision else None
-    if flag:
+    if flag and len(several) > 1:
         names = "|".join(environment.alembic.histories)
         raise UsageError(
             f"{flag} is of one history, and {environment.name} has {len(several)}",
@@ -60,6 +61,7 @@ def run_round_trips(
             data=data,
             base=base if place == 0 else None,
             up_and_down=up_and_down,
+            since=since,
             on_step=_named(on_step, name),
             before=several[:place],
             named=named,
@@ -70,7 +72,7 @@ def run_round_trips(
     trip = RoundTrip.together(found)
     left = [str(each.alembic.history) for each in several[len(found) :]]
     if left:
-        trip = replace(trip, remarks=(*trip.remarks, f"history {', '.join(left)} was not tried"))
+        trip = replace(trip, remarks=(*trip.remarks, f"{that_were(left)} not tried"))
     return trip
 
 

@@ -75,14 +75,16 @@ def _tell_of_the_others(
     """A failure in one history: how far the others have come."""
     if len(plans) == 1:
         return
+    from pgops.units import that_were
+
     done = [str(each.history) for each in results]
     behind = plans[list(plans).index(plan) + 1 :]
     left = [str(each.environment.alembic.history) for each in behind if each.pending]
     error.message = f"history {plan.environment.alembic.history}: {error.message}"
     told = [
         error.untouched,
-        f"before it, history {', '.join(done)} was migrated" if done else "",
-        f"history {', '.join(left)} was not begun" if left else "",
+        f"before it, {that_were(done)} migrated" if done else "",
+        f"{that_were(left)} not begun" if left else "",
     ]
     error.untouched = "; ".join(filter(None, told))
 
