@@ -146,6 +146,32 @@ def test_autocommit_block_in_a_transaction(adopted: Adopted) -> None:
     assert_goes_up_down_and_up(adopted, *BOOKS)
 
 
+def test_revision_commits(adopted: Adopted) -> None:
+    first, _, back, again = adopted.answers(
+        *("migrate", "--json", "--yes"),
+        *("migrate.status", "--json"),
+        *("migrate.down", "--json", "--confirm=here"),
+        *("migrate", "--json", "--confirm=here"),
+    )
+    assert [each["run"]["applied"] for each in (first, back, again)] == [list(BOOKS), ["title"], ["title"]]
+    assert adopted.value("SELECT version_num FROM alembic_version") == "title"
+    assert adopted.value("SELECT obj_description('title'::regclass)") == "translated"
+
+    adopted.answers("migrate.down", "--to=books", "--json", "--confirm=here")
+    title = adopted.directory.path / "migrations" / "versions" / "0003_title.py"
+    good = title.read_text()
+    title.write_text(good.replace("    op.create_table", "    op.create_missing\n    op.create_table"))
+    early = adopted.run("migrate", "--confirm=here", "--json")
+    assert json.loads(early.out)["error"]["untouched"] == "pages was applied; title was not"
+    adopted.quick_look_agrees()
+    title.write_text(good.replace("'translated'", "by mistake"))
+    late = adopted.run("migrate", "--confirm=here", "--json")
+    assert json.loads(late.out)["error"]["untouched"] == (
+        "no revision was applied; title had ended its transaction (autocommit_block, or a commit of its own), so part of"
+        " it is committed: CREATE TABLE title ( book INTEGER, title TEXT )"
+    )
+
+
 def test_migrations_that_read_data(adopted: Adopted) -> None:
     adopted.answers("migrate", "--to=books", "--json", "--yes")
     adopted.sql("INSERT INTO book VALUES (1, 'Emma'), (2, 'Ulysses')")

@@ -73,6 +73,21 @@ def version_table_of(context: MigrationContext) -> VersionTable:
     return VersionTable(name, None, schema_of(context.connection, name))
 
 
+def commit_what_nobody_holds(connection: AlchemyConnection | None) -> None:
+    """Commit what a revision left in a transaction that no ``begin()`` stands for.
+
+    One that commits by itself ends the transaction that Alembic began for it: the row of the version table is then
+    written in another one, and would be lost unless env.py, or who handed over the connection, commits it.
+    """
+    if (
+        connection is not None
+        and connection.in_transaction()
+        and not begun_explicitly(connection)
+        and hasattr(connection, "commit")
+    ):
+        connection.commit()
+
+
 class GuardedContext(EnvironmentContext):
     """Alembic's EnvironmentContext with one transaction per revision, whatever env.py asks for."""
 

@@ -17,7 +17,12 @@ from pgops.environments import Environment
 from pgops.errors import PgopsError, RefusedError
 from pgops.migrations.alembic_env.command_line import Command, command_options
 from pgops.migrations.alembic_env.config import build_config
-from pgops.migrations.alembic_env.context import GuardedContext, VersionTable, version_table_of
+from pgops.migrations.alembic_env.context import (
+    GuardedContext,
+    VersionTable,
+    commit_what_nobody_holds,
+    version_table_of,
+)
 from pgops.migrations.alembic_env.failures import asks_for_the_context, explain, what_it_lacks
 from pgops.migrations.alembic_env.flask_app import FlaskApplication, without_an_application
 from pgops.migrations.alembic_env.guard import NOWHERE, ConnectionGuard
@@ -228,7 +233,9 @@ class AlembicEnvironment:
 
         def noted(heads: tuple[str, ...], context: MigrationContext) -> Iterable[Any]:
             self.version_tables.append(version_table_of(context))
-            return work(heads, context)
+            for step in work(heads, context):
+                yield step
+                commit_what_nobody_holds(context.connection)
 
         self.running = running = GuardedContext(
             self.config,

@@ -59,6 +59,7 @@ class ConnectionGuard:
         ``None``: that is refused.
     :param on_index: called before a CREATE INDEX CONCURRENTLY runs, with the index's quoted name.
     :param on_statement: called before each statement, with whether it commits by itself.
+    :param on_commit: called before each commit that SQLAlchemy knows of.
     """
 
     target: Target
@@ -68,6 +69,7 @@ class ConnectionGuard:
     find: Callable[[], Identity] | None = None
     on_index: Callable[[str], None] = lambda _name: None
     on_statement: Callable[[str, bool], None] = lambda _statement, _autocommit: None
+    on_commit: Callable[[], None] = lambda: None
     refused: PgopsError | None = None
     skipped: list[str] = field(default_factory=list)
     migrates_itself: bool = False
@@ -86,6 +88,7 @@ class ConnectionGuard:
             (Engine, "before_cursor_execute", self._before_execute, {"retval": True}),
             (Engine, "after_cursor_execute", self._after_execute, {}),
             (Engine, "begin", self._begin, {}),
+            (Engine, "commit", self._commit, {}),
         )
         for where, name, listener, options in listeners:
             event.listen(where, name, listener, **options)
@@ -261,6 +264,9 @@ class ConnectionGuard:
 
     def _begin(self, connection: Any) -> None:
         connection.info[_EXPLICIT] = not _autobegun(sys._getframe())
+
+    def _commit(self, _connection: Any) -> None:
+        self.on_commit()
 
     @staticmethod
     def _commits_by_itself(connection: Any) -> bool:

@@ -86,7 +86,7 @@ def _what_is_applied(attempt: Attempt, applied: list[str], broken: list[str]) ->
         parts.append(f"{', '.join(rest)} {'was' if len(rest) == 1 else 'were'} not")
     if attempt.step is not None and attempt.step.committed and attempt.step.revision.revision not in applied:
         parts.append(
-            f"{attempt.step.revision.revision} had left its transaction (autocommit_block), so part of it is committed: "
+            f"{attempt.step.revision.revision} had ended its transaction (autocommit_block, or a commit of its own), so part of it is committed: "
             + "; ".join(each[:80] for each in attempt.step.committed)
         )
     parts += [f"left INVALID: {each}; the next run removes it" for each in broken]

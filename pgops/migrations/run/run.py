@@ -224,6 +224,7 @@ class Run:
         ):
             alembic.guard.on_index = lambda name: self._index_begins(connection, name)
             alembic.guard.on_statement = self._statement_begins
+            alembic.guard.on_commit = self._commit_begins
             retries = RetryPolicy(self.lock_wait)
             while True:
                 began = time.monotonic()
@@ -260,11 +261,13 @@ class Run:
                 self.reporter.applying(planned, number + 1, len(pending))
             self.attempt.step, self.attempt.unrecorded = Step(planned, self._begin(connection, planned)), None
             script: Any = alembic.script
-            yield RevisionStep(
+            step = RevisionStep(
                 script.revision_map,
                 script.get_revision(planned.revision),
                 self.attempt.plan.action == "upgrade",
             )
+            step.migration_fn = self.attempt.step.noting_its_end(step.migration_fn)
+            yield step
             done, self.attempt.step = self.attempt.step, None
             if alembic.running.external:
                 self.attempt.uncommitted.append(done)
@@ -333,6 +336,10 @@ class Run:
     def _statement_begins(self, statement: str, commits_by_itself: bool) -> None:
         if self.attempt.step is not None:
             self.attempt.step.sees(statement, commits_by_itself=commits_by_itself)
+
+    def _commit_begins(self) -> None:
+        if self.attempt.step is not None:
+            self.attempt.step.commits()
 
     def _again_or_raise(
         self,

@@ -28,3 +28,16 @@ def test_repeatable(statements: list[tuple[str, bool]], repeatable: bool) -> Non
     for statement, commits in statements:
         step.sees(statement, commits_by_itself=commits)
     assert step.repeatable is repeatable
+
+
+def test_a_commit_of_its_own_is_told_from_the_one_at_its_end() -> None:
+    one, other = (
+        Step(PlannedRevision(name, "", Path("a.py"), "", "", None, (name,)), ordinal=1) for name in "ab"
+    )
+    one.sees("ALTER TABLE t ADD x int", commits_by_itself=False)
+    one.commits()
+    assert one.committed == ["ALTER TABLE t ADD x int"]
+    assert not one.repeatable
+    other.noting_its_end(lambda **_: other.sees("ALTER TABLE t ADD x int", commits_by_itself=False))()
+    other.commits()
+    assert other.repeatable
