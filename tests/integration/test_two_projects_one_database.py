@@ -149,6 +149,7 @@ def test_a_killed_run_is_closed_by_its_own_project(two: Two, database: Target) -
             """,
         )
     # 0002 is not applied yet in shop, and is in jobs.
+    assert "public.kept" not in " ".join(shop.answer("migrate.plan")["notes"])
     shop.migrated("--to=0001")
     with connected(database) as connection:
         assert fetch_value(connection, "SELECT pg_catalog.to_regclass('public.kept') IS NOT NULL")

@@ -23,10 +23,13 @@ class HalfMade:
     oid: int
 
 
-def half_made_indexes(connection: Connection, trusted: Collection[str] = ()) -> list[HalfMade]:
+def half_made_indexes(
+    connection: Connection, trusted: Collection[str] = (), *, others: Collection[str] = ()
+) -> list[HalfMade]:
     """Those that are there now and that no constraint stands on, oldest run first; none where this role may not read the journal.
 
     :param trusted: roles whose journal counts besides this one's own.
+    :param others: version tables of other projects: their own next run closes what was killed there.
     :raises UntrustedError: the journal is not to be believed.
     """
     if not present(connection, trusted):
@@ -36,13 +39,14 @@ def half_made_indexes(connection: Connection, trusted: Collection[str] = ()) -> 
         """
         SELECT v.run, l.name, to_regclass(l.name)::oid::bigint
           FROM pgops.revisions AS v CROSS JOIN LATERAL unnest(v.leftovers) AS l (name)
-         WHERE v.outcome = ANY (%s) AND to_regclass(l.name) IS NOT NULL
+         WHERE v.outcome = ANY (%s) AND NOT (v.outcome = %s AND v.version_table = ANY (%s))
+           AND to_regclass(l.name) IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k WHERE k.conindid = to_regclass(l.name))
            AND NOT EXISTS (SELECT 1 FROM pg_stat_activity AS a
                             WHERE a.datname = current_database() AND a.application_name = 'pgops run ' || v.run)
          ORDER BY v.ordinal
         """,
-        ([RUNNING, FAILED, INTERRUPTED],),
+        ([RUNNING, FAILED, INTERRUPTED], RUNNING, list(others)),
     )
     return [HalfMade(*row) for row in rows]
 

@@ -81,7 +81,9 @@ def make_plan(
             and is_empty(connection, plan.version_table.as_sql()),
         )
         if plan.pending:
-            half_made = journal.half_made_indexes(connection, environment.trusted_owners)
+            half_made = journal.half_made_indexes(
+                connection, environment.trusted_owners, others=others_tables(plan, connection)
+            )
             plan = replace(plan, notes=(*plan.notes, *_removed_first(half_made)))
             if plan.hash:
                 plan = _with_hazards(plan, connection, half_made)

@@ -45,13 +45,14 @@ class HalfDone:
     detaching: tuple[str, ...] = ()
 
 
-def read(connection: Connection, trusted: Collection[str]) -> HalfDone:
+def read(connection: Connection, trusted: Collection[str], others: Collection[str]) -> HalfDone:
     """What is half done in the database; any role may read it.
 
     :param trusted: roles whose journal counts besides this one's own.
+    :param others: version tables of other projects, whose killed runs are left to them.
     :raises UntrustedError: the journal is not to be believed.
     """
-    removed = half_made_indexes(connection, trusted)
+    removed = half_made_indexes(connection, trusted, others=others)
     return HalfDone(
         removed=tuple(each.index for each in removed),
         invalid=tuple(
