@@ -13,7 +13,7 @@ from pathlib import Path
 from pgops.cli.frameworks import used_framework
 from pgops.environments import AlembicSettings
 from pgops.errors import ConfigurationError
-from pgops.migrations.revisions.location import ScriptLocation, locate
+from pgops.migrations.revisions.location import ScriptLocation, ini_error, locate
 
 _DEPTH = 4
 _NOT_THE_PROJECTS = {"node_modules", "site-packages", "__pycache__", "build", "dist", "versions"}
@@ -173,7 +173,7 @@ def _sections(ini: Path) -> list[str]:
     try:
         parser.read(ini, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{ini}: {error}", untouched="nothing was written") from error
+        raise ini_error(ini, error, untouched="nothing was written") from error
     said = {name: set(parser.options(name)) for name in parser.sections()}
     everywhere = "script_location" in said.pop("DEFAULT", set())
     return [

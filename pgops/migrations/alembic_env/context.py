@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,10 +103,31 @@ class GuardedContext(EnvironmentContext):
 
     def configure(self, connection: Any = None, **options: Any) -> None:  # type: ignore[override]
         """Alembic's ``configure``, called by env.py."""
+        if options.get("as_sql"):
+            raise RefusedError(
+                "env.py calls context.configure(as_sql=True): it writes SQL, and runs none",
+                untouched="nothing was applied",
+                hint="leave it out where context.is_offline_mode() is false",
+            )
         options["transaction_per_migration"] = True
         if isinstance(connection, AlchemyConnection):
             connection = self._usable(connection)
         super().configure(connection=connection, **options)
+
+    @contextlib.contextmanager
+    def begin_transaction(self) -> Iterator[Any]:
+        """Alembic's ``begin_transaction``, called by env.py: what it does in the block besides is committed at its end."""
+        with super().begin_transaction() as begun:
+            yield begun
+        connection = self.get_context().connection
+        if (
+            connection is not None
+            and not connection.closed
+            and connection.in_transaction()
+            and not begun_explicitly(connection)
+            and hasattr(connection, "commit")
+        ):
+            connection.commit()
 
     def run_migrations(self, **arguments: Any) -> None:
         """Alembic's ``run_migrations``, called by env.py."""

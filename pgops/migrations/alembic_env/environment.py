@@ -257,6 +257,7 @@ class AlembicEnvironment:
     def _run_env(self, running: GuardedContext) -> None:
         # Here: a runner may have chosen one.
         refuse_several_databases(self.config, self.location, self.environment)
+        self.output.anew()
         # Here, and not around the application: one that migrates itself while it is made has a context of its own.
         with running:
             try:

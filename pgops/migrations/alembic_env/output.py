@@ -35,12 +35,12 @@ class OutputGuard:
         self._keep_stderr = keep_stderr
         self._sink: IO[bytes] | None = None
         self._saved: list[tuple[int, int]] = []
-        self._stdout: TextIO = sys.stdout
-        self._stderr: TextIO = sys.stderr
+        self._own = _streams()
+        self._theirs: _Streams | None = None
         self._relay: _Relay | None = None
 
     def __enter__(self) -> OutputGuard:
-        self._stdout, self._stderr = sys.stdout, sys.stderr
+        self._own, self._theirs = _streams(), None
         if not self._keep_stderr:
             self._sink = tempfile.TemporaryFile()
         else:
@@ -53,6 +53,12 @@ class OutputGuard:
         if self._relay is not None:
             self._relay.close()
             self._relay = None
+
+    def anew(self) -> None:
+        """Streams as a process has them at its beginning: env.py runs again, and may have closed or replaced its own."""
+        if self._saved:
+            _flush(sys.stdout, sys.stderr)
+            _set_streams(_streams_of_a_guest())
 
     def captured(self) -> str:
         """The end of what was captured so far; ``""`` when stderr was kept."""
@@ -86,7 +92,7 @@ class OutputGuard:
             self._engage()
 
     def _engage(self) -> None:
-        _flush(self._stdout, self._stderr)
+        _flush(*self._own)
         self._saved = [(number, os.dup(number)) for number in (1, 2)]
         if self._relay is not None:
             end = self._relay.end
@@ -99,7 +105,7 @@ class OutputGuard:
             # Nobody sees what is asked: no answer is waited for.
             self._take_the_keyboard()
         # Whoever takes hold of sys.stdout now and writes later, even after us, must not reach the real one.
-        sys.stdout = sys.stderr
+        _set_streams(self._theirs or _streams_of_a_guest())
 
     def _take_the_keyboard(self) -> None:
         try:
@@ -120,7 +126,8 @@ class OutputGuard:
             os.dup2(saved, number)
             os.close(saved)
         self._saved = []
-        sys.stdout, sys.stderr = self._stdout, self._stderr
+        self._theirs = _streams()
+        _set_streams(self._own)
 
 
 class _Relay:
@@ -192,8 +199,28 @@ class _Relay:
                 return
 
 
-def _flush(*streams: TextIO) -> None:
+_Streams = tuple[TextIO | None, TextIO | None, TextIO | None, TextIO | None]
+"""``sys.stdout`` and ``sys.stderr``, and what they were when Python began: anybody may set them to anything."""
+
+
+def _streams() -> _Streams:
+    return sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
+
+
+def _set_streams(streams: _Streams) -> None:
+    for name, stream in zip(("stdout", "stderr", "__stdout__", "__stderr__"), streams, strict=True):
+        setattr(sys, name, stream)
+
+
+def _streams_of_a_guest() -> _Streams:
+    """Streams that env.py may close, detach, wrap or reconfigure without ours being any the worse for it."""
+    made = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115 - stays
+    return made, made, made, made
+
+
+def _flush(*streams: TextIO | None) -> None:
     for stream in streams:
-        # A stream that somebody closed has nothing to say.
-        with contextlib.suppress(ValueError, OSError):
-            stream.flush()
+        # A stream that somebody closed, or what he put in its place, has nothing to say.
+        with contextlib.suppress(ValueError, OSError, AttributeError):
+            if stream is not None:
+                stream.flush()

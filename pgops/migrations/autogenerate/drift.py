@@ -212,7 +212,7 @@ def _differences(
             hint="in env.py: target_metadata = Base.metadata",
         )
     revisions = revision_context(alembic, None, autogenerate=True)
-    with others_hidden(context, theirs, versions), _checks_compared(context.opts), _quiet():
+    with others_hidden(context, theirs, versions), _checks_compared(context.opts), quiet():
         # The heads stand in for where the database is: that was looked at above, with branches
         # and dependencies, which Alembic's own comparison of heads can't tell from being behind.
         revisions.run_autogenerate("heads", context)
@@ -257,7 +257,7 @@ def without_names_cut_short(differences: Sequence[Any], preparer: IdentifierPrep
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Alembic logs each difference and each plugin, which would be said twice."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,9 @@ def locate(settings: AlembicSettings, project: Path) -> ScriptLocation:
             untouched="no database was touched",
             hint="script_location = %(here)s/migrations",
         )
-    versions = options.several("version_locations", legacy=re.compile(r", *|(?: +)"))
+    versions = options.several(
+        "version_locations", ("path_separator", "version_path_separator"), legacy=re.compile(r", *|(?: +)")
+    )
     return ScriptLocation(
         config=config,
         working_directory=directory,
@@ -191,7 +193,7 @@ class _Options:
             try:
                 self._ini.read(config, encoding="utf-8")
             except (configparser.Error, UnicodeDecodeError) as error:
-                raise ConfigurationError(f"{config}: {error}", untouched="no database was touched") from error
+                raise ini_error(config, error, untouched="no database was touched") from error
             if not self._ini.has_section(section) and not self._toml:
                 raise ConfigurationError(
                     f"{config}: there is no section [{section}]",
@@ -221,20 +223,30 @@ class _Options:
         found = [name for name, value in self._ini.items(self._section, raw=True) if _POSTGRES.match(value)]
         return found[0] if len(found) == 1 else _USUAL_URL
 
-    def several(self, name: str, *, legacy: re.Pattern[str]) -> list[str]:
-        """A list, split as Alembic splits it."""
+    def several(self, name: str, separators: Sequence[str], *, legacy: re.Pattern[str]) -> list[str]:
+        """A list, split as Alembic splits it.
+
+        :param separators: the settings that may say how, the first that does.
+        :raises ConfigurationError: it says what Alembic does not know.
+        """
         value = self._toml.get(name)
         if not self._ini.has_option(self._section, name):
             return [self._filled(each) for each in value] if isinstance(value, list) else []
         text = self.text(name)
-        for key in ("path_separator", "version_path_separator"):
-            if separator := _SEPARATORS.get(self.text(key)):
-                return [each.strip() for each in text.split(separator) if each.strip()]
+        for key in separators:
+            if not (said := self.text(key)):
+                continue
+            if said not in _SEPARATORS:
+                raise ConfigurationError(
+                    f"{self._config}: {key} = {said}: Alembic takes {', '.join(_SEPARATORS)}",
+                    untouched="no database was touched",
+                )
+            return [each.strip() for each in text.split(_SEPARATORS[said]) if each.strip()]
         return [each for each in legacy.split(text) if each]
 
     def import_path(self) -> list[str]:
         """``prepend_sys_path``, as it is written."""
-        return self.several("prepend_sys_path", legacy=re.compile(r", *|(?: +)|\:"))
+        return self.several("prepend_sys_path", ("path_separator",), legacy=re.compile(r", *|(?: +)|\:"))
 
     def flag(self, name: str) -> bool:
         if self._ini.has_option(self._section, name):
@@ -243,6 +255,22 @@ class _Options:
 
     def _filled(self, text: str) -> str:
         return text.replace("%(here)s", self._here).replace("%%", "%")
+
+
+def ini_error(
+    file: Path, error: configparser.Error | UnicodeDecodeError, *, untouched: str
+) -> ConfigurationError:
+    """What is wrong with an ini file, with the line."""
+    said = str(error)
+    hint = ""
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        said = f"line {error.lineno} stands before any [section]"
+        if error.line.startswith("\ufeff"):
+            said = "it begins with a byte order mark, which Alembic does not read"
+            hint = "save it as UTF-8 without one"
+    elif isinstance(error, UnicodeDecodeError):
+        said = f"it is not UTF-8: {error}"
+    return ConfigurationError(f"{file}: {' '.join(said.split())}", untouched=untouched, hint=hint)
 
 
 def _toml_section(file: Path) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from pgops.migrations.run.attempt import Attempt
 from pgops.migrations.run.recovery import end_orphans
 from pgops.migrations.run.verification import invalid_indexes, tied
 from pgops.migrations.status.status import read_heads
-from pgops.postgres import Connection, DatabaseError, connected
+from pgops.postgres import Connection, DatabaseError, connected, identifier
 
 _UNDEFINED_TABLE = "42P01"
 _NO_SCHEMA = "3F000"
@@ -112,12 +112,24 @@ def _wants_tables_before_it(plan: Plan, told: PgopsError) -> bool:
     )
 
 
+def _lacks_its_schema(plan: Plan, told: PgopsError) -> str | None:
+    """The schema that env.py names for the version table, where that is what was missed."""
+    schema = plan.version_table.schema
+    missed = isinstance(told, MigrationError) and told.sqlstate == _NO_SCHEMA
+    return schema if missed and not plan.current and f'"{schema}"' in told.message else None
+
+
 def _next(attempt: Attempt, told: PgopsError, applied: list[str]) -> str:
     name = attempt.plan.environment.name
     parts = [told.hint] if told.hint else []
     if isinstance(told, MigrationError) and told.sqlstate == QUERY_CANCELED:
         parts.append(f"raise timeouts.statement of {name} if the statement may take that long")
-    if not parts and not applied and _wants_tables_before_it(attempt.plan, told):
+    if not parts and (schema := _lacks_its_schema(attempt.plan, told)):
+        parts.append(
+            f"Alembic does not make the schema of its version table: CREATE SCHEMA {identifier(schema)}, by hand or in "
+            "env.py before context.configure()"
+        )
+    elif not parts and not applied and _wants_tables_before_it(attempt.plan, told):
         parts.append(
             "if the project makes its first tables by its own program, before any revision: make them with it, then "
             f"invoke migrate.stamp --env={name} --to=heads"

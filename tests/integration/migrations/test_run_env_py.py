@@ -9,7 +9,7 @@ import pytest
 
 from pgops.errors import RefusedError, VerificationError
 from pgops.migrations.alembic_env.failures import MigrationError
-from pgops.postgres import Target, connected, fetch_all
+from pgops.postgres import Target, connected, execute, fetch_all
 from tests.support.projects import AlembicProject, heads, migrate, online_env, recorded_runs, tables
 
 STRAY_SELECT = """
@@ -319,3 +319,48 @@ def test_settings_reach_every_connection(tmp_path: Path, database: Target) -> No
         "idle_in_transaction_session_timeout": "300000",
         "application_name": f"pgops migration {result.id}",
     }
+
+
+NOTED = """
+    engine = create_engine(url, poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+            connection.execute(text("CREATE TABLE IF NOT EXISTS within (n int)"))
+        with connection.begin():
+            connection.execute(text("CREATE TABLE IF NOT EXISTS after (n int)"))
+"""
+
+
+def test_what_env_py_does_besides_is_committed_as_by_plain_alembic(tmp_path: Path, database: Target) -> None:
+    project = AlembicProject.make(tmp_path, env=online_env(NOTED))
+    project.chain("aa01", "aa02")
+    migrate(project.environment(database), database)
+    assert heads(database) == {"aa02"}
+    assert {"within", "after"} <= tables(database)
+
+
+def test_the_schema_of_the_version_table_is_not_made_by_alembic(tmp_path: Path, database: Target) -> None:
+    configured = 'context.configure(connection=connection, version_table_schema="Books")'
+    env = STRAY_SELECT.replace("context.configure(connection=connection)", configured)
+    project = AlembicProject.make(tmp_path, env=online_env(env))
+    project.chain("aa01")
+    with pytest.raises(MigrationError) as failed:
+        migrate(project.environment(database), database)
+    assert 'schema "Books" does not exist' in failed.value.message
+    assert failed.value.hint.startswith(
+        'Alembic does not make the schema of its version table: CREATE SCHEMA "Books", by hand'
+    )
+    with connected(database) as connection:
+        execute(connection, 'CREATE SCHEMA "Books"')
+    assert migrate(project.environment(database), database).applied == ("aa01",)
+
+
+def test_an_env_py_that_writes_sql_instead_of_running_it(tmp_path: Path, database: Target) -> None:
+    env = STRAY_SELECT.replace("connection=connection)", "connection=connection, as_sql=True)")
+    project = AlembicProject.make(tmp_path, env=online_env(env))
+    project.chain("aa01")
+    with pytest.raises(RefusedError, match="as_sql=True"):
+        migrate(project.environment(database), database)
+    assert "t_aa01" not in tables(database)

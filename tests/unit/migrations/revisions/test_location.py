@@ -166,3 +166,35 @@ def test_when_the_usual_version_table_may_not_be_it(
     (here / "scripts" / "env.py").write_text(env)
     alembic = AlembicSettings(here / "alembic.ini", x=settings)
     assert (locate(alembic, here).unusual(alembic) is not None) is unusual
+
+
+def test_a_separator_that_alembic_does_not_know_is_told(here: Path) -> None:
+    text = "[alembic]\nscript_location = scripts\npath_separator = comma\nversion_locations = one,two\n"
+    (here / "alembic.ini").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ConfigurationError, match="path_separator = comma: Alembic takes space, newline, os, :, ;"
+    ):
+        located(here)
+
+
+def test_the_old_separator_is_of_the_versions_alone(here: Path) -> None:
+    text = (
+        "[alembic]\nscript_location = scripts\nversion_path_separator = newline\nprepend_sys_path = one:two\n"
+    )
+    (here / "alembic.ini").write_text(text, encoding="utf-8")
+    assert located(here).import_path == (here / "one", here / "two")
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"\xef\xbb\xbf[alembic]\n", "begins with a byte order mark, which Alembic does not read"),
+        (b"script_location = x\n[alembic]\n", "line 1 stands before any"),
+        ("# grün\n[alembic]\n".encode("latin-1"), "it is not UTF-8"),
+    ],
+)
+def test_an_ini_that_can_not_be_read_is_told_with_the_line(here: Path, raw: bytes, told: str) -> None:
+    (here / "alembic.ini").write_bytes(raw)
+    with pytest.raises(ConfigurationError, match=told) as error:
+        located(here)
+    assert "\\n" not in error.value.message and "\n" not in error.value.message
