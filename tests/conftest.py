@@ -17,7 +17,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -185,7 +185,8 @@ def docker_engine() -> str:
 def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]:
     """A real PgBouncer before the session's server: call it with a pool mode (and size), get the target through it.
 
-    ``leads`` says which names lead to a database of another name, ``ignored`` what of a client's start-up is lost.
+    ``leads`` says which names lead to a database of another name, ``ignored`` what of a client's start-up is lost,
+    ``authentication`` how clients prove themselves.
     """
     program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None:
@@ -204,6 +205,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
         server: Target = session_server,
         leads: Mapping[str, str] = MappingProxyType({}),
         ignored: str = "extra_float_digits",
+        authentication: Sequence[str] = ("auth_type = plain",),
     ) -> Target:
         port = free_port()
         secret = server.secret()
@@ -219,7 +221,7 @@ def pgbouncer(server: Target, tmp_path: Path) -> Iterator[Callable[..., Target]]
             "listen_addr = 127.0.0.1",
             f"listen_port = {port}",
             "unix_socket_dir =",
-            "auth_type = plain",
+            *authentication,
             f"auth_file = {directory / 'users.txt'}",
             f"pool_mode = {pool_mode}",
             f"default_pool_size = {size}",
