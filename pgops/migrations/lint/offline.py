@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
 from pgops.migrations.alembic_env.failures import describe
+from pgops.migrations.alembic_env.guest import as_a_guest
 from pgops.migrations.alembic_env.output import OutputGuard
 from pgops.migrations.plan.hashes import text_hash
 from pgops.migrations.plan.plan import PlannedRevision
@@ -35,7 +36,7 @@ def render_files(location: ScriptLocation, revisions: Sequence[Revision]) -> tup
     """
     output = OutputGuard(keep_stderr=False)
     try:
-        with output, _import_path(location):
+        with as_a_guest(), output, _import_path(location):
             return tuple(_render(location, each) for each in revisions)
     finally:
         output.close()

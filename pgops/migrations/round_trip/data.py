@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from pgops.errors import ConfigurationError
 from pgops.migrations.alembic_env.failures import describe
+from pgops.migrations.alembic_env.guest import as_a_guest
 from pgops.postgres import Connection, Target, fetch_all, identifier, sqlalchemy_url
 
 DEFAULT_FILE = Path("tests/migration_data.py")
@@ -72,9 +73,9 @@ class MigrationData:
         url = sqlalchemy_url(target, password=None if secret is None else secret.reveal())
         engine = sqlalchemy.create_engine(url, poolclass=NullPool)
         try:
-            with engine.begin() as connection:
+            with as_a_guest(), engine.begin() as connection:
                 function(connection)
-        except Exception as error:  # noqa: BLE001 - the project's own code raises anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the project's own code raises anything
             return [f"{name}: {describe(error)}"]
         finally:
             engine.dispose()
@@ -92,8 +93,9 @@ def _load(file: Path) -> ModuleType:
         raise ConfigurationError(f"{file} is not a Python file", untouched="nothing was touched")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with as_a_guest():
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{file}: {describe(error)}", untouched="nothing was touched") from error
     return module
 

@@ -158,6 +158,21 @@ def test_a_file_that_can_not_be_run_is_told_and_spoils_no_other(checkout: Checko
     assert levels(found) == {"unseen-sql": "warning", "require-concurrent-index-creation": "block"}
 
 
+@pytest.mark.parametrize(
+    ("body", "before"),
+    [("os._exit(0)", "import os"), ("pass", "import os\nos._exit(0)"), ("raise SystemExit", "")],
+)
+def test_a_file_that_ends_the_process_does_not_end_the_look(
+    checkout: Checkout, body: str, before: str
+) -> None:
+    """With exit code 0 it would say that nothing hurts."""
+    checkout.revision("two", "orders", body, before=before)
+    checkout.revision("three", "two", INDEX)
+    found = read(checkout)
+    assert str(found.revisions[0].reads_data).startswith("SystemExit")
+    assert levels(found)["require-concurrent-index-creation"] == "block"
+
+
 def test_the_projects_own_modules_are_there_as_far_as_they_are_installed(checkout: Checkout) -> None:
     checkout.write("shop_types.py", "NAME = 'by_email'\n")
     checkout.revision(

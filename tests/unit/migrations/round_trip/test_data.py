@@ -37,7 +37,9 @@ def test_odd_revisions_have_functions_too(tmp_path: Path) -> None:
         data.check_names(["other"])
 
 
-@pytest.mark.parametrize("text", ["def broken(:\n", "1 / 0\n", None])
+@pytest.mark.parametrize(
+    "text", ["def broken(:\n", "1 / 0\n", "import os; os._exit(0)\n", "raise SystemExit(0)\n", None]
+)
 def test_a_file_that_can_not_be_loaded_is_named(tmp_path: Path, text: str | None) -> None:
     file = tmp_path / "data.py"
     if text is not None:
