@@ -156,6 +156,13 @@ def check_python(path: str) -> None:
             raise not_python(path, content, error) from error
 
 
+def unreadable(file: str, error: OSError) -> ConfigurationError:
+    """A file that can't be opened: a link that leads nowhere, say."""
+    link = Path(file)
+    leads = f" (a link to {link.readlink()})" if link.is_symlink() else ""
+    return unloadable(f"{shown(file)}{leads}", f"it can't be read: {error.strerror}")
+
+
 def no_file(path: str) -> ConfigurationError:
     """The error for a pipe, a device or a directory where a revision's file should be."""
     return unloadable(shown(path), "it is no file")

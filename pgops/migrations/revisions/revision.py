@@ -84,11 +84,15 @@ def first_paragraph(doc: str) -> str:
 
 
 def open_file(file: str) -> int:
+    """Open a revision file for reading.
+
+    :raises ConfigurationError: it is no file, leads nowhere, or may not be read.
+    """
     try:
         return open_regular(file)
     except OSError as error:
         if error.errno != errno.EINVAL:
-            raise
+            raise mistakes.unreadable(file, error) from error
         raise mistakes.no_file(file) from error
 
 

@@ -133,6 +133,14 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, make: Callable[[Path]
         read_history(location)
 
 
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    location = alembic_project(tmp_path, {"a1": 'revision = "a1"\ndown_revision = None\n'})
+    (tmp_path / "migrations" / "versions" / "b2.py").symlink_to("nowhere.py")
+    told = r"b2\.py \(a link to nowhere\.py\): this revision file can't be loaded: it can't be read: No such file"
+    with pytest.raises(ConfigurationError, match=told):
+        read_history(location)
+
+
 def test_a_hash_does_not_depend_on_line_ends() -> None:
     text = b"revision = 'a1'\ndown_revision = None\n"
     windows = text.replace(b"\n", b"\r\n")
