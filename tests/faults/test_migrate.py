@@ -223,6 +223,49 @@ def test_killed_after_an_index_became_a_constraint(project: ProjectDirectory, da
     assert project.run("migrate", "--yes").code == 0
 
 
+@pytest.mark.parametrize("by", ["stamp", "another program"])
+def test_an_index_that_was_made_by_hand_after_a_failure_stays(
+    project: ProjectDirectory, database: Target, by: str
+) -> None:
+    """The revision failed, somebody mended the rows, built its index and says that it is applied: nothing is half-made."""
+    alembic = AlembicProject.make(project.path)
+    alembic.revision(
+        "aa01", None, "op.execute('CREATE TABLE t AS SELECT 1 AS id FROM generate_series(1, 2)')"
+    )
+    alembic.revision(
+        "aa02",
+        "aa01",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY ix_t_id ON t (id)")
+        """,
+    )
+    alembic.revision("aa03", "aa02", "op.execute('SELECT 1')")
+    project.environment_yaml(staging=database)
+    assert project.run("migrate", "--yes", "--to=aa01").code == 0
+    anyway = ("--confirm=staging", "--accept-hazard=rows-do-not-fit", "--reason=test")
+    assert project.run("migrate", "--to=aa02", *anyway).code == 1
+    run_sql(
+        database,
+        "DELETE FROM t WHERE ctid = '(0,1)'",
+        "DROP INDEX ix_t_id",
+        "CREATE UNIQUE INDEX CONCURRENTLY ix_t_id ON t (id)",
+    )
+    oid = value(database, "SELECT 'ix_t_id'::regclass::oid")
+    if by == "stamp":
+        assert project.run("migrate.stamp", "--to=aa02", "--confirm=staging", "--reason=by hand").code == 0
+    else:
+        run_sql(database, "UPDATE alembic_version SET version_num = 'aa02'")
+
+    plan = json.loads(project.run("migrate.plan", "--json").out)
+    ran = project.run("migrate", "--yes")
+
+    assert plan["notes"] == []
+    assert ran.code == 0, ran
+    assert value(database, "SELECT to_regclass('ix_t_id')::oid") == oid
+    assert value(database, "SELECT count(*) FROM pgops.revisions WHERE leftovers <> '{}'") == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_while_a_statement_runs(project: ProjectDirectory, database: Target, number: int) -> None:
     alembic = AlembicProject.make(project.path)

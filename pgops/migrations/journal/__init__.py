@@ -5,7 +5,13 @@ Rows are written through a connection of their own, so that a run that was rolle
 
 from pgops.migrations.journal.approvals import last_approval, refuse_used
 from pgops.migrations.journal.files import AppliedFile, applied_files, hashes_without_text, keep_files
-from pgops.migrations.journal.half_made import HalfMade, drop_constraint_on, half_made_indexes
+from pgops.migrations.journal.half_made import (
+    HalfMade,
+    drop_constraint_on,
+    forget_leftovers,
+    half_made_indexes,
+    rows_with_half_made,
+)
 from pgops.migrations.journal.honour import honour_stamp
 from pgops.migrations.journal.records import (
     FAILED,
@@ -51,6 +57,7 @@ __all__ = [
     "drop_constraint_on",
     "finish_revision",
     "finish_run",
+    "forget_leftovers",
     "half_made_indexes",
     "hashes_without_text",
     "honour_stamp",
@@ -65,6 +72,7 @@ __all__ = [
     "refuse_used",
     "refuse_writers_of_everything",
     "restamp",
+    "rows_with_half_made",
     "run_application",
     "runs",
     "start_revision",

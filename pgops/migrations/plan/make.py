@@ -12,7 +12,7 @@ from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.plan import version_table
 from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
-from pgops.migrations.plan.others import others_tables
+from pgops.migrations.plan.others import half_made_indexes, others_tables
 from pgops.migrations.plan.plan import Action, Plan
 from pgops.migrations.plan.through_env import NotHereError, Reader, through_env
 from pgops.migrations.revisions.history import History
@@ -81,9 +81,7 @@ def make_plan(
             and is_empty(connection, plan.version_table.as_sql()),
         )
         if plan.pending:
-            half_made = journal.half_made_indexes(
-                connection, environment.trusted_owners, others=others_tables(plan, connection)
-            )
+            half_made = half_made_indexes(plan, connection)
             plan = replace(plan, notes=(*plan.notes, *_removed_first(half_made)))
             if plan.hash:
                 plan = _with_hazards(plan, connection, half_made)

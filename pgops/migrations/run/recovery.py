@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgops.errors import LockedError
 from pgops.migrations import journal
@@ -53,6 +53,14 @@ class Recovered:
         return "; ".join(parts)
 
 
+@dataclass(slots=True)
+class _Left:
+    """Of one run: the indexes that were dropped, and those that stay with what drops their constraint."""
+
+    removed: list[str] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+
+
 def recover(
     connection: Connection,
     *,
@@ -62,7 +70,7 @@ def recover(
     timeout: float,
     others: Collection[str] = (),
 ) -> list[Recovered]:
-    """End what dead runs left running, remove what they left half-made, and close their journal rows.
+    """End what dead runs left running, remove what they and failed ones left half-made, and close their journal rows.
 
     :param others: version tables of other histories and projects in the database, whose rows stay as they are: where
         those stand is not known here.
@@ -70,17 +78,35 @@ def recover(
     :param timeout: seconds to wait for a half-made index to be given up by others.
     :raises LockedError: a backend of a dead run can't be ended.
     """
-    dead = journal.unfinished(connection, but=own_run)
-    for run, _started, _table in dead:
-        end_orphans(connection, journal.work_application(run))
-    dead = [each for each in dead if each[2] not in others]
-    if not dead:
-        remove_leftovers_of_failed_runs(connection, timeout=timeout)
-        return []
+    dead = _dead(connection, own_run, others)
     done = history.ancestors(read_heads())
-    found = [_close(connection, run, started, done, timeout) for run, started, _table in dead]
-    remove_leftovers_of_failed_runs(connection, timeout=timeout)
-    return found
+    left = _remove_half_made(connection, done, others, timeout=timeout)
+    return [_close(connection, run, started, done, left.get(run, _Left())) for run, started in dead]
+
+
+def close_dead_runs(
+    connection: Connection,
+    *,
+    own_run: str,
+    history: History,
+    read_heads: Callable[[], tuple[str, ...]],
+    others: Collection[str] = (),
+) -> None:
+    """:func:`recover` for who runs no revision: no index is touched, what was begun stays on record.
+
+    :raises LockedError: a backend of a dead run can't be ended.
+    """
+    dead = _dead(connection, own_run, others)
+    done = history.ancestors(read_heads()) if dead else set()
+    for run, started in dead:
+        _close(connection, run, started, done, _Left())
+
+
+def _dead(connection: Connection, own_run: str, others: Collection[str]) -> list[tuple[str, dt.datetime]]:
+    found = journal.unfinished(connection, but=own_run)
+    for run, _started, _table in found:
+        end_orphans(connection, journal.work_application(run))
+    return [(run, started) for run, started, table in found if table not in others]
 
 
 def end_orphans(connection: Connection, application: str) -> None:
@@ -102,24 +128,18 @@ def end_orphans(connection: Connection, application: str) -> None:
         time.sleep(_POLL)
 
 
-def _close(
-    connection: Connection, run: str, started: dt.datetime, done: set[str], timeout: float
-) -> Recovered:
+def _close(connection: Connection, run: str, started: dt.datetime, done: set[str], left: _Left) -> Recovered:
     action = fetch_value(connection, "SELECT action FROM pgops.runs WHERE id = %s", (run,))
     not_applied: list[str] = []
-    removed: list[str] = []
-    kept: list[tuple[str, str]] = []
-    for ordinal, revision, leftovers in fetch_all(
+    for ordinal, revision in fetch_all(
         connection,
-        "SELECT ordinal, revision, leftovers FROM pgops.revisions WHERE run = %s AND outcome = 'running' ORDER BY ordinal",
+        "SELECT ordinal, revision FROM pgops.revisions WHERE run = %s AND outcome = 'running' ORDER BY ordinal",
         (run,),
     ):
         if (revision in done) == (action != "downgrade"):
             journal.finish_revision(connection, ordinal, journal.SUCCEEDED)
             continue
         not_applied.append(revision)
-        kept += [(name, drop) for name in leftovers if (drop := journal.drop_constraint_on(connection, name))]
-        removed += remove_leftovers(connection, ordinal, leftovers, timeout=timeout)
         journal.finish_revision(connection, ordinal, journal.INTERRUPTED, "the process ended without a word")
     journal.finish_run(connection, run, journal.INTERRUPTED, "the process ended without a word")
     applied = fetch_all(
@@ -128,8 +148,30 @@ def _close(
         (run,),
     )
     return Recovered(
-        run, started, tuple(row[0] for row in applied), tuple(not_applied), tuple(removed), tuple(kept)
+        run,
+        started,
+        tuple(row[0] for row in applied),
+        tuple(not_applied),
+        tuple(left.removed),
+        tuple(left.kept),
     )
+
+
+def _remove_half_made(
+    connection: Connection, done: set[str], others: Collection[str], *, timeout: float
+) -> dict[str, _Left]:
+    """Run -> what it left and what became of it; the indexes of a revision that was applied since are let be."""
+    found: dict[str, _Left] = {}
+    for ordinal, run, leftovers, is_over in journal.rows_with_half_made(connection, done, others):
+        if is_over:
+            journal.forget_leftovers(connection, ordinal)
+            continue
+        left = found.setdefault(run, _Left())
+        left.kept += [
+            (name, drop) for name in leftovers if (drop := journal.drop_constraint_on(connection, name))
+        ]
+        left.removed += remove_leftovers(connection, ordinal, leftovers, timeout=timeout)
+    return found
 
 
 def remove_leftovers(
@@ -156,7 +198,7 @@ def remove_leftovers(
     finally:
         if not connection.closed:
             execute(connection, "RESET lock_timeout")
-    execute(connection, "UPDATE pgops.revisions SET leftovers = '{}' WHERE ordinal = %s", (ordinal,))
+    journal.forget_leftovers(connection, ordinal)
     return removed
 
 
@@ -170,13 +212,3 @@ def _drop(connection: Connection, name: str, timeout: float) -> None:
             f"the half-made index {name} could not be removed in {timeout:g} s: older transactions use its table",
             hint="end them or wait for them, then run it again",
         ) from error
-
-
-def remove_leftovers_of_failed_runs(connection: Connection, *, timeout: float) -> None:
-    """The same for revisions whose failure was recorded: a new attempt would stumble over a half-made index."""
-    rows = fetch_all(
-        connection,
-        "SELECT ordinal, leftovers FROM pgops.revisions WHERE outcome IN ('failed', 'interrupted') AND leftovers <> '{}'",
-    )
-    for ordinal, leftovers in rows:
-        remove_leftovers(connection, ordinal, leftovers, timeout=timeout)

@@ -20,7 +20,7 @@ from pgops.migrations.plan.version_table import refuse_foreign
 from pgops.migrations.revisions.history import known_revision
 from pgops.migrations.run.failed import message_of
 from pgops.migrations.run.kept import keep_texts
-from pgops.migrations.run.recovery import recover
+from pgops.migrations.run.recovery import close_dead_runs
 from pgops.migrations.run.result import RunResult
 from pgops.migrations.run.session import run_session
 from pgops.migrations.status.status import read_heads
@@ -76,12 +76,11 @@ def stamp(
             ):
                 refuse_foreign(connection, table, environment)
                 journal.prepare(connection, environment.name, reached, environment.trusted_owners)
-                recover(
+                close_dead_runs(
                     connection,
                     own_run=run,
                     history=history,
                     read_heads=lambda: read_heads(connection, table.name, table.schema),
-                    timeout=lock_wait,
                     others=others_tables(alembic, connection),
                 )
                 journal.start_run(

@@ -6,10 +6,11 @@ CONCURRENTLY was broken off as any other. Statements of a plan succeed or fail b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pgops.migrations.journal import half_made_indexes
+from pgops.migrations.plan.others import half_made_indexes
+from pgops.migrations.plan.plan import Plan
 from pgops.postgres import Connection, DatabaseError, execute, fetch_all
 
 _INVALID = """
@@ -45,14 +46,12 @@ class HalfDone:
     detaching: tuple[str, ...] = ()
 
 
-def read(connection: Connection, trusted: Collection[str], others: Collection[str]) -> HalfDone:
-    """What is half done in the database; any role may read it.
+def read(connection: Connection, plan: Plan) -> HalfDone:
+    """What is half done in the plan's database; any role may read it.
 
-    :param trusted: roles whose journal counts besides this one's own.
-    :param others: version tables of other projects, whose killed runs are left to them.
     :raises UntrustedError: the journal is not to be believed.
     """
-    removed = half_made_indexes(connection, trusted, others=others)
+    removed = half_made_indexes(plan, connection)
     return HalfDone(
         removed=tuple(each.index for each in removed),
         invalid=tuple(

@@ -17,7 +17,6 @@ from pgops.migrations.alembic_env.stand_in import standing_in
 from pgops.migrations.hazards import find_traced
 from pgops.migrations.hazards.observed import Seen, Trace
 from pgops.migrations.plan.empty import as_notes
-from pgops.migrations.plan.others import others_tables
 from pgops.migrations.plan.plan import Plan, PlannedRevision
 from pgops.migrations.run.attempt import Approval
 from pgops.migrations.run.reporter import Silent
@@ -165,7 +164,7 @@ def trace(
     began = time.monotonic()
     with connected(plan.target, application_name="pgops look") as connection:
         found = surroundings(connection)
-        begun = half_done.read(connection, plan.environment.trusted_owners, others_tables(plan, connection))
+        begun = half_done.read(connection, plan)
     # The dump waits for the target, the scratch server for this machine: side by side.
     with ThreadPoolExecutor(1, thread_name_prefix="pgops-schema") as pool:
         dumped = pool.submit(_schema, plan, found, sources, of_backup)
