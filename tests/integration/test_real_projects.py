@@ -22,7 +22,7 @@ SCRIPT = REPOSITORY / "tests" / "projects" / "real" / "adopt.py"
 REAL = [
     *("ckan", "argilla", "airflow", "prefect", "dstack", "skypilot", "keystone", "galaxy", "fittrackee"),
     *("privacyidea", "qcfractal", "phoenix", "neutron", "mwdb", "barbican", "nova", "jupyterhub", "quetz"),
-    *("rucio", "gnocchi"),
+    *("rucio", "gnocchi", "fief", "contextforge", "heat"),
 ]
 WANTED = os.environ.get("PGOPS_TEST_PROJECTS", "").split(",")
 

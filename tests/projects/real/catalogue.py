@@ -10,6 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from files import (
+    INI_OF_JUPYTERHUB,
+    INI_OF_RUCIO,
+    IN_A_WORKER_THREAD,
+    OF_BARBICAN,
+    OF_GALAXY,
+    OF_KEYSTONE,
+    OF_NEUTRON,
+    SETTINGS_OF_PRIVACYIDEA,
+    SETTINGS_OF_RUCIO,
+    TABLES_OF_GALAXY,
+    TABLES_OF_JUPYTERHUB,
+    TABLES_OF_PRIVACYIDEA,
+    TABLES_OF_QCFRACTAL,
+    TABLES_OF_RUCIO,
+)
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -50,145 +67,6 @@ class RealProject:
     driver: str = "psycopg2"
 
 
-_IN_A_WORKER_THREAD = """\
-import anyio
-
-
-def run(config, call):
-    async def main():
-        return await anyio.to_thread.run_sync(call)
-
-    return anyio.run(main)
-"""
-
-_OF_KEYSTONE = """\
-import keystone.conf
-from keystone.common import sql
-from keystone.common.sql import upgrades
-
-
-def run(config, call):
-    keystone.conf.configure()
-    sql.initialize()
-    keystone.conf.CONF([], project="keystone", default_config_files=[])
-    theirs = upgrades.get_alembic_config()
-    config.set_main_option("version_locations", theirs.get_main_option("version_locations"))
-    return call()
-"""
-_OF_NEUTRON = """\
-from neutron.db.migration import cli
-
-
-def run(config, call):
-    cli.CONF(["current"], project="neutron", default_config_files=[], default_config_dirs=[])
-    cli.CONF.set_override("connection", config.get_main_option("sqlalchemy.url"), group="database")
-    theirs = cli.get_neutron_config()
-    config.set_main_option("version_locations", theirs.get_main_option("version_locations"))
-    config.neutron_config = cli.CONF
-    return call()
-"""
-_OF_GALAXY = """\
-def run(config, call):
-    config.cmd_opts = None  # as its own programs call Alembic: the URL is then sqlalchemy.url
-    return call()
-"""
-_TABLES_OF_GALAXY = """\
-import os
-from sqlalchemy import create_engine
-from galaxy.model import Base
-from galaxy.model.mapping import create_additional_database_objects
-from galaxy.model.tool_shed_install import Base as Tools
-
-engine = create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://"))
-Base.metadata.create_all(engine)
-Tools.metadata.create_all(engine)
-create_additional_database_objects(engine)
-"""
-_TABLES_OF_QCFRACTAL = """\
-import os
-from sqlalchemy import create_engine
-from qcfractal.components import register_all
-from qcfractal.db_socket import BaseORM
-
-BaseORM.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
-"""
-_SETTINGS_OF_PRIVACYIDEA = """\
-import os
-SQLALCHEMY_DATABASE_URI = os.environ["PI_DATABASE_URL"]
-SECRET_KEY = PI_PEPPER = "not secret, and long enough for it: 0123456789"
-PI_AUDIT_NO_SIGN = True
-PI_ENCFILE = "enckey"
-"""
-_TABLES_OF_PRIVACYIDEA = """\
-import os
-os.environ["PI_DATABASE_URL"] = os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")
-from privacyidea.app import create_app
-from privacyidea.models import db
-
-with create_app("production", os.path.abspath("pi.cfg"), True).app_context():
-    db.create_all()
-"""
-
-_OF_BARBICAN = """\
-def run(config, call):
-    config.barbican_sqlalchemy_url = config.get_main_option("sqlalchemy.url")
-    return call()
-"""
-_INI_OF_JUPYTERHUB = """\
-[alembic]
-script_location = jupyterhub:alembic
-sqlalchemy.url = driver://nowhere
-[loggers]
-keys = root
-[handlers]
-keys =
-[formatters]
-keys =
-[logger_root]
-level = WARN
-handlers =
-"""
-_TABLES_OF_JUPYTERHUB = """\
-import os
-from jupyterhub.orm import Base
-from sqlalchemy import create_engine
-
-Base.metadata.create_all(create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://")))
-"""
-
-_INI_OF_RUCIO = """\
-[alembic]
-script_location = rucio:db/sqla/migrate_repo
-sqlalchemy.url = driver://nowhere
-version_table_schema = rucio
-[loggers]
-keys = root
-[handlers]
-keys =
-[formatters]
-keys =
-[logger_root]
-level = WARN
-handlers =
-"""
-_SETTINGS_OF_RUCIO = """\
-[common]
-logdir = /tmp
-[database]
-default = postgresql+psycopg2://nowhere/rucio
-schema = rucio
-"""
-_TABLES_OF_RUCIO = """\
-import os
-from rucio.db.sqla import models
-from sqlalchemy import create_engine, text
-
-engine = create_engine(os.environ["BASE_URL"].replace("postgresql://", "postgresql+psycopg2://"))
-with engine.begin() as connection:
-    connection.execute(text("CREATE SCHEMA rucio"))
-models.register_models(engine)
-"""
-
 PROJECTS = {
     # Plain and synchronous; takes its URL from sqlalchemy.url; ships no alembic.ini.
     "ckan": RealProject(
@@ -221,7 +99,7 @@ PROJECTS = {
         alembic={"PREFECT_API_DATABASE_CONNECTION_URL": "{url:asyncpg}"},
         environ={"PREFECT_HOME": "{work}/home"},
         runner="ops:run",
-        ops=_IN_A_WORKER_THREAD,
+        ops=IN_A_WORKER_THREAD,
         untested="its models differ",
     ),
     # env.py's code runs only where its module is named env_py; sets a lock_timeout; revisions in a directory a year.
@@ -251,7 +129,7 @@ PROJECTS = {
         revisions=10,
         config="keystone/common/sql/alembic.ini",
         runner="ops:run",
-        ops=_OF_KEYSTONE,
+        ops=OF_KEYSTONE,
         no_way_down=True,
         untested="its models differ",
     ),
@@ -261,8 +139,8 @@ PROJECTS = {
         revisions=82,
         config="galaxy/model/migrations/alembic.ini",
         runner="ops:run",
-        ops=_OF_GALAXY,
-        base=_TABLES_OF_GALAXY,
+        ops=OF_GALAXY,
+        base=TABLES_OF_GALAXY,
         down="gxy@-1",
         untested="its models differ",
     ),
@@ -272,7 +150,7 @@ PROJECTS = {
         revisions=139,
         config="neutron/db/migration/alembic.ini",
         runner="ops:run",
-        ops=_OF_NEUTRON,
+        ops=OF_NEUTRON,
         no_way_down=True,
         untested="its models differ",
     ),
@@ -296,9 +174,9 @@ PROJECTS = {
         revisions=110,
         config="privacyidea/migrations/alembic.ini",
         app="privacyidea.app:create_app('production', '{work}/pi.cfg', True)",
-        files={"pi.cfg": _SETTINGS_OF_PRIVACYIDEA},
+        files={"pi.cfg": SETTINGS_OF_PRIVACYIDEA},
         alembic={"PI_DATABASE_URL": "{url:psycopg2}"},
-        base=_TABLES_OF_PRIVACYIDEA,
+        base=TABLES_OF_PRIVACYIDEA,
         untested="its models differ",
     ),
     # env.py takes the address as an -x argument of its own, ignoring sqlalchemy.url; tables are there before it is stamped.
@@ -307,7 +185,7 @@ PROJECTS = {
         revisions=62,
         config="qcfractal/alembic.ini",
         x={"uri": "{url}"},
-        base=_TABLES_OF_QCFRACTAL,
+        base=TABLES_OF_QCFRACTAL,
         untested="its models differ",
     ),
     # Asynchronous unless it is handed a connection; one transaction around everything.
@@ -343,7 +221,7 @@ PROJECTS = {
         revisions=3,
         config="barbican/model/migration/alembic.ini",
         runner="ops:run",
-        ops=_OF_BARBICAN,
+        ops=OF_BARBICAN,
         no_way_down=True,
         untested="its newest revisions have no downgrade",
     ),
@@ -359,8 +237,8 @@ PROJECTS = {
     "jupyterhub": RealProject(
         install=("jupyterhub==6.1.1", "psycopg2-binary"),
         revisions=18,
-        ini=_INI_OF_JUPYTERHUB,
-        base=_TABLES_OF_JUPYTERHUB,
+        ini=INI_OF_JUPYTERHUB,
+        base=TABLES_OF_JUPYTERHUB,
         models_match=True,
         untested="its first revision alters tables that are there",
     ),
@@ -376,10 +254,10 @@ PROJECTS = {
     "rucio": RealProject(
         install=("rucio[postgresql]==41.5.1", "psycopg2-binary"),
         revisions=133,
-        ini=_INI_OF_RUCIO,
-        files={"rucio.cfg": _SETTINGS_OF_RUCIO},
+        ini=INI_OF_RUCIO,
+        files={"rucio.cfg": SETTINGS_OF_RUCIO},
         environ={"RUCIO_CONFIG": "{work}/rucio.cfg"},
-        base=_TABLES_OF_RUCIO,
+        base=TABLES_OF_RUCIO,
         untested="its env.py has no models",
     ),
     # Its own program puts its settings on Alembic's Config, and plain Alembic reads them from variables; env.py begins
@@ -391,5 +269,39 @@ PROJECTS = {
         alembic={"GNOCCHI_INDEXER_URL": "{url}"},
         no_way_down=True,
         untested="its revisions have no downgrade",
+    ),
+    # An alembic.ini without [alembic]: two sections for two databases, of which one is adopted. env.py reads options of
+    # its own from the section and takes the connection that it is handed.
+    "fief": RealProject(
+        install=("fief-server==0.27.0", "psycopg2-binary"),
+        revisions=6,
+        config="fief/alembic.ini",
+        histories={"main": "main"},
+        environ={
+            "SECRET": "not secret, and long enough for it: 0123456789",
+            "ENCRYPTION_KEY": "A" * 43 + "=",
+            "FIEF_CLIENT_ID": "none",
+            "FIEF_CLIENT_SECRET": "none",
+            "DATABASE_TYPE": "POSTGRESQL",
+        },
+    ),
+    # Revisions look into the database, print, and commit by themselves; env.py commits behind them unless it is handed a
+    # connection.
+    "contextforge": RealProject(
+        install=("mcp-contextforge-gateway==1.0.7.post20260921", "psycopg2-binary"),
+        revisions=113,
+        config="mcpgateway/alembic.ini",
+        alembic={"DATABASE_URL": "{url:psycopg2}"},
+        environ={
+            "JWT_SECRET_KEY": "Not-secret-0123456789-and-long-enough",
+            "AUTH_ENCRYPTION_SECRET": "Not-secret-9876543210-and-long-enough",
+        },
+        untested="its models differ",
+    ),
+    # Models on SQLAlchemy's oldest declarative base, and an env.py that takes the connection that it is handed.
+    "heat": RealProject(
+        install=("openstack-heat==27.0.1", "psycopg2-binary"),
+        revisions=4,
+        config="heat/db/alembic.ini",
     ),
 }
