@@ -20,7 +20,7 @@ PYTHON = shlex.quote(sys.executable)
         "workers": "processes to spread the tests over; 1 keeps them in this one",
     }
 )
-def test(context: Context, args: str = "", workers: int = 6) -> None:
+def test(context: Context, args: str = "", workers: int = 4) -> None:
     """Run the test suite; what was skipped and why is the last thing it prints."""
     # Three for each of two processors: half of what tests take is waiting, for a server that is silent or a container
     # that starts. Not loadgroup: it never ends once a worker was killed for a test that hung.

@@ -76,13 +76,14 @@ def version_table_of(context: MigrationContext) -> VersionTable:
 
 
 def commit_what_nobody_holds(connection: AlchemyConnection | None) -> None:
-    """Commit what a revision left in a transaction that no ``begin()`` stands for.
+    """Commit what a revision or env.py left in a transaction that no ``begin()`` stands for.
 
-    One that commits by itself ends the transaction that Alembic began for it: the row of the version table is then
+    A revision that commits by itself ends the transaction that Alembic began for it: the row of the version table is then
     written in another one, and would be lost unless env.py, or who handed over the connection, commits it.
     """
     if (
         connection is not None
+        and not connection.closed
         and connection.in_transaction()
         and not begun_explicitly(connection)
         and hasattr(connection, "commit")
@@ -119,15 +120,7 @@ class GuardedContext(EnvironmentContext):
         """Alembic's ``begin_transaction``, called by env.py: what it does in the block besides is committed at its end."""
         with super().begin_transaction() as begun:
             yield begun
-        connection = self.get_context().connection
-        if (
-            connection is not None
-            and not connection.closed
-            and connection.in_transaction()
-            and not begun_explicitly(connection)
-            and hasattr(connection, "commit")
-        ):
-            connection.commit()
+        commit_what_nobody_holds(self.get_context().connection)
 
     def run_migrations(self, **arguments: Any) -> None:
         """Alembic's ``run_migrations``, called by env.py."""
