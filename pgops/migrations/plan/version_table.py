@@ -1,7 +1,8 @@
 """Whether somebody else could run their code through the version table.
 
 Alembic writes it with the rights of whoever migrates, so a trigger or a rule on it runs with these. Whoever may create
-in the schema can make the table first.
+in the schema can make the table first. Who owns the database or the schema could put another table in its place at any
+time: that the table is theirs gives them nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ def foreign(connection: Connection, table: VersionTable, trusted: Collection[str
     found = fetch_all(
         connection,
         f"""
-        SELECT pg_get_userbyid(c.relowner)::text, {trusted_sql("c.relowner", trusted)}, quote_ident(current_user), NULL, NULL
-          FROM pg_class AS c WHERE c.oid = to_regclass(%s)
+        SELECT pg_get_userbyid(c.relowner)::text,
+               {trusted_sql("c.relowner", trusted)} OR c.relowner IN (d.datdba, n.nspowner),
+               quote_ident(current_user), NULL, NULL
+          FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+          JOIN pg_database AS d ON d.datname = current_database()
+         WHERE c.oid = to_regclass(%s)
          UNION ALL
         SELECT pg_get_userbyid(p.proowner)::text, false, NULL, t.tgname::text, quote_ident(t.tgname)
           FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid

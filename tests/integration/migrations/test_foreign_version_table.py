@@ -96,3 +96,25 @@ def test_the_owner_of_the_project_may_be_another_role(tmp_path: Path, database: 
     )
     migrate(project.environment(app), app)
     assert heads(database) == {"aa01"}
+
+
+@pytest.mark.parametrize("what", ["DATABASE {}", "SCHEMA public"])
+def test_the_owner_of_the_database_or_of_its_schema_is_no_stranger(
+    tmp_path: Path, database: Target, app: Target, what: str
+) -> None:
+    """An application made its tables by its own role, and the release is migrated by the superuser."""
+    run_sql(database, f"ALTER {what.format(database.dbname)} OWNER TO {app.user}")
+    project = AlembicProject.make(tmp_path)
+    project.chain("aa01")
+    run_sql(app, "CREATE TABLE public.alembic_version (version_num varchar(32) PRIMARY KEY)")
+
+    plan = make_plan(project.environment(database), database)
+    assert not [each for each in plan.notes if "not trusted" in each]
+    carry_out(plan)
+
+    assert heads(database) == {"aa01"}
+    run_sql(app, grab(app), ON_IT)
+    project.chain("aa01", "aa02")
+    with pytest.raises(UntrustedError, match="trigger grab on alembic_version"):
+        migrate(project.environment(database), database)
+    assert not is_superuser(database, app)
