@@ -234,7 +234,7 @@ ENVIRONMENT = Record(
         Field(
             "trusted_owners",
             Items(WORD),
-            "roles besides `user` whose schema `pgops` and kept databases count as pgops' own",
+            "roles besides `user` whose schema `pgops`, version table and kept databases are believed",
             "[]",
         ),
         Field("timeouts", TIMEOUTS, "how long things may take"),
