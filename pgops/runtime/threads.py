@@ -7,6 +7,7 @@ process from ending.
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -20,10 +21,27 @@ Resource = TypeVar("Resource")
 
 LEAVE_AFTER = 10.0
 """Seconds that work which nobody wants any more gets to clean up after itself."""
+# The longest wait without a look at signals, in seconds.
+_WAIT = 0.5
 
 
 class TooLateError(Exception):
     """The deadline passed before the work was done."""
+
+
+def _next(source: queue.SimpleQueue[Result], until: float) -> Result:
+    """What comes next.
+
+    A signal that comes in the instant before a wait begins does not end it: Python looks for it when the wait is over.
+    So none is long.
+
+    :param until: on the monotonic clock, seconds; ``inf`` waits for ever.
+    :raises queue.Empty: nothing came until then.
+    """
+    while (left := until - time.monotonic()) > _WAIT:
+        with contextlib.suppress(queue.Empty):
+            return source.get(timeout=_WAIT)
+    return source.get(timeout=max(0.0, left))
 
 
 def each_within(
@@ -52,7 +70,7 @@ def each_within(
     deadline = time.monotonic() + seconds
     while len(found) < len(items):
         try:
-            at, result = done.get(timeout=max(0.0, deadline - time.monotonic()))
+            at, result = _next(done, deadline)
         except queue.Empty:
             break
         found[at] = result
@@ -121,7 +139,7 @@ def for_each_with(
     try:
         for _ in threads:
             # The others' errors follow from the first one.
-            if (error := ends.get()) is not None:
+            if (error := _next(ends, math.inf)) is not None:
                 raise error
     except BaseException:
         unwanted.set()
