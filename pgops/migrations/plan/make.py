@@ -12,7 +12,7 @@ from pgops.migrations.alembic_env.pooling import refuse_shared_sessions
 from pgops.migrations.plan import version_table
 from pgops.migrations.plan.carried import Carried, carry
 from pgops.migrations.plan.empty import as_notes, is_empty
-from pgops.migrations.plan.others import half_made_indexes, others_tables
+from pgops.migrations.plan.others import others_tables
 from pgops.migrations.plan.plan import Action, Plan
 from pgops.migrations.plan.through_env import NotHereError, Reader, through_env
 from pgops.migrations.revisions.history import History
@@ -81,10 +81,15 @@ def make_plan(
             and is_empty(connection, plan.version_table.as_sql()),
         )
         if plan.pending:
-            half_made = half_made_indexes(plan, connection)
-            plan = replace(plan, notes=(*plan.notes, *_removed_first(half_made)))
+            half_made = journal.half_made_indexes(
+                connection,
+                plan.history.ancestors(plan.current),
+                others_tables(plan, connection),
+                environment.trusted_owners,
+            )
+            plan = replace(plan, half_made=tuple(half_made), notes=(*plan.notes, *_removed_first(half_made)))
             if plan.hash:
-                plan = _with_hazards(plan, connection, half_made)
+                plan = _with_hazards(plan, connection)
     notes = [*([note] if note else []), *plan.notes]
     if facts.in_recovery:
         notes.append(f"{target.place} is a replica in recovery: it takes no migrations")
@@ -145,11 +150,8 @@ def _removed_first(half_made: Sequence[journal.HalfMade]) -> Iterator[str]:
         yield f"run {run} ended before its revision was applied: what it built of it is removed first: {indexes}"
 
 
-def _with_hazards(plan: Plan, connection: Connection, half_made: Sequence[journal.HalfMade]) -> Plan:
-    """Cross the emitted SQL with the target's live state. What holds nothing can't be hurt: there they are notes.
-
-    :param half_made: indexes that a run removes before it begins.
-    """
+def _with_hazards(plan: Plan, connection: Connection) -> Plan:
+    """Cross the emitted SQL with the target's live state. What holds nothing can't be hurt: there they are notes."""
     from pgops.migrations import hazards
 
     found = hazards.find(
@@ -158,6 +160,6 @@ def _with_hazards(plan: Plan, connection: Connection, half_made: Sequence[journa
         plan.environment.hazards,
         lock_timeout=plan.environment.timeouts.lock,
         unreadable={each.revision: each.reads_data for each in plan.pending if each.reads_data},
-        removed=[each.oid for each in half_made],
+        removed=[each.oid for each in plan.half_made],
     )
     return plan.with_hazards(as_notes(found) if plan.empty else found)

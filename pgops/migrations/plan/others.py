@@ -14,16 +14,3 @@ def others_tables(plan: Plan, connection: Connection) -> frozenset[str]:
     """
     on_record = journal.tables_on_record(connection, plan.environment.trusted_owners)
     return journal.tables_of_others(connection, on_record, plan.own_tables, plan.history.hashes)
-
-
-def half_made_indexes(plan: Plan, connection: Connection) -> list[journal.HalfMade]:
-    """The indexes that a run of this plan removes before it begins.
-
-    :raises UntrustedError: the journal is not to be believed.
-    """
-    return journal.half_made_indexes(
-        connection,
-        plan.history.ancestors(plan.current),
-        others_tables(plan, connection),
-        plan.environment.trusted_owners,
-    )

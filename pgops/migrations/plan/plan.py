@@ -23,7 +23,7 @@ from pgops.postgres import Identity, Target
 if TYPE_CHECKING:
     from pgops.migrations.hazards import Hazard
     from pgops.migrations.hazards.observed import Trace
-    from pgops.migrations.journal import AppliedFile
+    from pgops.migrations.journal import AppliedFile, HalfMade
 
 Action = Literal["upgrade", "downgrade"]
 
@@ -86,10 +86,11 @@ class PlannedRevision:
 class Plan:
     """What would run on one environment's database, as found by one look.
 
-    ``hazards`` are those of the whole plan; each revision has its own. ``invalid_indexes`` were
-    there before anything ran. ``in_recovery``: the server is a replica, which takes no migrations.
+    ``hazards`` are those of the whole plan; each revision has its own.
+    ``in_recovery``: the server is a replica, which takes no migrations.
     ``empty``: the target holds nothing that could be hurt; ``hash`` is ``""`` where nobody asked for the SQL.
     ``own_tables`` are all version tables that env.py goes through: those of tenants, of which the first is planned.
+    ``half_made`` are the indexes that a run of it removes before it begins.
     ``command`` is what ``alembic`` would be called with. ``trace``
     is what PostgreSQL did with it on the target's bare schema; ``None``: hazards are predicted from its SQL.
     """
@@ -112,6 +113,7 @@ class Plan:
     command: Command = field(default=upgrade(None), compare=False, repr=False)
     trace: Trace | None = None
     own_tables: tuple[str, ...] = field(default=(), compare=False)
+    half_made: tuple[HalfMade, ...] = field(default=(), compare=False)
 
     def with_hazards(self, found: Sequence[Hazard]) -> Plan:
         """The plan with these in place of those it has; one without a revision is the plan's."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pgops.migrations.plan.others import half_made_indexes
 from pgops.migrations.plan.plan import Plan
 from pgops.postgres import Connection, DatabaseError, execute, fetch_all
 
@@ -47,16 +46,12 @@ class HalfDone:
 
 
 def read(connection: Connection, plan: Plan) -> HalfDone:
-    """What is half done in the plan's database; any role may read it.
-
-    :raises UntrustedError: the journal is not to be believed.
-    """
-    removed = half_made_indexes(plan, connection)
+    """What is half done in the plan's database; any role may read it."""
     return HalfDone(
-        removed=tuple(each.index for each in removed),
+        removed=tuple(each.index for each in plan.half_made),
         invalid=tuple(
             (name, definition)
-            for name, definition in fetch_all(connection, _INVALID, ([each.oid for each in removed],))
+            for name, definition in fetch_all(connection, _INVALID, ([each.oid for each in plan.half_made],))
         ),
         without_rows=tuple(row[0] for row in fetch_all(connection, _WITHOUT_ROWS)),
         detaching=tuple(row[0] for row in fetch_all(connection, _DETACHING)),
