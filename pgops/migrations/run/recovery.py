@@ -167,10 +167,13 @@ def _remove_half_made(
             journal.forget_leftovers(connection, ordinal)
             continue
         left = found.setdefault(run, _Left())
+        removed = remove_leftovers(connection, ordinal, leftovers, timeout=timeout)
+        left.removed += removed
         left.kept += [
-            (name, drop) for name in leftovers if (drop := journal.drop_constraint_on(connection, name))
+            (name, drop)
+            for name in leftovers
+            if name not in removed and (drop := journal.drop_constraint_on(connection, name))
         ]
-        left.removed += remove_leftovers(connection, ordinal, leftovers, timeout=timeout)
     return found
 
 
