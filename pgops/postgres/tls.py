@@ -28,14 +28,18 @@ def refuse_missing_files(target: Target) -> None:
     ):
         if path is None or str(path) == _SYSTEM:
             continue
-        wrong = "is not there" if not path.is_file() else "can't be read"
-        if wrong == "is not there" or not os.access(path, os.R_OK):
-            raise UnreachableError(
-                f"{target.environment}: {key} {wrong}: {path}",
-                kind="tls",
-                untouched=UNTOUCHED,
-                hint=f"put the file there, or fix {target.environment}.{key} in environments.yaml",
-            )
+        if not path.is_file():
+            wrong = "is not there"
+        elif not os.access(path, os.R_OK):
+            wrong = "can't be read"
+        else:
+            continue
+        raise UnreachableError(
+            f"{target.environment}: {key} {wrong}: {path}",
+            kind="tls",
+            untouched=UNTOUCHED,
+            hint=f"put the file there, or fix {target.environment}.{key} in environments.yaml",
+        )
 
 
 def explain(target: Target, said: str) -> tuple[str, str]:
@@ -43,27 +47,26 @@ def explain(target: Target, said: str) -> tuple[str, str]:
 
     :param said: what libpq or the server said, on one line.
     """
+    failed = f"no TLS connection to {target.host}:{target.port} with sslmode={target.sslmode}"
+    for needle, (message, hint) in _causes(target).items():
+        if needle in said:
+            return f"{failed}: {message}", hint
+    return failed, f"libpq said: {said}"
+
+
+def _causes(target: Target) -> Mapping[str, tuple[str, str]]:
+    """A part of what libpq or the server says -> what is wrong, and what to do."""
     name, place = target.environment, f"{target.host}:{target.port}"
     ca = target.sslrootcert or "~/.postgresql/root.crt"
-    for needle, found in _found(target, place, str(ca)).items():
-        if needle in said:
-            message, hint = found
-            return f"no TLS connection to {place} with sslmode={target.sslmode}: {message}", hint.format(
-                name=name
-            )
-    return f"no TLS connection to {place} with sslmode={target.sslmode}", f"libpq said: {said}"
-
-
-def _found(target: Target, place: str, ca: str) -> Mapping[str, tuple[str, str]]:
-    own = "{name}.sslcert and {name}.sslkey in environments.yaml name a certificate for " + repr(target.user)
+    own = f"{name}.sslcert and {name}.sslkey in environments.yaml name a certificate for {target.user!r}"
     return {
         "does not match host name": (
             f"the certificate there is for another name than {target.host}",
-            "another server may answer; else fix {name}.host: it has to be a name that the certificate has",
+            f"another server may answer; else fix {name}.host: it has to be a name that the certificate has",
         ),
         "certificate verify failed": (
             f"the certificate there is not of an authority in {ca}, or its time is over",
-            "another server may answer; else renew its certificate, or fix {name}.sslrootcert. "
+            f"another server may answer; else renew its certificate, or fix {name}.sslrootcert. "
             f"openssl s_client -starttls postgres -connect {place} shows it",
         ),
         "does not support SSL": (
@@ -72,7 +75,7 @@ def _found(target: Target, place: str, ca: str) -> Mapping[str, tuple[str, str]]
         ),
         "root certificate file": (
             f"no certificate of an authority can be read in {ca}",
-            "name the file of the server's authority, or system: {name}.sslrootcert in environments.yaml",
+            f"name the file of the server's authority, or system: {name}.sslrootcert in environments.yaml",
         ),
         "connection requires a valid client certificate": ("the server wants a certificate of ours", own),
         "certificate authentication failed": (
